@@ -1,0 +1,178 @@
+"""A data set: what dataset.yaml says about the scenes that lie beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import numpy as np
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from icss_core.errors import DatasetError, UnknownClassError
+from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+Split = Literal["train", "val", "test"]
+BACKGROUND_CLASS = ClassInfo(name="background", colour=(160, 160, 160))
+"""The class that stands for everything a model is not asked to tell apart."""
+
+
+class Scene(BaseModel):
+    """One raster of a data set, with its mask if there is one.
+
+    Addresses are relative to the folder of dataset.yaml, or whole (`s3://...`, `/...`).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
+    image: Annotated[str, Field(min_length=1)]
+    mask: str | None = None
+    split: Split = "train"
+    labels: tuple[str, ...] | None = None
+    """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""
+    checksum: str | None = None
+    """SHA-256 of the image's and then the mask's bytes, so that the manifest's hash covers the pixels."""
+
+    @field_validator("image", "mask")
+    @classmethod
+    def _stays_inside(cls, address: str | None) -> str | None:
+        if address is not None and ".." in PurePosixPath(address).parts:
+            raise ValueError(f"address {address!r} leaves the data set's folder")
+        return address
+
+
+class Dataset(BaseModel):
+    """Scenes with one label space; index 0 of masks and classes is the background."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1)]
+    classes: LabelSpace
+    scenes: Annotated[tuple[Scene, ...], Field(min_length=1)]
+    notes: str = ""
+    base: Annotated[str, Field(exclude=True)] = ""
+    """Folder that relative addresses start from; where the file lies, so not part of it."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_from_list(cls, value: Any) -> Any:
+        return {"classes": value} if isinstance(value, list | tuple) else value
+
+    @field_serializer("classes")
+    def _classes_to_list(self, value: LabelSpace) -> list[dict[str, Any]]:
+        return [{"name": info.name, "colour": list(info.colour)} for info in value.classes]
+
+    @model_validator(mode="after")
+    def _scenes_agree(self) -> Self:
+        seen: set[str] = set()
+        for scene in self.scenes:
+            if scene.name in seen:
+                raise ValueError(f"two scenes are named {scene.name!r}")
+            seen.add(scene.name)
+            unknown = sorted(set(scene.labels or ()) - set(self.classes.names))
+            if unknown:
+                raise ValueError(f"scene {scene.name!r} has labels that are no class of the set: {unknown}")
+        return self
+
+    @classmethod
+    def from_yaml(cls, text: str | bytes, *, base: str = "") -> Dataset:
+        """Read the text of a dataset.yaml.
+
+        Args:
+            text: The file's content.
+            base: Folder the file came from (`s3://bucket/prefix`, a path), used by `address`.
+
+        Raises:
+            DatasetError: not YAML, or a field is missing, unknown or wrong; the message says which.
+        """
+        where = f"{base}/dataset.yaml" if base else "dataset.yaml"
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise DatasetError(f"{where} is not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise DatasetError(f"{where} must be a mapping with name, classes and scenes")
+        try:
+            return cls.model_validate({**content, "base": base})
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()
+            )
+            raise DatasetError(f"{where} is not a data set: {faults}") from error
+
+    def to_yaml(self) -> str:
+        """The text of dataset.yaml; `from_yaml` gives back an equal data set."""
+        return yaml.safe_dump(
+            self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True, width=100
+        )
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 (hexadecimal) of the canonical JSON; the same wherever the data set lies."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def scenes_of(self, split: Split) -> tuple[Scene, ...]:
+        """The scenes of one split, in the file's order."""
+        return tuple(scene for scene in self.scenes if scene.split == split)
+
+    def address(self, relative: str) -> str:
+        """Whole address of a scene's image or mask."""
+        if "://" in relative or relative.startswith("/") or not self.base:
+            return relative
+        return f"{self.base.rstrip('/')}/{relative}"
+
+    def select(self, names: Sequence[str]) -> LabelSpace:
+        """Label space of a model that tells only the named classes apart; all others are its background.
+
+        Raises:
+            DatasetError: a name is not a class of this set.
+        """
+        return LabelSpace(
+            classes=(BACKGROUND_CLASS, *(self.classes.classes[index] for index in self._indices(names)))
+        )
+
+    def lookup(self, names: Sequence[str]) -> npt.NDArray[np.uint8]:
+        """Table from this set's mask values to the indices of `select(names)`.
+
+        Returns:
+            (256,) uint8: `table[mask]` translates a mask (H, W) uint8. Ignore stays ignore, and so does a
+            value that no class has.
+
+        Raises:
+            DatasetError: a name is not a class of this set.
+        """
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        table[: len(self.classes)] = BACKGROUND
+        for target, index in enumerate(self._indices(names), start=1):
+            table[index] = target
+        return table
+
+    def _indices(self, names: Sequence[str]) -> list[int]:
+        try:
+            indices = [self.classes.index(name) for name in names]
+        except UnknownClassError as error:
+            raise DatasetError(f"data set {self.name!r}: {error}") from error
+        if any(name.casefold() == BACKGROUND_CLASS.name for name in names):
+            raise DatasetError(
+                f"data set {self.name!r}: 'background' is class 0 of every model and is not listed"
+            )
+        if len(set(indices)) != len(indices):
+            raise DatasetError(f"data set {self.name!r}: a class is named twice in {list(names)}")
+        return indices

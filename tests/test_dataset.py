@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from icss_core.dataset import Dataset, Scene
+from icss_core.errors import DatasetError
+from icss_core.labels import ClassInfo, LabelSpace
+
+TEXT = """
+name: villages
+classes:
+  - {name: land, colour: [132, 41, 246]}
+  - {name: building, colour: [60, 16, 152]}
+  - {name: road, colour: [110, 193, 228]}
+scenes:
+  - {name: a, image: images/a.tif, mask: masks/a.tif, split: train, labels: [building]}
+  - {name: b, image: "s3://elsewhere/b.tif", split: val}
+"""
+
+
+def test_yaml_round_trip_keeps_everything():
+    dataset = Dataset.from_yaml(TEXT, base="s3://bucket/villages")
+    again = Dataset.from_yaml(dataset.to_yaml(), base="s3://bucket/villages")
+    assert again == dataset
+    assert dataset.classes.names == ("land", "building", "road")
+    assert dataset.scenes[0].labels == ("building",)
+    assert dataset.scenes[1].mask is None
+
+
+def test_addresses_are_relative_to_the_file_unless_whole():
+    dataset = Dataset.from_yaml(TEXT, base="s3://bucket/villages/")
+    assert dataset.address(dataset.scenes[0].image) == "s3://bucket/villages/images/a.tif"
+    assert dataset.address(dataset.scenes[1].image) == "s3://elsewhere/b.tif"
+
+
+def test_manifest_hash_depends_on_content_not_on_place():
+    here = Dataset.from_yaml(TEXT, base="s3://bucket/here")
+    there = Dataset.from_yaml(TEXT, base="/there")
+    changed = Dataset.from_yaml(TEXT.replace("split: val", "split: test"))
+    assert here.manifest_hash == there.manifest_hash
+    assert here.manifest_hash != changed.manifest_hash
+    assert len(here.manifest_hash) == 64
+
+
+def test_manifest_hash_covers_the_pixels_by_checksum():
+    def dataset(checksum):
+        return Dataset(
+            name="one",
+            classes=LabelSpace(classes=(ClassInfo(name="background", colour=(0, 0, 0)),)),
+            scenes=(Scene(name="a", image="a.tif", checksum=checksum),),
+        )
+
+    assert dataset("1" * 64).manifest_hash != dataset("2" * 64).manifest_hash
+
+
+def test_scenes_of_keeps_the_files_order():
+    dataset = Dataset.from_yaml(TEXT)
+    assert [scene.name for scene in dataset.scenes_of("train")] == ["a"]
+    assert [scene.name for scene in dataset.scenes_of("val")] == ["b"]
+    assert dataset.scenes_of("test") == ()
+
+
+def test_select_makes_the_rest_background():
+    dataset = Dataset.from_yaml(TEXT)
+    assert dataset.select(["road", "Building"]).names == ("background", "road", "building")
+    mask = np.array([[0, 1, 2, 255, 7]], dtype=np.uint8)
+    assert dataset.lookup(["road"])[mask].tolist() == [[0, 0, 1, 255, 255]]
+    assert dataset.lookup(["road", "building"])[mask].tolist() == [[0, 2, 1, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not YAML"),
+        ("- a", "must be a mapping"),
+        ("name: x", "classes"),
+        (TEXT.replace("split: val", "split: valid"), "scenes.1.split"),
+        (TEXT.replace("images/a.tif", "../a.tif"), "leaves the data set's folder"),
+        (TEXT.replace("name: b,", "name: a,"), "two scenes are named 'a'"),
+        (TEXT.replace("[building]", "[house]"), r"no class of the set: \['house'\]"),
+        (TEXT.replace("name: road", "name: Building"), "class names must differ"),
+        (TEXT + "licence: CC0\n", "licence"),
+    ],
+)
+def test_faults_are_named(text, says):
+    with pytest.raises(DatasetError, match=says):
+        Dataset.from_yaml(text, base="s3://bucket/villages")
+
+
+def test_unknown_or_repeated_class_is_refused():
+    dataset = Dataset.from_yaml(TEXT)
+    with pytest.raises(DatasetError, match="unknown class 'bridge'"):
+        dataset.select(["bridge"])
+    with pytest.raises(DatasetError, match="named twice"):
+        dataset.lookup(["road", "ROAD"])
+    town = Dataset.from_yaml(TEXT.replace("name: land", "name: Background"))
+    with pytest.raises(DatasetError, match="class 0 of every model"):
+        town.select(["road", "background"])
