@@ -1,0 +1,68 @@
+"""Every error the services raise on purpose. The docstring of a class is what the error means.
+
+They share the core's base class, so one table maps both to HTTP statuses and exit codes.
+"""
+
+from __future__ import annotations
+
+from icss_core.errors import IcssError
+
+
+class ConfigurationError(IcssError):
+    """A setting is missing or wrong; the message names its environment variable."""
+
+
+class UriNotAllowedError(IcssError):
+    """The address is malformed, or outside the object store prefixes this service may touch."""
+
+
+class StorageError(IcssError):
+    """The object store refused the operation or did not answer after retries."""
+
+
+class ObjectNotFoundError(StorageError):
+    """The object store has no object at this address."""
+
+
+class TrackingError(IcssError):
+    """The MLflow server refused the operation or did not answer."""
+
+
+class ModelNotFoundError(IcssError):
+    """No model is registered under this name."""
+
+
+class VersionNotFoundError(IcssError):
+    """The model has no such version, or no version carries this alias."""
+
+
+class ConflictError(IcssError):
+    """Somebody else changed what this request was based on; read again, then decide."""
+
+
+class UpdateNotFoundError(IcssError):
+    """No update has this id."""
+
+
+class UploadNotFoundError(IcssError):
+    """No uploaded image has this id, or it has expired."""
+
+
+class UnauthorisedError(IcssError):
+    """The request carries no valid token."""
+
+
+class BodyTooLargeError(IcssError):
+    """The request's body is larger than this service accepts."""
+
+
+class BusyError(IcssError):
+    """The service has as much work as it takes at once; try again later."""
+
+
+class TrainingError(IcssError):
+    """A training job ended without a model; the message carries the worker's own words."""
+
+
+class StackError(IcssError):
+    """A local service did not start, or died; the message quotes the end of its log."""

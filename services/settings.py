@@ -1,0 +1,174 @@
+"""All settings of the services: read once from ICSS_* variables, validated once, passed on as one object.
+
+Nothing else in the services reads the process environment. The same settings describe the processes of one
+machine and a Kubernetes deployment; only the values differ.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.errors import ConfigurationError, UriNotAllowedError
+from services.s3_address import S3Address
+
+ENV_PREFIX = "ICSS_"
+
+
+def _s3_prefix(value: str) -> str:
+    try:
+        return str(S3Address.parse(value))
+    except UriNotAllowedError as error:
+        raise ValueError(str(error)) from error
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{value!r} must start with http:// or https://")
+    return value.rstrip("/")
+
+
+S3Prefix = Annotated[str, AfterValidator(_s3_prefix)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Limits(BaseModel):
+    """What one request may ask for. Set with ICSS_LIMITS__NAME."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body_bytes: PositiveInt = Field(default=64 * 2**20, description="largest request body, uploads too")
+    max_clicks: PositiveInt = Field(default=10_000, description="most clicks in one update")
+    max_iterations: PositiveInt = Field(default=20_000, description="most iterations of one update")
+    max_pixels: PositiveInt = Field(default=10**10, description="largest raster, in pixels")
+    max_inline_pixels: PositiveInt = Field(
+        default=4096 * 4096, description="largest raster whose map is returned in the response"
+    )
+    max_queued_updates: PositiveInt = Field(default=16, description="updates that may wait for their turn")
+
+
+class Settings(BaseSettings):
+    """Where the parts of the system are, and what they may do.
+
+    Keys left out (`s3_access_key`, `s3_secret_key`) mean: the platform provides them, as a service account
+    does on Kubernetes.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    s3_endpoint: HttpUrl | None = Field(default=None, description="object store; empty: AWS itself")
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_region: str = "us-east-1"
+    data_prefix: S3Prefix = Field(description="where scenes, uploads, maps and checkpoints live")
+    allowed_prefixes: Annotated[tuple[S3Prefix, ...], NoDecode] = Field(
+        default=(), description="further prefixes that may be read, separated by commas"
+    )
+    mlflow_uri: HttpUrl
+    api_token: SecretStr | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cache_dir: Path = Path("~/.cache/icss")
+    limits: Limits = Limits()
+
+    @field_validator("s3_endpoint", "s3_access_key", "s3_secret_key", "api_token", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("allowed_prefixes", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cache_dir")
+    @classmethod
+    def _expand_home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @field_validator("api_token")
+    @classmethod
+    def _token_is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("the token must have at least 16 characters")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> Settings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("s3_access_key and s3_secret_key are given together or not at all")
+        return self
+
+    @property
+    def readable_prefixes(self) -> tuple[str, ...]:
+        """All prefixes a request may name: the data prefix and the further allowed ones."""
+        return (self.data_prefix, *(p for p in self.allowed_prefixes if p != self.data_prefix))
+
+    def require_api_token(self) -> str:
+        """The API's token in clear.
+
+        Raises:
+            ConfigurationError: none is set; the API never runs open.
+        """
+        if self.api_token is None:
+            raise ConfigurationError(f"{ENV_PREFIX}API_TOKEN is not set; the API does not run without it")
+        return self.api_token.get_secret_value()
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment; a process does this once, at its start.
+
+    Raises:
+        ConfigurationError: variables are missing or wrong; the message names each of them, and no secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        path = "__".join(str(part) for part in problem["loc"])
+        name = f"{ENV_PREFIX}{path.upper()}" if path else "settings"
+        lines.append(f"{name}: {problem['msg']}")
+    return "the environment does not describe a working set of services: " + "; ".join(lines)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables from which a child process reads these same settings. Secrets are in clear."""
+    variables: dict[str, str] = {}
+    for name, value in settings:
+        if isinstance(value, Limits):
+            variables |= {f"{ENV_PREFIX}LIMITS__{k.upper()}": str(v) for k, v in value}
+        elif isinstance(value, SecretStr):
+            variables[f"{ENV_PREFIX}{name.upper()}"] = value.get_secret_value()
+        elif isinstance(value, tuple):
+            variables[f"{ENV_PREFIX}{name.upper()}"] = ",".join(value)
+        elif value is not None:
+            variables[f"{ENV_PREFIX}{name.upper()}"] = str(value)
+    return variables
