@@ -1,0 +1,57 @@
+"""Every error the core raises on purpose. The docstring of a class is what the error means.
+
+The message of an instance says what was wrong, where, and what would be right; services map the class to an
+HTTP status in one table.
+"""
+
+
+class IcssError(Exception):
+    """Base of all errors that a caller may want to handle."""
+
+
+class InvalidParameterError(IcssError):
+    """A number or option is outside what the function accepts."""
+
+
+class ImageNotFoundError(IcssError):
+    """The image does not exist where the address points."""
+
+
+class ImageUnreadableError(IcssError):
+    """The image exists but is not a raster we read, or its bytes are damaged."""
+
+
+class BandMismatchError(IcssError):
+    """The image does not have the bands the network was trained on."""
+
+
+class ClickError(IcssError):
+    """A click cannot be used: malformed, off the raster, or on a pixel without data."""
+
+
+class UnknownClassError(IcssError):
+    """A class name is not in the label space."""
+
+
+class ClassExistsError(IcssError):
+    """The class to be added is already in the label space."""
+
+
+class UnknownPresetError(IcssError):
+    """No method or preset has this name."""
+
+
+class ModelFormatError(IcssError):
+    """A model folder is incomplete, damaged, or of a format version this code does not read."""
+
+
+class WeightsUnavailableError(IcssError):
+    """Pretrained encoder weights were asked for and cannot be had here."""
+
+
+class DatasetError(IcssError):
+    """A dataset.yaml, a scene or a mask does not say what it should."""
+
+
+class CancelledError(IcssError):
+    """The work was stopped on request; nothing was kept."""

@@ -1,0 +1,113 @@
+"""A model version on disk: `weights.safetensors` and `model.json`. No pickle is read or written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from icss_core.errors import ModelFormatError
+from icss_core.labels import LabelSpace
+from icss_core.networks.normalisation import Normalisation
+from icss_core.networks.segmenter import Architecture, Segmenter
+
+FORMAT_VERSION = 1
+WEIGHTS = "weights.safetensors"
+CARD = "model.json"
+
+
+class ModelCard(BaseModel):
+    """Everything about a model version but its weights; written as `model.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = FORMAT_VERSION
+    architecture: Architecture
+    normalisation: Normalisation
+    label_space: LabelSpace
+    dtype: str | None = None
+    """dtype of the images the network was trained on; others are refused where that would be silly."""
+    activation: Literal["softmax"] = "softmax"
+    method: str | None = None
+    """How the version was made: a method of `icss_core.methods`, or "pretraining"."""
+    preset: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Every number of the preset after overrides."""
+    parent: str | None = None
+    """"name:version" of the memory network this version was made from."""
+    prototypes: str | None = None
+    """File of class prototypes beside the weights, if the method keeps any."""
+    code_version: str | None = None
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> ModelCard:
+        if self.architecture.n_classes != len(self.label_space):
+            raise ValueError(
+                f"{self.architecture.n_classes} logits for {len(self.label_space)} classes {self.label_space.names}"
+            )
+        return self
+
+
+def save_model(folder: Path | str, network: Segmenter, card: ModelCard) -> Path:
+    """Write a model version into `folder` (created; must not hold one already).
+
+    Raises:
+        ModelFormatError: the folder holds a version, or card and network disagree.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / CARD).exists():
+        raise ModelFormatError(f"{folder} already holds a model version; versions are never overwritten")
+    if (network.architecture, network.normalisation) != (card.architecture, card.normalisation):
+        raise ModelFormatError("the model card describes another network than the one to be saved")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_card(folder: Path | str) -> ModelCard:
+    """The model card alone, without touching the weights.
+
+    Raises:
+        ModelFormatError: no `model.json`, or one this code does not read.
+    """
+    path = Path(folder) / CARD
+    try:
+        return ModelCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ModelFormatError(f"{folder} has no {CARD}") from error
+    except ValidationError as error:
+        raise ModelFormatError(f"{path} is not a model card of format {FORMAT_VERSION}: {error}") from error
+
+
+def load_model(folder: Path | str) -> tuple[Segmenter, ModelCard]:
+    """Network (float32, on the CPU, in eval mode) and card of a model version.
+
+    Raises:
+        ModelFormatError: a file is missing or damaged, or weights and card disagree.
+    """
+    card = read_card(folder)
+    # the stored weights replace whatever the encoder would have been initialised with
+    bare = card.architecture.model_copy(update={"encoder_weights": None})
+    network = Segmenter(bare, card.normalisation)
+    network.architecture = card.architecture
+    path = Path(folder) / WEIGHTS
+    try:
+        network.load_state_dict(load_file(path))
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelFormatError(f"{path} is missing or damaged: {error}") from error
+    except RuntimeError as error:
+        raise ModelFormatError(f"{path} does not fit its model card: {error}") from error
+    return network.eval(), card
+
+
+def same_weights(first: Segmenter, second: Segmenter) -> bool:
+    """Whether two networks hold bit-identical tensors under the same names."""
+    one, two = first.state_dict(), second.state_dict()
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

@@ -1,0 +1,57 @@
+"""Rectangles of a raster, in pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a raster: upper-left pixel (row, col) and size, all in pixels."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def end_row(self) -> int:
+        """First row below the window."""
+        return self.row + self.height
+
+    @property
+    def end_col(self) -> int:
+        """First column right of the window."""
+        return self.col + self.width
+
+    def clip(self, height: int, width: int) -> Window:
+        """The part inside a raster of `height` x `width`; its size is 0 where nothing is left."""
+        row, col = min(max(self.row, 0), height), min(max(self.col, 0), width)
+        return Window(
+            row,
+            col,
+            max(min(self.end_row, height) - row, 0),
+            max(min(self.end_col, width) - col, 0),
+        )
+
+
+def origins(length: int, window: int, stride: int) -> list[int]:
+    """Positions along one axis that cover [0, length) with windows of one size.
+
+    The last window is shifted back inside instead of padded; a raster shorter than the window has the one
+    position 0. Every position occurs once (the published ICSS code repeats edge windows).
+    """
+    if length <= window:
+        return [0]
+    return [*range(0, length - window, stride), length - window]
+
+
+def grid(height: int, width: int, *, window: int, stride: int) -> Iterator[Window]:
+    """Windows of one size covering a raster, row by row, left to right."""
+    for row in origins(height, window, stride):
+        for col in origins(width, window, stride):
+            yield Window(row, col, window, window)

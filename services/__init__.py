@@ -1,0 +1,1 @@
+"""The product around the science: storage (S3), registry (MLflow), training jobs, serving, command line."""
