@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,7 @@ from icss_core.labels import LabelSpace
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 
@@ -48,7 +48,8 @@ class ModelCard(BaseModel):
     def _classes_agree(self) -> ModelCard:
         if self.architecture.n_classes != len(self.label_space):
             raise ValueError(
-                f"{self.architecture.n_classes} logits for {len(self.label_space)} classes {self.label_space.names}"
+                f"{self.architecture.n_classes} logits for the {len(self.label_space)} classes "
+                f"{self.label_space.names}"
             )
         return self
 

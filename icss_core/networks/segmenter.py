@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import segmentation_models_pytorch as smp
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from icss_core.errors import BandMismatchError, InvalidParameterError, WeightsUnavailableError
 from icss_core.networks.head import HeadInit, extend_classifier
-from icss_core.networks.normalisation import Normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from icss_core.networks.normalisation import Normalisation
 
 Decoder = Literal[
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan",
@@ -70,6 +71,7 @@ class Segmenter(nn.Module):
 
     mean: Tensor
     inverse_std: Tensor
+    body: Any  # smp's models share no typed base
 
     def __init__(self, architecture: Architecture, normalisation: Normalisation) -> None:
         super().__init__()
