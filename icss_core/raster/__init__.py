@@ -1,0 +1,1 @@
+"""Windowed reading and writing of rasters: masks, CRS, bands, data types."""
