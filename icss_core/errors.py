@@ -53,5 +53,9 @@ class DatasetError(IcssError):
     """A dataset.yaml, a scene or a mask does not say what it should."""
 
 
+class TrainingDivergedError(IcssError):
+    """The loss of a training became infinite or undefined."""
+
+
 class CancelledError(IcssError):
     """The work was stopped on request; nothing was kept."""

@@ -1,0 +1,157 @@
+"""Which crops a training step sees.
+
+Every sampler is a pure function of (seed, rank, step): a run that resumes at step 700 sees what it would have
+seen, and a worker needs no state but the step number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icss_core.errors import DatasetError, InvalidParameterError
+from icss_core.labels import IGNORE
+from icss_core.raster.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from icss_core.raster.reader import RasterSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one optimiser step sees."""
+
+    pixels: Tensor
+    """(B, C, h, w), raw values in the image's own dtype."""
+    labels: Tensor
+    """(B, h, w) int64, label-space indices, 255 = unlabelled."""
+    memory_logits: Tensor | None = None
+    """(B, O, h, w) float, logits of the memory network for the same crops, where a method asks for them."""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; page-locked tensors are copied without waiting."""
+        return Batch(
+            pixels=self.pixels.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            memory_logits=None
+            if self.memory_logits is None
+            else self.memory_logits.to(device, non_blocking=True),
+        )
+
+    def pin(self) -> Batch:
+        """The batch in page-locked memory, from which a GPU copies in the background."""
+        return Batch(
+            pixels=self.pixels.pin_memory(),
+            labels=self.labels.pin_memory(),
+            memory_logits=None if self.memory_logits is None else self.memory_logits.pin_memory(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledScene:
+    """An image with its dense mask."""
+
+    image: RasterSource
+    mask: RasterSource
+    """One band of uint8 ids on the image's grid."""
+    lookup: NDArray[np.uint8]
+    """(256,) from mask ids to label-space indices, 255 = ignore."""
+
+    def __post_init__(self) -> None:
+        one, other = (self.image.height, self.image.width), (self.mask.height, self.mask.width)
+        if one != other:
+            raise DatasetError(f"the image has {one[0]} x {one[1]} pixels, its mask {other[0]} x {other[1]}")
+        if self.mask.bands != 1 or self.mask.dtype != "uint8":
+            raise DatasetError(f"a mask has one uint8 band, not {self.mask.bands} of {self.mask.dtype}")
+
+    def crop(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        """Pixels (C, h, w), zero where invalid, and labels (h, w) uint8, 255 where unlabelled or invalid."""
+        pixels, mask = self.image.read(window), self.mask.read(window)
+        labels = self.lookup[mask.values[0].astype(np.uint8)]
+        labels[~(pixels.valid & mask.valid)] = IGNORE
+        return pixels.values, labels
+
+
+class RandomCrops:
+    """Crops at random places of random scenes, with flips: how a network is pretrained.
+
+    A scene is drawn uniformly, then a position in it (ICSS, published code: the same, with both flips at
+    probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels.
+
+    Args:
+        scenes: at least one; all with the same bands and dtype.
+        size: side length of the crops in pixels.
+        batch: crops in a step, on each worker.
+        seed: of everything random.
+        rank: of this worker; workers see different crops.
+        flips: mirror along rows and along columns, each with probability 0.5.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[LabelledScene],
+        *,
+        size: int,
+        batch: int,
+        seed: int = 0,
+        rank: int = 0,
+        flips: bool = True,
+    ) -> None:
+        if not scenes:
+            raise DatasetError("no labelled scene to take crops from")
+        if size < 32 or batch < 1:
+            raise InvalidParameterError(
+                f"crops need a size of at least 32 and a batch of 1, not {size}, {batch}"
+            )
+        kinds = {(scene.image.bands, scene.image.dtype) for scene in scenes}
+        if len({bands for bands, _ in kinds}) > 1:
+            raise DatasetError(f"all scenes of a training need the same bands; found {sorted(kinds)}")
+        # a batch is one tensor: scenes of mixed dtypes meet in float32
+        self._dtype = np.dtype(kinds.pop()[1]) if len(kinds) == 1 else np.dtype(np.float32)
+        self._scenes = scenes
+        self._size, self._batch = size, batch
+        self._seed, self._rank, self._flips = seed, rank, flips
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng([self._seed, self._rank, step])
+        crops = [self._crop(rng) for _ in range(self._batch)]
+        return collate([pixels for pixels, _ in crops], [labels for _, labels in crops])
+
+    def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+        scene = self._scenes[int(rng.integers(len(self._scenes)))]
+        row = int(rng.integers(max(scene.image.height - self._size, 0) + 1))
+        col = int(rng.integers(max(scene.image.width - self._size, 0) + 1))
+        pixels, labels = scene.crop(Window(row, col, self._size, self._size))
+        flip = draw_flip(rng) if self._flips else ()
+        axes = tuple(axis - 2 for axis in flip)
+        return np.flip(pixels.astype(self._dtype, copy=False), axes), np.flip(labels, axes)
+
+
+def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
+    """Spatial axes to mirror: 0 rows, 1 columns, each with probability 0.5."""
+    return tuple(int(axis) for axis in np.flatnonzero(rng.random(2) < 0.5))
+
+
+def collate(
+    pixels: Sequence[NDArray[np.generic]],
+    labels: Sequence[NDArray[np.uint8]],
+    memory_logits: Sequence[Tensor] | None = None,
+) -> Batch:
+    """One batch of crops of the same size."""
+    return Batch(
+        pixels=torch.from_numpy(np.stack(pixels)),
+        labels=torch.from_numpy(np.stack(labels).astype(np.int64)),
+        memory_logits=None if memory_logits is None else torch.stack(list(memory_logits)),
+    )
