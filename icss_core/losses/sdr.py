@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import torch
+from torch.nn import functional
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
@@ -90,10 +91,11 @@ def sdr_terms(
     samples = labelled_features(features, labels, assignment=assignment, ignore=ignore)
     current = class_means(samples, n_classes=n_classes)
     memory = Prototypes(memory_prototypes.detach(), memory_valid.to(current.counts.dtype))
+    spread, present = within_class_spread(samples, current)
     return SdrTerms(
         matching(current, memory, normalisation=normalisation),
-        attraction(samples, current, normalisation=normalisation),
-        repulsion(samples, current, normalisation=normalisation),
+        _mean_of_defined(spread, present, normalisation),
+        _repulsion(spread, present, current.means, normalisation),
     )
 
 
@@ -137,14 +139,7 @@ def repulsion(
         Scalar, not negative; 0 with fewer than two classes.
     """
     spread, present = within_class_spread(samples, prototypes)
-    classes = torch.nonzero(present)[:, 0]
-    means = prototypes.means[classes]
-    distance = spread[classes][:, None] + (means[:, None] - means[None]).square().mean(dim=2)
-    pairs = ~torch.eye(len(classes), dtype=torch.bool, device=means.device)
-    inverse = 1.0 / distance.clamp(min=SMALLEST_DISTANCE)[pairs]
-    n_classes = prototypes.means.shape[0]
-    divisor = inverse.numel() if normalisation == "present" else n_classes * (n_classes - 1)
-    return inverse.sum() / max(divisor, 1)
+    return _repulsion(spread, present, prototypes.means, normalisation)
 
 
 def within_class_spread(samples: LabelledFeatures, prototypes: Prototypes) -> tuple[Tensor, Tensor]:
@@ -153,12 +148,23 @@ def within_class_spread(samples: LabelledFeatures, prototypes: Prototypes) -> tu
     Returns:
         (N,) float, 0 for classes without pixels, and (N,) bool, the class has pixels.
     """
-    own = prototypes.means.to(samples.features)[samples.classes]
-    squares = (samples.features - own).square().mean(dim=1)
+    own = functional.embedding(samples.classes, prototypes.means.to(samples.features))
+    squares = functional.mse_loss(samples.features, own, reduction="none").mean(dim=1)
     membership = membership_matrix(samples, prototypes.means.shape[0])
     counts = membership.sum(dim=0)
     with torch.autocast(squares.device.type, enabled=False):
         return squares @ membership / counts.clamp(min=1), counts > 0
+
+
+def _repulsion(spread: Tensor, present: Tensor, means: Tensor, normalisation: Normalisation) -> Tensor:
+    """`repulsion` of class means (N, C) whose pixels have this spread (N,)."""
+    classes = torch.nonzero(present)[:, 0]
+    n_classes, means = len(means), means[classes]
+    distance = spread[classes][:, None] + (means[:, None] - means[None]).square().mean(dim=2)
+    pairs = ~torch.eye(len(classes), dtype=torch.bool, device=means.device)
+    inverse = 1.0 / distance.clamp(min=SMALLEST_DISTANCE)[pairs]
+    divisor = inverse.numel() if normalisation == "present" else n_classes * (n_classes - 1)
+    return inverse.sum() / max(divisor, 1)
 
 
 def _mean_of_defined(values: Tensor, defined: Tensor, normalisation: Normalisation) -> Tensor:

@@ -12,6 +12,7 @@ from icss_core.losses import (
     class_means,
     labelled_features,
     matching,
+    repulsion,
     sdr_terms,
 )
 
@@ -108,6 +109,18 @@ def test_terms_equal_plain_loops(seed):
         total = sum(terms.values())
         assert getattr(present, name).item() == pytest.approx(total / len(terms)), name
         assert getattr(published, name).item() == pytest.approx(total / divisors[name]), name
+
+
+@pytest.mark.parametrize("normalisation", ["present", "all"])
+def test_terms_together_equal_terms_one_by_one(normalisation):
+    features, labels, memory, valid = random_case(4)
+    samples = labelled_features(features, labels)
+    current = class_means(samples, n_classes=N_CLASSES)
+    together = sdr_terms(features, labels, memory, valid, normalisation=normalisation)
+    known = Prototypes(memory, valid.double())
+    torch.testing.assert_close(together.match, matching(current, known, normalisation=normalisation))
+    torch.testing.assert_close(together.attract, attraction(samples, current, normalisation=normalisation))
+    torch.testing.assert_close(together.repulse, repulsion(samples, current, normalisation=normalisation))
 
 
 @pytest.mark.parametrize("assignment", ["pooled", "bilinear"])
