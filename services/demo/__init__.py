@@ -1,0 +1,1 @@
+"""The main job on one machine, from empty folders to a class added by clicks."""
