@@ -1,0 +1,70 @@
+"""A preset: a method with all its numbers, as data."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from icss_core.networks.head import HeadInit
+from icss_core.training import Optimisation
+
+
+class PseudoLabelRule(BaseModel):
+    """Which pixels the memory network labels with old classes of interest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["top_n", "threshold", "none"] = "top_n"
+    """top_n: the most confident (the paper); threshold: a uniform draw among the confident (its code)."""
+    multiple: float = Field(default=1.0, gt=0, le=100)
+    """Pixels per old class, as a multiple of the largest number of clicks on one class."""
+    threshold: float = Field(default=0.99, ge=0, lt=1)
+    """Least confidence of a pixel, for both kinds; 0 takes any."""
+
+
+class CropRule(BaseModel):
+    """Which crops a step of the update sees."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["labelled", "sweep"] = "labelled"
+    """labelled: at random around labelled pixels; sweep: a grid over the whole image (ICSS)."""
+    size: int = Field(default=256, ge=64, le=2048, multiple_of=32)
+    batch: int = Field(default=4, ge=1, le=64)
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    """Of the grid of a sweep, as a share of the size."""
+    flips: bool = True
+
+
+class HeadFit(BaseModel):
+    """Fitting the classifier alone, on the frozen features of the labelled pixels, before fine-tuning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=0, ge=0, le=1000)
+    """Of L-BFGS; 0 leaves the head as it was initialised."""
+    pull: float = Field(default=0.01, ge=0)
+    """Weight of the squared distance to the initialised rows; keeps classes with few labels near them."""
+
+
+class Preset(BaseModel):
+    """Everything that decides what an update does, besides the image and its clicks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    method: str
+    summary: str = ""
+    """One sentence: whose numbers these are."""
+    warning: str | None = None
+    """Said to whoever uses the preset, where following a paper's letter is known to go wrong."""
+    head_init: HeadInit = "background"
+    head_fit: HeadFit = HeadFit()
+    pseudo_labels: PseudoLabelRule = PseudoLabelRule()
+    crops: CropRule = CropRule()
+    optimisation: Optimisation = Optimisation()
+    sweeps: int | None = Field(default=None, ge=1)
+    """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Numbers of the method itself, checked by it."""
