@@ -1,0 +1,66 @@
+"""The small values that requests and responses are made of: names, references, images, colours."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from icss_core.labels import Channel
+
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["town"])]
+"""Name of a registered model."""
+
+Alias = Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,49}$", examples=["memory"])]
+"""A name that points to one version: `memory` (what the next class is added to) or `updated` (the newest)."""
+
+VersionNumber = Annotated[int, Field(ge=1, examples=[3])]
+"""Number of an immutable version."""
+
+ModelReference = VersionNumber | Alias
+"""One version of a model, by number or by alias."""
+
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["8d1f0c5b7a9e4d3c8b6a5f4e3d2c1b0a"])]
+"""Id of an update: of the MLflow run that records it."""
+
+UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["1b4e28ba2fa14b7fa03d5c2a9d0e6f11"])]
+"""Id of an uploaded image."""
+
+
+def _from_hex(value: Any) -> Any:
+    """`#rrggbb` as (red, green, blue); anything else as it came, for the type to judge."""
+    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
+        try:
+            return tuple(bytes.fromhex(value[1:]))
+        except ValueError:
+            return value
+    return value
+
+
+Colour = Annotated[
+    tuple[Channel, Channel, Channel],
+    BeforeValidator(_from_hex, json_schema_input_type=tuple[Channel, Channel, Channel] | str),
+    Field(examples=[(230, 25, 75)]),
+]
+"""8-bit (red, green, blue), or `#rrggbb`."""
+
+
+class ImageReference(BaseModel):
+    """The image to work on: an address in the object store or the id of an upload, not both."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"uri": "s3://icss/scenes/town-03.tif"}, {"upload": "1b4e28ba" * 4}]},
+    )
+
+    uri: str | None = Field(
+        default=None, max_length=1024, description="s3:// address of a raster below an allowed prefix"
+    )
+    upload: UploadId | None = Field(default=None, description="id from POST /v1/uploads")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ImageReference:
+        if (self.uri is None) == (self.upload is None):
+            raise ValueError("give either uri or upload")
+        return self

@@ -1,0 +1,95 @@
+"""Everything that can be said about an update request before it is accepted.
+
+Whatever is checked here becomes a 4xx at once instead of a failed update minutes later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.clicks.geojson import clicks_from_geojson
+
+from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.labels import ClassInfo
+from icss_core.methods import get_preset
+from services.serving.colours import distinct_colour
+from services.serving.orders import UpdateOrder
+from services.serving.workload import planned_iterations
+
+if TYPE_CHECKING:
+    from icss_core.labels import LabelSpace
+    from icss_core.methods import Preset
+    from icss_core.raster.reader import Raster
+    from services.registry import Registry
+    from services.serving.images import Images
+    from services.serving.requests import UpdateRequest
+    from services.settings import Limits
+
+
+class Admission:
+    """Turns requests into orders. Blocking (it reads the image); safe to share between threads."""
+
+    def __init__(self, registry: Registry, images: Images, limits: Limits) -> None:
+        self._registry = registry
+        self._images = images
+        self._limits = limits
+
+    def admit(self, model: str, request: UpdateRequest) -> UpdateOrder:
+        """Check a request against the model, the image and the limits.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: there is no such version to add to.
+            ClassExistsError: it knows the class already.
+            UnknownPresetError, InvalidParameterError: no such preset or parameter, or over a limit.
+            UriNotAllowedError, UploadNotFoundError: the image may not be read, or was not uploaded.
+            ImageNotFoundError, ImageUnreadableError, BandMismatchError: the image cannot be used.
+            ClickError, UnknownClassError: a click cannot be used, or the new class has none.
+        """
+        preset = get_preset(request.preset, request.overrides)
+        self._check_number_of_clicks(request)
+        base = self._registry.resolve(model, request.base)
+        known = base.card.label_space
+        colour = request.new_class.colour or distinct_colour(known.colours)
+        new_class = ClassInfo(name=request.new_class.name, colour=colour)
+        label_space = known.extend(new_class)
+        address = self._images.address(request.image)
+        with self._images.opened(address, bands=base.card.architecture.in_channels) as raster:
+            self._check_iterations(preset, raster)
+            clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
+        counts = _counts_by_name(clicks.counts(), label_space)
+        if new_class.name not in counts:
+            raise ClickError(
+                f"no click of the new class {new_class.name!r}: give some features the property "
+                f'"class": "{new_class.name}"'
+            )
+        return UpdateOrder(
+            model=model,
+            base_version=base.version,
+            image=address,
+            new_class=new_class,
+            clicks=request.clicks,
+            crs=request.crs,
+            click_counts=counts,
+            preset=preset.name,
+            overrides=request.overrides,
+            parameters=preset.model_dump(mode="json"),
+            seed=request.seed,
+        )
+
+    def _check_number_of_clicks(self, request: UpdateRequest) -> None:
+        features = request.clicks.get("features")
+        amount = len(features) if isinstance(features, list) else 0
+        if amount > self._limits.max_clicks:
+            raise ClickError(f"{amount} clicks; this service takes {self._limits.max_clicks} in one update")
+
+    def _check_iterations(self, preset: Preset, raster: Raster) -> None:
+        iterations = planned_iterations(preset, raster.height, raster.width)
+        if iterations > self._limits.max_iterations:
+            raise InvalidParameterError(
+                f"preset {preset.name!r} means {iterations} iterations on {raster.height} x {raster.width} "
+                f"pixels; this service takes {self._limits.max_iterations}"
+            )
+
+
+def _counts_by_name(counts: dict[int, int], label_space: LabelSpace) -> dict[str, int]:
+    return {label_space.names[label]: amount for label, amount in counts.items()}

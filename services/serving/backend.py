@@ -1,0 +1,179 @@
+"""Everything behind the routes: what an endpoint does, without HTTP.
+
+Blocking parts (registry, store, MLflow, opening images) run in threads; computing parts are behind `ports`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+from services.errors import ConflictError
+from services.registry import Registry
+from services.serving.admission import Admission
+from services.serving.catalogue import Catalogue
+from services.serving.images import Images
+from services.serving.predictor import PredictionJob
+from services.serving.responses import Health, Link, UpdateStatus
+from services.serving.update_records import UpdateRecords
+from services.storage import Storage
+from services.tracking import Tracking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.serving.addresses import ImageReference
+    from services.serving.ports import Predictor, Updater
+    from services.serving.predictor import PredictionOutcome
+    from services.serving.requests import PredictionOptions, UpdateRequest
+    from services.serving.responses import AliasDetail, ModelDetail, ModelSummary, Upload
+    from services.serving.update_control import LiveProgress
+    from services.settings import Settings
+
+READY_TIMEOUT = 2.0  # seconds that a part has to answer a readiness probe
+
+
+class Backend:
+    """The service without HTTP. One per API process; every method may run many times at once."""
+
+    def __init__(self, settings: Settings, *, updater: Updater, predictor: Predictor) -> None:
+        storage, registry = Storage(settings), Registry(settings)
+        self._registry = registry
+        self._images = Images(settings, storage)
+        self._catalogue = Catalogue(registry)
+        self._admission = Admission(registry, self._images, settings.limits)
+        self._records = UpdateRecords(Tracking(settings))
+        self._updater = updater
+        self._predictor = predictor
+        self._moving = asyncio.Lock()
+
+    async def models(self) -> list[ModelSummary]:
+        """All models."""
+        return await asyncio.to_thread(self._catalogue.models)
+
+    async def model(self, name: str) -> ModelDetail:
+        """One model; see `Catalogue.model`."""
+        return await asyncio.to_thread(self._catalogue.model, name)
+
+    async def move_memory(self, name: str, version: int) -> AliasDetail:
+        """Let `memory` point to a version, once that version has been seen to load.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError, ModelFormatError: it does not; the alias stays.
+            ConflictError: somebody else has moved the alias in the meantime.
+        """
+        await self._predictor.verify(name, version)
+        async with self._moving:
+            return await asyncio.to_thread(self._catalogue.move_memory, name, version)
+
+    async def start_update(self, model: str, request: UpdateRequest, key: str | None) -> UpdateStatus:
+        """Check, write down and queue a request; see `Admission.admit` and `UpdateQueue.submit`."""
+        order = await asyncio.to_thread(self._admission.admit, model, request)
+        return await self.update(await self._updater.submit(order, key))
+
+    async def update(self, update_id: str) -> UpdateStatus:
+        """The state of an update: its record, and the live progress of one that has not ended.
+
+        Raises:
+            UpdateNotFoundError: no update has this id.
+        """
+        status = await asyncio.to_thread(self._records.status, update_id)
+        if not status.is_finished:
+            live = await self._progress(update_id)
+            status = status if live is None else _with_progress(status, live)
+        return _with_links(status)
+
+    async def updates(self, *, model: str | None, limit: int) -> list[UpdateStatus]:
+        """The recorded states of updates, newest first."""
+        found = await asyncio.to_thread(self._records.statuses, model=model, limit=limit)
+        return [_with_links(status) for status in found]
+
+    async def cancel_update(self, update_id: str) -> UpdateStatus:
+        """Cancel an update; cancelling one twice is no error.
+
+        Raises:
+            UpdateNotFoundError: no update has this id.
+            ConflictError: it has ended already, or is being registered.
+        """
+        before = await asyncio.to_thread(self._records.status, update_id)
+        if before.is_finished and before.status != "dismissed":
+            raise ConflictError(f"update {update_id} has ended: {before.status}; nothing is left to cancel")
+        if not before.is_finished:
+            await self._updater.cancel(update_id)
+        return await self.update(update_id)
+
+    async def upload(self, file: Path) -> Upload:
+        """Check an image and keep it; see `Images.keep`."""
+        return await asyncio.to_thread(self._images.keep, file)
+
+    async def predict(
+        self, options: PredictionOptions, image: ImageReference | tuple[str, bytes]
+    ) -> PredictionOutcome:
+        """Predict an image from the store, or one given as (name, bytes); see `PredictionService.predict`."""
+        version = await asyncio.to_thread(self._registry.resolve, options.model, options.version)
+        in_request = isinstance(image, tuple)
+        address, content = (
+            image
+            if isinstance(image, tuple)
+            else (await asyncio.to_thread(self._images.address, image), None)
+        )
+        delivery = options.delivery or ("inline" if in_request else "s3")
+        job = PredictionJob(
+            id=uuid.uuid4().hex,
+            model=options.model,
+            version=version.version,
+            image=address,
+            content=content,
+            format=options.format,
+            confidence=options.confidence,
+            min_area=options.min_area,
+            tiling=options.tiling,
+            inline=delivery == "inline",
+        )
+        return await self._predictor.predict(job)
+
+    async def health(self) -> Health:
+        """Whether the parts that compute answer."""
+        names = ("updater", "predictor")
+        probes = (self._updater.ready(), self._predictor.ready())
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(probe, READY_TIMEOUT) for probe in probes), return_exceptions=True
+        )
+        parts = {name: answer is True for name, answer in zip(names, answers, strict=True)}
+        return Health(status="ok" if all(parts.values()) else "not ready", parts=parts)
+
+    async def _progress(self, update_id: str) -> LiveProgress | None:
+        """Live progress, or None while the updater restarts: the record alone still is a true answer."""
+        try:
+            return await asyncio.wait_for(self._updater.progress(update_id), READY_TIMEOUT)
+        except TimeoutError:
+            return None
+
+
+def _with_progress(status: UpdateStatus, live: LiveProgress) -> UpdateStatus:
+    share = 0 if not live.steps or live.step is None else round(100 * live.step / live.steps)
+    if live.cancelling:
+        message = "stopping"
+    elif not live.running:
+        message = f"waiting for its turn, {live.ahead} before it"
+    elif live.step is None:
+        message = live.stage or status.message
+    else:
+        message = f"{live.stage}: step {live.step} of {live.steps}"
+    return status.model_copy(
+        update={
+            **live.model_dump(include={"stage", "step", "steps", "loss", "seconds_left"}),
+            "message": message,
+            "progress": min(share, 99),
+        }
+    )
+
+
+def _with_links(status: UpdateStatus) -> UpdateStatus:
+    links = [Link(href=f"/v1/updates/{status.id}", rel="self")]
+    if status.result_version is not None:
+        links.append(
+            Link(href=f"/v1/models/{status.model}", rel="http://www.opengis.net/def/rel/ogc/1.0/results")
+        )
+    return status.model_copy(update={"links": links})

@@ -1,0 +1,119 @@
+"""From the reference in a request to an image that can be opened."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from icss_core.errors import (
+    BandMismatchError,
+    ImageNotFoundError,
+    ImageUnreadableError,
+    InvalidParameterError,
+)
+from icss_core.raster.reader import open_raster
+from services.errors import UploadNotFoundError
+from services.s3_address import S3Address
+from services.serving.responses import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from icss_core.raster.reader import Raster
+    from services.serving.addresses import ImageReference
+    from services.settings import Settings
+    from services.storage import Storage
+
+_EXTENSIONS: Final = {"GTiff": "tif", "COG": "tif", "PNG": "png", "JPEG": "jpg"}
+
+
+class Images:
+    """Images of requests: resolved to addresses, opened with this store's settings, kept when uploaded."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._storage = storage
+        self._uploads = S3Address.parse(settings.data_prefix).child("uploads")
+        self._max_pixels = settings.limits.max_pixels
+
+    def address(self, reference: ImageReference) -> str:
+        """The s3:// address of an image.
+
+        Raises:
+            UriNotAllowedError: malformed, or outside the allowed prefixes.
+            UploadNotFoundError: no upload has this id.
+        """
+        if reference.uri is not None:
+            return self._storage.check_allowed(reference.uri)
+        folder = self._uploads.child(str(reference.upload))
+        address = next(iter(self._storage.list(str(folder))), None)
+        if address is None:
+            raise UploadNotFoundError(
+                f"no upload has the id {reference.upload!r}; POST /v1/uploads gives ids"
+            )
+        return address
+
+    @contextmanager
+    def opened(self, address: str | Path, *, bands: int | None = None) -> Iterator[Raster]:
+        """Open an image for windowed reads, in this thread only.
+
+        Args:
+            address: checked s3:// address or a local file.
+            bands: number of bands it must have; None: any.
+
+        Raises:
+            ImageNotFoundError: nothing there.
+            ImageUnreadableError: not a raster we read.
+            BandMismatchError: another number of bands.
+            InvalidParameterError: more pixels than the service takes.
+        """
+        if isinstance(address, str) and not self._storage.exists(address):
+            # asked here and not of GDAL, which remembers for good that a file was missing
+            raise ImageNotFoundError(f"there is no image at {address}")
+        with self._storage.raster_environment(), open_raster(address) as raster:
+            if raster.height * raster.width > self._max_pixels:
+                raise InvalidParameterError(
+                    f"{address} has {raster.height} x {raster.width} pixels; "
+                    f"this service takes {self._max_pixels}"
+                )
+            if bands is not None and raster.bands != bands:
+                raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
+            yield raster
+
+    def keep(self, file: Path) -> Upload:
+        """Check that a local file is an image and copy it to the store.
+
+        Raises:
+            ImageUnreadableError: it is not.
+            InvalidParameterError: it has more pixels than the service takes.
+            StorageError: the store refused.
+        """
+        identifier = uuid.uuid4().hex
+        with self.opened(file) as raster:
+            extension = _EXTENSIONS.get(image_driver(file))
+            if extension is None:
+                raise ImageUnreadableError("the upload is not a GeoTIFF, PNG or JPEG")
+            upload = Upload(
+                id=identifier,
+                uri=str(self._uploads.child(identifier, f"image.{extension}")),
+                bytes=file.stat().st_size,
+                width=raster.width,
+                height=raster.height,
+                bands=raster.bands,
+                dtype=raster.dtype,
+                crs=None if raster.crs is None else str(raster.crs),
+            )
+        self._storage.upload(file, upload.uri)
+        return upload
+
+
+def image_driver(file: Path) -> str:
+    """Which of the formats we read a file is, by its first bytes; empty if none."""
+    with file.open("rb") as stream:
+        start = stream.read(8)
+    if start[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
+        return "GTiff"
+    if start == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    return "JPEG" if start[:3] == b"\xff\xd8\xff" else ""

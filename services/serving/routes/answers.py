@@ -1,0 +1,25 @@
+"""The error responses that routes document."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from services.serving.responses import ErrorResponse
+
+_DESCRIPTIONS: Final[dict[int, str]] = {
+    401: "No valid token.",
+    403: "The address is not one this service may read.",
+    404: "There is no such resource.",
+    409: "Not possible in the present state.",
+    413: "The body is too large.",
+    422: "The request is not valid; the message says what and where.",
+    429: "Too many updates are waiting.",
+    502: "The object store or MLflow does not answer.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Entries of the OpenAPI document for these statuses."""
+    return {
+        status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]} for status in (401, *statuses)
+    }

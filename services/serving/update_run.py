@@ -1,0 +1,130 @@
+"""The work on one update: from its order to a registered version."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from icss_core.clicks.geojson import clicks_from_geojson
+from icss_core.raster.tile_cache import CachedSource
+
+from icss_core.methods import get_preset
+from icss_core.networks.model_folder import save_model
+from icss_core.updating import update
+from services.metric_buffer import MetricBuffer
+from services.registry import UPDATED
+from services.serving.model_cache import ModelCache
+from services.serving.pictures import before_and_after
+from services.serving.update_records import UpdateResult
+
+if TYPE_CHECKING:
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.updating import Progress
+    from icss_core.updating import UpdateResult as CoreResult
+    from services.registry import Registry
+    from services.serving.images import Images
+    from services.serving.model_cache import LoadedModel
+    from services.serving.orders import UpdateOrder
+    from services.serving.update_control import Control
+    from services.serving.update_records import UpdateRecords
+    from services.tracking import Tracking
+
+
+class UpdateRun:
+    """Carries out updates in this process, with memory networks kept warm. One at a time."""
+
+    def __init__(
+        self, registry: Registry, images: Images, records: UpdateRecords, tracking: Tracking
+    ) -> None:
+        self._registry = registry
+        self._images = images
+        self._records = records
+        self._tracking = tracking
+        self._models = ModelCache(registry, lambda network: network, size=2)
+
+    def __call__(self, update_id: str, order: UpdateOrder, control: Control) -> int:
+        """Train, write the result down, register it, and return the version.
+
+        The same order gives the same network: after a crash the work starts over. If the crash came after the
+        registration, the version is found by its run and only the alias is moved again.
+
+        Raises:
+            CancelledError: the control said stop before the point of no return.
+            IcssError: any of the core's and the services' errors; nothing was registered.
+        """
+        version = self._registered(order.model, update_id)
+        if version is None:
+            version = self._make(update_id, order, control)
+        self._registry.set_alias(order.model, UPDATED, version)
+        return version
+
+    def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
+        started = time.monotonic()
+        memory = self._models.get(order.model, order.base_version)
+        preset = get_preset(order.preset, order.overrides)
+        label_space = memory.card.label_space
+        extended = label_space.extend(order.new_class)
+        with (
+            self._images.opened(order.image, bands=memory.card.architecture.in_channels) as raster,
+            MetricBuffer(self._tracking, update_id) as metrics,
+        ):
+            source = CachedSource(raster)
+            clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
+
+            def show(progress: Progress) -> None:
+                control.report(progress)
+                metrics.log(progress.step, {"loss": progress.loss, **progress.terms})
+
+            result = update(
+                cast("Segmenter", memory.network),
+                label_space,
+                source,
+                clicks,
+                [order.new_class],
+                preset,
+                seed=order.seed,
+                on_progress=show,
+                should_stop=control.should_stop,
+            )
+            control.enter("pictures")
+            pictures = before_and_after(memory.network, result.network, source, clicks, extended)
+        for name, png in pictures.items():
+            self._tracking.write_bytes(update_id, f"pictures/{name}.png", png)
+        found = UpdateResult(
+            forgetting=result.forgetting.model_dump(mode="json"),
+            warnings=list(result.warnings),
+            seconds=time.monotonic() - started,
+        )
+        self._records.write_result(update_id, found)
+        control.enter("registering")
+        return self._register(update_id, order, control, memory, result)
+
+    def _register(
+        self, update_id: str, order: UpdateOrder, control: Control, memory: LoadedModel, result: CoreResult
+    ) -> int:
+        card = memory.card.model_copy(
+            update={
+                "architecture": result.network.architecture,
+                "label_space": result.label_space,
+                "method": order.parameters.get("method"),
+                "preset": order.preset,
+                "parameters": order.parameters,
+                "parent": f"{order.model}:{order.base_version}",
+                "code_version": package_version("icss"),
+            }
+        )
+        with tempfile.TemporaryDirectory(prefix="icss-update-") as scratch:
+            folder = Path(scratch) / "model"
+            save_model(folder, result.network, card)
+            control.commit()
+            tags = {"class": order.new_class.name, "preset": order.preset}
+            return self._registry.register(
+                order.model, folder, run_id=update_id, parent=order.base_version, tags=tags
+            )
+
+    def _registered(self, model: str, update_id: str) -> int | None:
+        versions = self._registry.describe(model).versions
+        return next((found.version for found in versions if found.run_id == update_id), None)
