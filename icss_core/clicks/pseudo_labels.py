@@ -1,0 +1,189 @@
+"""Pseudo-labels: pixels of old classes that the memory network is sure of, kept while its map streams by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
+
+from icss_core.clicks.click_set import ClickSet
+from icss_core.errors import InvalidParameterError
+from icss_core.labels import BACKGROUND, IGNORE
+from icss_core.raster.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+Kind = Literal["top_n", "threshold"]
+"""Which pixels of a class are taken.
+
+`top_n`: the most confident ones (the ICSS paper: "a maximum of N of the most confident old-classes pixels").
+`threshold`: a uniform sample without replacement of those above a confidence (the published ICSS code: 0.99,
+and ten times as many as clicks).
+"""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The best pixels of one class so far: confidence, random key and (row, col), one entry each."""
+
+    confidence: NDArray[np.float32]
+    keys: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def joined(self, other: _Kept) -> _Kept:
+        return _Kept(
+            np.concatenate([self.confidence, other.confidence]),
+            np.concatenate([self.keys, other.keys]),
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.cols, other.cols]),
+        )
+
+    def at(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> _Kept:
+        return _Kept(self.confidence[which], self.keys[which], self.rows[which], self.cols[which])
+
+
+class PseudoLabelSelector:
+    """A row sink that picks pseudo-labels from the memory network's map, whatever the size of the raster.
+
+    Rows of the map go in top to bottom, clicks come out. At most `per_class` pixels per class are held,
+    beside the rows being written. Equal confidences (softmax reaches exactly 1.0 on thousands of pixels)
+    are decided by a pseudo-random key of pixel and seed, so that the choice spreads over the raster,
+    depends on nothing but the map and the seed, and is the same however the rows are cut.
+
+    Deviations from the published code, which raises where a class has no candidate: fewer candidates than
+    asked are all taken. As there, background pixels are never pseudo-labels and clicked pixels keep their
+    click.
+
+    Args:
+        classes: old classes of interest, label-space indices from 1 to 254.
+        per_class: most pixels of one class, at least 0.
+        kind: see `Kind`.
+        threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for
+            `top_n`.
+        clicks: clicked pixels, which are left out.
+        seed: of the pseudo-random keys.
+
+    Raises:
+        InvalidParameterError: an argument is out of its range; the background is among the classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[int],
+        per_class: int,
+        kind: Kind,
+        threshold: float | None = None,
+        clicks: ClickSet | None = None,
+        seed: int = 0,
+    ) -> None:
+        _validate_args(classes, per_class, kind, threshold)
+        self._per_class = per_class
+        self._ranked = kind == "top_n"
+        self._threshold = 0.99 if threshold is None and kind == "threshold" else threshold
+        self._clicks = ClickSet.empty() if clicks is None else clicks
+        self._salt = _mixed(np.array([seed % 2**64], np.uint64))[0]
+        nothing = np.empty(0, np.int64)
+        empty = _Kept(nothing.astype(np.float32), nothing.astype(np.uint64), nothing, nothing)
+        self._kept = dict.fromkeys(classes, empty)
+        self._candidates = dict.fromkeys(classes, 0)
+
+    def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
+        """Look at rows of the map.
+
+        Args:
+            row: number of the first of these rows.
+            labels: (h, W) uint8, the memory network's classes, 255 where there is no data.
+            confidence: (h, W) float32 in [0, 1], its probability of that class; NaN is never taken.
+
+        Raises:
+            InvalidParameterError: there is no confidence, or it has another shape than the labels.
+        """
+        if confidence is None or confidence.shape != labels.shape:
+            raise InvalidParameterError(
+                "pseudo-labels need the confidence of every pixel; predict with confidence=True"
+            )
+        height, width = labels.shape
+        free = self._clicks.label_map(Window(row, 0, height, width)) == IGNORE
+        if self._threshold is not None:
+            free &= confidence > self._threshold
+        for label, kept in self._kept.items():
+            usable = free & (labels == label)
+            self._candidates[label] += int(np.count_nonzero(usable))
+            if self._ranked and len(kept) == self._per_class > 0:
+                usable &= confidence >= kept.confidence.min()  # the others cannot enter any more
+            rows, cols = np.nonzero(usable)
+            if len(rows) and self._per_class:
+                found = self._found(confidence[rows, cols], rows + row, cols)
+                self._kept[label] = self._best(kept, found)
+
+    def candidates(self) -> dict[int, int]:
+        """Pixels of each class that could have been taken so far."""
+        return dict(self._candidates)
+
+    def clicks(self) -> ClickSet:
+        """The pseudo-labels: class by class in the order of `classes`, row by row within a class."""
+        rows, cols, labels = [], [], []
+        for label, kept in self._kept.items():
+            order = np.lexsort((kept.cols, kept.rows))
+            rows.append(kept.rows[order])
+            cols.append(kept.cols[order])
+            labels.append(np.full(len(kept), label, np.int64))
+        if not rows:
+            return ClickSet.empty()
+        return ClickSet(np.concatenate(rows), np.concatenate(cols), np.concatenate(labels))
+
+    def _found(
+        self, confidence: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]
+    ) -> _Kept:
+        pixel = rows.astype(np.uint64) << np.uint64(32) | cols.astype(np.uint64)
+        rank = confidence.astype(np.float32) if self._ranked else np.zeros(len(rows), np.float32)
+        return _Kept(rank, _mixed(pixel ^ self._salt), rows, cols).at(~np.isnan(confidence))
+
+    def _best(self, kept: _Kept, found: _Kept) -> _Kept:
+        """The `per_class` entries of highest confidence; among equals, those of the smallest keys."""
+        entries = kept.joined(found)
+        excess = len(entries) - self._per_class
+        if excess <= 0:
+            return entries
+        cut = np.partition(entries.confidence, excess)[excess]
+        above = entries.at(entries.confidence > cut)
+        equal = entries.at(entries.confidence == cut)
+        wanted = self._per_class - len(above)  # at least one: the entry at the cut itself
+        return above.joined(equal.at(np.argpartition(equal.keys, wanted - 1)[:wanted]))
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Pseudo-random 64-bit keys, different for different values.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+    2014): one-to-one, so two pixels never get the same key.
+    """
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _validate_args(classes: Sequence[int], per_class: int, kind: str, threshold: float | None) -> None:
+    if kind not in KINDS:
+        raise InvalidParameterError(f"unknown kind of pseudo-labels {kind!r}; one of {list(KINDS)}")
+    if any(not BACKGROUND < label < IGNORE for label in classes) or len(set(classes)) != len(classes):
+        raise InvalidParameterError(
+            "pseudo-labels are of different classes of interest, "
+            f"indices 1 to {IGNORE - 1}, not {list(classes)}"
+        )
+    if per_class < 0:
+        raise InvalidParameterError(f"per_class must not be negative: {per_class}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InvalidParameterError(f"the confidence threshold must be in [0, 1], not {threshold}")
