@@ -50,5 +50,5 @@ class RasterEnvironment:
 
 
 def gdal_ready() -> AbstractContextManager[object]:
-    """A context in which GDAL's errors become exceptions: the caller's Env if there is one, else a new Env."""
+    """A context in which GDAL's errors become exceptions: the caller's Env, or a new one."""
     return nullcontext() if rasterio.env.hasenv() else rasterio.Env.from_defaults(session=DummySession())
