@@ -17,7 +17,7 @@ from icss_core.updating import update
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
-from services.serving.pictures import before_and_after
+from services.serving.update_pictures import update_pictures
 from services.serving.update_records import UpdateResult
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class UpdateRun:
                 should_stop=control.should_stop,
             )
             control.enter("pictures")
-            pictures = before_and_after(memory.network, result.network, source, clicks, extended)
+            pictures = update_pictures(memory.network, result.network, source, clicks, extended)
         for name, png in pictures.items():
             self._tracking.write_bytes(update_id, f"pictures/{name}.png", png)
         found = UpdateResult(

@@ -1,0 +1,268 @@
+"""A typed client of the HTTP service, for the command line, the demo and notebooks.
+
+with IcssClient("http://127.0.0.1:8000", token) as icss:
+    update = icss.add_class("town", "building", image="s3://icss/scenes/town-03.tif", clicks=clicks)
+    done = icss.wait(update.id, on_progress=print)
+    prediction = icss.predict("town", done.result_version, "s3://icss/scenes/town-03.tif")
+    icss.accept("town", done.result_version)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from icss_core import errors as core_errors
+from services import errors as service_errors
+from services.serving.responses import (
+    AliasDetail,
+    Health,
+    ModelDetail,
+    ModelList,
+    ModelSummary,
+    Prediction,
+    UpdateList,
+    UpdateStatus,
+    Upload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+_ERRORS: Final[dict[str, type[core_errors.IcssError]]] = {
+    name: kind
+    for module in (core_errors, service_errors)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, core_errors.IcssError)
+}
+
+
+class ServiceError(core_errors.IcssError):
+    """The service answered with an error that is none of our own kinds, or not at all."""
+
+
+class UpdateFailedError(core_errors.IcssError):
+    """An update that was waited for ended failed or dismissed; `status` has the whole story."""
+
+    def __init__(self, status: UpdateStatus) -> None:
+        reason = f"{status.error.type}: {status.error.message}" if status.error else status.message
+        super().__init__(f"update {status.id} ended {status.status}: {reason}")
+        self.status = status
+
+
+class IcssClient:
+    """Calls the service. Errors of the service are raised here as the classes that were raised there.
+
+    Args:
+        base_url: address of the service, without `/v1`.
+        token: its bearer token.
+        timeout: seconds for one response; predictions may take as long as they need.
+        transport: another way to the service than the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        timeout: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[ModelSummary]:
+        """All models."""
+        return self._get("/v1/models", ModelList).models
+
+    def model(self, name: str) -> ModelDetail:
+        """One model with its versions, lineage and label spaces."""
+        return self._get(f"/v1/models/{name}", ModelDetail)
+
+    def add_class(
+        self,
+        model: str,
+        class_name: str,
+        *,
+        image: str,
+        clicks: Mapping[str, Any],
+        crs: str | None = None,
+        colour: Sequence[int] | str | None = None,
+        base: int | str = "memory",
+        preset: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        request_id: str | None = None,
+    ) -> UpdateStatus:
+        """Start an update and return its first state.
+
+        Args:
+            model: name of the model.
+            class_name: name of the new class.
+            image: `s3://` address, or the id of an upload.
+            clicks: GeoJSON FeatureCollection of Points with the property `class`.
+            crs: of the clicks: `EPSG:...`, or `pixel` for (column, row); None: longitude and latitude.
+            colour: 8-bit (red, green, blue) or `#rrggbb`; None: the service picks one.
+            base: the version to add to.
+            preset: method with its numbers; None: the service's default.
+            overrides: numbers of the preset to change.
+            seed: same seed and clicks, same network.
+            request_id: an id of your own: called again with it, nothing new is started.
+        """
+        body: dict[str, Any] = {
+            "image": _reference(image),
+            "new_class": {"name": class_name, "colour": colour},
+            "clicks": clicks,
+            "crs": crs,
+            "base": base,
+            "overrides": overrides or {},
+            "seed": seed,
+        }
+        if preset is not None:
+            body["preset"] = preset
+        headers = {} if request_id is None else {"Idempotency-Key": request_id}
+        response = self._send("POST", f"/v1/models/{model}/updates", json=body, headers=headers)
+        return UpdateStatus.model_validate_json(response.content)
+
+    def update(self, update_id: str) -> UpdateStatus:
+        """State of an update."""
+        return self._get(f"/v1/updates/{update_id}", UpdateStatus)
+
+    def updates(self, *, model: str | None = None, limit: int = 100) -> list[UpdateStatus]:
+        """Updates, newest first."""
+        parameters = {"limit": limit} | ({} if model is None else {"model": model})
+        return self._get("/v1/updates", UpdateList, params=parameters).updates
+
+    def wait(
+        self,
+        update_id: str,
+        *,
+        on_progress: Callable[[UpdateStatus], None] | None = None,
+        poll_seconds: float = 0.5,
+        timeout: float | None = None,
+    ) -> UpdateStatus:
+        """Wait for an update to be successful.
+
+        A service that does not answer for a while is asked again for a minute: it may be restarting, and then
+        resumes the update.
+
+        Raises:
+            UpdateFailedError: it ended failed or dismissed.
+            TimeoutError: it has not ended after `timeout` seconds; it goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        silent_since: float | None = None
+        while True:
+            try:
+                status = self.update(update_id)
+                silent_since = None
+            except ServiceError:
+                silent_since = silent_since or time.monotonic()
+                if time.monotonic() - silent_since > 60:
+                    raise
+            else:
+                if on_progress is not None:
+                    on_progress(status)
+                if status.status == "successful":
+                    return status
+                if status.is_finished:
+                    raise UpdateFailedError(status)
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"update {update_id} has not ended after {timeout} s")
+            time.sleep(poll_seconds)
+
+    def cancel(self, update_id: str) -> UpdateStatus:
+        """Cancel an update."""
+        return UpdateStatus.model_validate_json(self._send("DELETE", f"/v1/updates/{update_id}").content)
+
+    def accept(self, model: str, version: int) -> AliasDetail:
+        """Let the next class be added to this version; an older one goes back to it."""
+        response = self._send("POST", f"/v1/models/{model}/aliases/memory", json={"version": version})
+        return AliasDetail.model_validate_json(response.content)
+
+    def predict(self, model: str, version: int | str | None, image: str, **options: Any) -> Prediction:
+        """Predict an image of the object store (address or upload id) into the object store.
+
+        Args:
+            model: name of the model.
+            version: number or alias; None: `memory`.
+            image: `s3://` address, or the id of an upload.
+            options: `confidence`, `format`, `min_area`, `tiling` as in the API.
+        """
+        body = {"model": model, "version": version or "memory", "image": _reference(image), "delivery": "s3"}
+        response = self._send("POST", "/v1/predictions", json=body | options, timeout=None)
+        return Prediction.model_validate_json(response.content)
+
+    def predict_file(self, model: str, version: int | str | None, image: Path, **options: Any) -> bytes:
+        """Predict a small local image; returns the bytes of the map (or of the GeoJSON)."""
+        request = json.dumps({"model": model, "version": version or "memory"} | options)
+        with image.open("rb") as stream:
+            response = self._send(
+                "POST",
+                "/v1/predictions",
+                files={"file": (image.name, stream)},
+                data={"request": request},
+                timeout=None,
+            )
+        return response.content
+
+    def upload(self, image: Path) -> Upload:
+        """Bring an image to the service; its id names it in other calls."""
+        with image.open("rb") as stream:
+            response = self._send("POST", "/v1/uploads", files={"file": (image.name, stream)}, timeout=None)
+        return Upload.model_validate_json(response.content)
+
+    def ready(self) -> Health:
+        """Whether the service can serve; False while it starts is an answer, not an error."""
+        response = self._request("GET", "/readyz")
+        return Health.model_validate_json(response.content)
+
+    def _get(self, path: str, body: type[_Body], **options: Any) -> _Body:
+        return body.model_validate_json(self._send("GET", path, **options).content)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        response = self._request(method, path, **options)
+        if response.is_error:
+            raise _error_of(response)
+        return response
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"no answer from {self._http.base_url}: {error}") from error
+
+
+def _reference(image: str) -> dict[str, str]:
+    return {"uri" if "://" in image else "upload": image}
+
+
+def _error_of(response: httpx.Response) -> core_errors.IcssError:
+    """The error in a response, as the class that was raised in the service where we know it."""
+    try:
+        content = response.json()["error"]
+        kind, message = str(content["type"]), str(content["message"])
+    except (ValueError, KeyError, TypeError):
+        return ServiceError(f"status {response.status_code} from {response.url}: {response.text[:500]}")
+    return _ERRORS.get(kind, ServiceError)(message)
