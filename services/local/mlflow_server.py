@@ -1,0 +1,56 @@
+"""The MLflow server of one machine: SQLite, artefacts in the S3 server, files served through itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from services.local.probe import answers
+from services.local.process import ManagedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def start_mlflow(
+    database: Path,
+    *,
+    port: int,
+    artefacts: str,
+    s3_endpoint: str,
+    access_key: str,
+    secret_key: str,
+    environment: Mapping[str, str],
+    log: Path,
+) -> ManagedProcess:
+    """Start the server on loopback. Only it holds the keys of the artefact bucket; clients go through it."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    own = {
+        "MLFLOW_S3_ENDPOINT_URL": s3_endpoint,
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path",
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue for LLM judges: processes we have no use for
+    }
+    command = [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", f"sqlite:///{database}"),
+        *("--artifacts-destination", artefacts),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"),
+    ]
+    return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
+
+
+def wait_for_mlflow(process: ManagedProcess, *, port: int, seconds: float) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        StackError: it did not start.
+    """
+    process.wait_until(lambda: answers(f"http://127.0.0.1:{port}/health", status=200), seconds=seconds)
