@@ -1,0 +1,7 @@
+"""From a data set's own layout to GeoTIFFs, masks and dataset.yaml in the object store."""
+
+from services.ingest.dubai import ingest_dubai
+from services.ingest.folder import ingest_folder
+from services.ingest.town import ingest_town
+
+__all__ = ["ingest_dubai", "ingest_folder", "ingest_town"]

@@ -1,0 +1,144 @@
+"""A user's own folder: images, with masks or without.
+
+Layout: `images/NAME.EXT` (or the images in the folder itself), `masks/NAME.EXT` of the same stem, optionally
+`classes.yaml` (or .json): a list of `{name, colour}`, or of names, by index from 0. Masks hold class indices,
+or the colours of classes.yaml. Optionally `split.csv` with columns name and split.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING, Final
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from icss_core.dataset import BACKGROUND_CLASS
+from icss_core.errors import DatasetError
+from icss_core.labels import ClassInfo, LabelSpace
+from services.ingest.mask_file import read_mask
+from services.ingest.writer import DatasetWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from icss_core.dataset import Dataset, Split
+    from services.ingest.writer import Progress
+    from services.storage import Storage
+
+_ENDINGS: Final = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
+_COLOURS: Final = (
+    (52, 90, 200),
+    (226, 72, 52),
+    (56, 158, 84),
+    (64, 190, 220),
+    (247, 201, 72),
+    (148, 82, 190),
+)
+_VALIDATION_SHARE: Final = 5
+"""Without split.csv every fifth scene is for validation."""
+
+
+def ingest_folder(
+    storage: Storage, source: Path, prefix: str, *, name: str | None = None, on_scene: Progress | None = None
+) -> Dataset:
+    """Convert a user's images, and masks if there are any, to GeoTIFFs under an s3:// prefix.
+
+    Georeference, bands, data type, nodata and masks of the images are kept.
+
+    Raises:
+        DatasetError: no image, two images of one name, a mask without image, or a mask that does not fit.
+    """
+    images = _by_name(source / "images" if (source / "images").is_dir() else source)
+    masks = _by_name(source / "masks") if (source / "masks").is_dir() else {}
+    orphans = sorted(set(masks) - set(images))
+    if orphans:
+        raise DatasetError(f"{source / 'masks'}: no image for the masks {orphans}")
+    if not images:
+        raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(_ENDINGS))}")
+    classes = _classes(source)
+    if masks and classes is None:
+        raise DatasetError(f"{source} has masks but no classes.yaml that says what their values mean")
+    classes = classes or LabelSpace(classes=(BACKGROUND_CLASS,))
+    splits = _splits(source, sorted(images), set(masks))
+    palette = {info.colour: index for index, info in enumerate(classes.classes)}
+    writer = DatasetWriter(storage, prefix, name=name or source.resolve().name, classes=classes)
+    for number, scene in enumerate(sorted(images), start=1):
+        mask: npt.NDArray[np.uint8] | None = None
+        if scene in masks:
+            mask = read_mask(masks[scene], palette)
+        writer.add_file(scene, images[scene], mask, split=splits[scene])
+        if on_scene is not None:
+            on_scene(number, len(images), scene)
+    return writer.finish()
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Rasters of a folder by stem, made safe for an address."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        if path.suffix.lower() not in _ENDINGS:
+            continue
+        name = re.sub(r"[^\w.-]", "_", path.stem)
+        if name in found:
+            raise DatasetError(f"{found[name]} and {path} would both be scene {name!r}")
+        found[name] = path
+    return found
+
+
+def _classes(source: Path) -> LabelSpace | None:
+    """Label space of classes.yaml or classes.json; None without either. Names alone get colours."""
+    path = next(
+        (source / file for file in ("classes.yaml", "classes.json") if (source / file).is_file()), None
+    )
+    if path is None:
+        return None
+    try:
+        entries = TypeAdapter(list[str | ClassInfo]).validate_python(
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        )
+        infos = [
+            ClassInfo(name=entry, colour=_COLOURS[(index - 1) % len(_COLOURS)] if index else (160, 160, 160))
+            if isinstance(entry, str)
+            else entry
+            for index, entry in enumerate(entries)
+        ]
+        return LabelSpace(classes=tuple(infos))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise DatasetError(
+            f"{path} must be a list of class names, or of {{name, colour: [red, green, blue]}}: {error}"
+        ) from error
+
+
+def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split]:
+    """Split of each scene by split.csv.
+
+    Without it every fifth scene that has a mask is for validation and the others are to train on; of two to
+    four scenes the last one is for validation. A scene without mask is for test.
+    """
+    path = source / "split.csv"
+    if not path.is_file():
+        labelled = [name for name in names if name in masked]
+        step = min(_VALIDATION_SHARE, max(len(labelled), 2))
+        chosen = set(labelled[step - 1 :: step])
+        return {
+            name: "test" if name not in masked else "val" if name in chosen else "train" for name in names
+        }
+    splits: dict[str, Split] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            match row.get("split"):
+                case "train" | "val" | "test" as split:
+                    splits[row.get("name") or ""] = split
+                case other:
+                    raise DatasetError(
+                        f"{path}, line {line}: split must be train, val or test, not {other!r}"
+                    )
+    missing = sorted(set(names) - set(splits))
+    if missing:
+        raise DatasetError(f"{path} does not name the scenes {missing}")
+    return splits

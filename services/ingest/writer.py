@@ -1,0 +1,195 @@
+"""Writing scenes and dataset.yaml under one prefix of the object store."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+
+from icss_core.dataset import Dataset, Scene
+from icss_core.errors import DatasetError
+from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
+from icss_core.raster.reader import open_raster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+    from affine import Affine
+
+    from icss_core.dataset import Split
+    from services.storage import Storage
+
+    Progress = Callable[[int, int, str], None]
+    """Called after each scene: how many are done, how many there are, the scene's name."""
+
+MANIFEST: Final = "dataset.yaml"
+_TILED: Final[dict[str, Any]] = {
+    "driver": "GTiff",
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "compress": "deflate",
+    "BIGTIFF": "IF_SAFER",
+}
+
+
+class DatasetWriter:
+    """Puts scenes under a prefix; dataset.yaml comes last, so an aborted run leaves no half data set.
+
+    Images become tiled, losslessly compressed GeoTIFFs (512-pixel blocks, for reading by windows); masks
+    alike, with one band. Masks have no nodata value: 255 is one of their values, not a hole in them.
+    """
+
+    def __init__(self, storage: Storage, prefix: str, *, name: str, classes: LabelSpace) -> None:
+        self._storage = storage
+        self._prefix = prefix.rstrip("/")
+        self._name = name
+        self._classes = classes
+        self._scenes: list[Scene] = []
+        storage.check_allowed(f"{self._prefix}/{MANIFEST}")
+
+    def add_array(
+        self,
+        name: str,
+        pixels: npt.NDArray[Any],
+        mask: npt.NDArray[np.uint8] | None,
+        *,
+        split: Split,
+        crs: str | None = None,
+        transform: Affine | None = None,
+    ) -> Scene:
+        """Add a scene from arrays.
+
+        Args:
+            name: Name of the scene, unique in the set.
+            pixels: (C, H, W), any real type.
+            mask: (H, W) uint8, indices of the set's classes, 255 = ignore; None where there is none.
+            split: Part of the set the scene belongs to.
+            crs: Of the transform; None for an image that lies nowhere.
+            transform: From (col, row) to map coordinates.
+
+        Raises:
+            DatasetError: the mask has another size than the image, or values that are no class.
+        """
+        place: dict[str, Any] = {} if transform is None else {"crs": crs, "transform": transform}
+        image = _geotiff(pixels, place)
+        return self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:])
+
+    def add_file(self, name: str, path: Path, mask: npt.NDArray[np.uint8] | None, *, split: Split) -> Scene:
+        """Add a scene from a raster file, copied block by block with its georeference, nodata and masks.
+
+        Raises:
+            ImageUnreadableError: the file is not a raster we read.
+            DatasetError: it is damaged, or the mask does not fit it.
+        """
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            warnings.catch_warnings(),
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        ):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
+            target = Path(folder) / "image.tif"
+            with open_raster(path) as source:
+                place = {"crs": source.crs, "transform": source.transform}
+                shape = (source.height, source.width)
+            try:
+                rasterio.shutil.copy(path, target, **_TILED)
+            except RasterioError as error:
+                raise DatasetError(f"{path} cannot be copied: {error}") from error
+            return self._add(name, target, mask, split=split, place=place, shape=shape)
+
+    def finish(self, *, notes: str = "") -> Dataset:
+        """Write dataset.yaml and return the data set as it can now be read from the store.
+
+        Raises:
+            DatasetError: no scene was added.
+        """
+        if not self._scenes:
+            raise DatasetError(f"no scene was found for {self._prefix}")
+        dataset = Dataset(
+            name=self._name,
+            classes=self._classes,
+            scenes=tuple(self._scenes),
+            notes=notes,
+            base=self._prefix,
+        )
+        self._storage.write_bytes(
+            f"{self._prefix}/{MANIFEST}", dataset.to_yaml().encode(), content_type="application/yaml"
+        )
+        return dataset
+
+    def _add(
+        self,
+        name: str,
+        image: bytes | Path,
+        mask: npt.NDArray[np.uint8] | None,
+        *,
+        split: Split,
+        place: dict[str, Any],
+        shape: tuple[int, ...],
+    ) -> Scene:
+        labels, masked = None, None
+        if mask is not None:
+            labels = self._labels(name, mask, shape)
+            masked = _geotiff(mask[None], place)
+        image_path, mask_path = f"images/{name}.tif", f"masks/{name}.tif"
+        digest = hashlib.sha256()
+        if isinstance(image, Path):
+            with image.open("rb") as file:
+                while chunk := file.read(2**20):
+                    digest.update(chunk)
+            self._storage.upload(image, f"{self._prefix}/{image_path}")
+        else:
+            digest.update(image)
+            self._storage.write_bytes(f"{self._prefix}/{image_path}", image, content_type="image/tiff")
+        if masked is not None:
+            digest.update(masked)
+            self._storage.write_bytes(f"{self._prefix}/{mask_path}", masked, content_type="image/tiff")
+        scene = Scene(
+            name=name,
+            image=image_path,
+            mask=None if masked is None else mask_path,
+            split=split,
+            labels=labels,
+            checksum=digest.hexdigest(),
+        )
+        self._scenes.append(scene)
+        return scene
+
+    def _labels(self, name: str, mask: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[str, ...]:
+        """Names of the classes of interest in a mask, after checking it."""
+        if mask.shape != tuple(shape):
+            raise DatasetError(
+                f"scene {name!r}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, "
+                f"the image {shape[0]} x {shape[1]}"
+            )
+        values = {int(value) for value in np.unique(mask)} - {IGNORE}
+        unknown = sorted(value for value in values if value >= len(self._classes))
+        if unknown:
+            raise DatasetError(
+                f"scene {name!r}: mask values {unknown} are no class; there are {len(self._classes)} classes "
+                f"({', '.join(self._classes.names)}) with indices from 0, and 255 for ignore"
+            )
+        return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
+
+
+def _geotiff(values: npt.NDArray[Any], profile: dict[str, Any]) -> bytes:
+    """Bytes of a tiled, deflated GeoTIFF of an array (C, H, W)."""
+    bands, height, width = values.shape
+    colours = {"photometric": "RGB"} if bands == 3 and values.dtype == np.uint8 else {}
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # not every set lies on the map
+        with memory.open(
+            count=bands, height=height, width=width, dtype=values.dtype, **_TILED, **colours, **profile
+        ) as target:
+            target.write(values)
+        return bytes(memory.read())

@@ -1,0 +1,258 @@
+import secrets
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+from pydantic import SecretStr
+
+from icss_core.dataset import Dataset
+from icss_core.errors import DatasetError, ImageUnreadableError
+from icss_core.raster.reader import open_raster
+from icss_core.raster.windows import Window
+from services.errors import UriNotAllowedError
+from services.ingest import ingest_dubai, ingest_folder, ingest_town
+from services.ingest.dubai import DUBAI_CLASSES
+from services.ingest.mask_file import read_mask, read_values
+from services.local.object_store import start_object_store, wait_for_object_store
+from services.local.ports import free_ports
+from services.settings import Settings
+from services.storage import Storage
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ingest")
+    (port,) = free_ports(1)
+    keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
+    process = start_object_store(
+        folder / "s3", port=port, buckets=("icss",), environment={}, log=folder / "s3.log", **keys
+    )
+    try:
+        wait_for_object_store(process, port=port, seconds=30)
+        yield Storage(
+            Settings(
+                s3_endpoint=f"http://127.0.0.1:{port}",
+                s3_access_key=keys["access_key"],
+                s3_secret_key=SecretStr(keys["secret_key"]),
+                data_prefix="s3://icss",
+                mlflow_uri="http://127.0.0.1:9",
+            )
+        )
+    finally:
+        process.stop()
+
+
+def stored(storage, dataset):
+    return Dataset.from_yaml(storage.read_bytes(f"{dataset.base}/dataset.yaml"), base=dataset.base)
+
+
+def pixels_of(storage, address):
+    with storage.raster_environment(), open_raster(address) as raster:
+        return raster.read(Window(0, 0, raster.height, raster.width)).values, raster
+
+
+def rgb(seed, height=40, width=50):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3)).astype(np.uint8)
+
+
+def indices(seed, height=40, width=50):
+    mask = np.random.default_rng(seed).integers(0, 5, (height, width)).astype(np.uint8)
+    mask[0, 0] = 255
+    return mask
+
+
+def colours_of(mask):
+    table = np.zeros((256, 3), np.uint8)
+    table[:5] = DUBAI_CLASSES.colours
+    table[255] = (0x9B, 0x9B, 0x9B)
+    return table[mask]
+
+
+@pytest.fixture
+def flat_dubai(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    rows = ["name,split,scene,width,height"]
+    for number, (name, split) in enumerate((("t1_part001", "train"), ("t1_part002", "val"))):
+        Image.fromarray(rgb(number)).save(tmp_path / "images" / f"{name}.jpg")
+        Image.fromarray(indices(number)).save(tmp_path / "masks" / f"{name}.png")
+        rows.append(f"{name},{split},t1,50,40")
+    (tmp_path / "split.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_dubai_flat_layout(storage, flat_dubai):
+    seen = []
+    dataset = ingest_dubai(
+        storage, flat_dubai, "s3://icss/dubai-flat", on_scene=lambda *step: seen.append(step)
+    )
+    assert stored(storage, dataset) == dataset
+    assert [(scene.name, scene.split) for scene in dataset.scenes] == [
+        ("t1_part001", "train"),
+        ("t1_part002", "val"),
+    ]
+    assert dataset.classes.names == ("land", "building", "road", "vegetation", "water")
+    assert seen == [(1, 2, "t1_part001"), (2, 2, "t1_part002")]
+    scene = dataset.scenes[0]
+    assert scene.labels == ("building", "road", "vegetation", "water")
+    values, raster = pixels_of(storage, dataset.address(scene.image))
+    assert raster.crs is None
+    assert np.array_equal(values, read_values(flat_dubai / "images" / "t1_part001.jpg"))
+    mask, _ = pixels_of(storage, dataset.address(scene.mask))
+    assert np.array_equal(mask[0], indices(0))
+
+
+def test_dubai_published_layout_has_masks_of_colours(storage, tmp_path):
+    for part in (1, 3):
+        for folder in ("images", "masks"):
+            (tmp_path / "Tile 2" / folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rgb(part)).save(tmp_path / "Tile 2" / "images" / f"image_part_00{part}.jpg")
+        Image.fromarray(colours_of(indices(part))).save(
+            tmp_path / "Tile 2" / "masks" / f"image_part_00{part}.png"
+        )
+    dataset = ingest_dubai(storage, tmp_path, "s3://icss/dubai-published")
+    assert [(scene.name, scene.split) for scene in dataset.scenes] == [
+        ("t2_part001", "train"),
+        ("t2_part003", "val"),
+    ]
+    mask, _ = pixels_of(storage, dataset.address(dataset.scenes[1].mask))
+    assert np.array_equal(mask[0], indices(3))
+
+
+def test_dubai_says_what_is_missing(storage, flat_dubai, tmp_path):
+    (flat_dubai / "masks" / "t1_part002.png").unlink()
+    with pytest.raises(DatasetError, match=r"t1_part002.*no file .*t1_part002\.png"):
+        ingest_dubai(storage, flat_dubai, "s3://icss/dubai-missing")
+    assert not storage.exists("s3://icss/dubai-missing/dataset.yaml")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DatasetError, match="does not look like the Dubai set"):
+        ingest_dubai(storage, empty, "s3://icss/dubai-missing")
+
+
+def test_real_dubai_images_fit(storage, shared_dir, tmp_path):
+    source = shared_dir / "data" / "dubai-mbrsc"
+    lines = (source / "split.csv").read_text().splitlines()
+    (tmp_path / "split.csv").write_text(
+        "\n".join([lines[0], *(x for x in lines if x.startswith("t3_part00"))])
+    )
+    for folder in ("images", "masks"):
+        (tmp_path / folder).symlink_to(source / folder)
+    dataset = ingest_dubai(storage, tmp_path, "s3://icss/dubai-real")
+    assert {scene.split for scene in dataset.scenes} == {"train", "val"}
+    _, raster = pixels_of(storage, dataset.address(dataset.scenes[0].image))
+    assert (raster.height, raster.width, raster.bands, raster.dtype) == (658, 682, 3, "uint8")
+    assert raster.block_shape == (512, 512)
+
+
+def test_mask_of_colours_names_a_colour_nobody_has(tmp_path):
+    picture = colours_of(indices(0))
+    picture[7, 9] = (1, 2, 3)
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    with pytest.raises(DatasetError, match="#010203 at row 7, column 9"):
+        read_mask(
+            tmp_path / "mask.png",
+            {colour: i for i, colour in enumerate(DUBAI_CLASSES.colours)} | {(0x9B, 0x9B, 0x9B): 255},
+        )
+
+
+@pytest.fixture
+def own_folder(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    transform = Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
+    for number in range(3):
+        values = np.random.default_rng(number).integers(1, 9000, (4, 30, 20)).astype(np.uint16)
+        values[:, 0, 0] = 0
+        with rasterio.open(
+            tmp_path / "images" / f"plot {number}.tif",
+            "w",
+            driver="GTiff",
+            count=4,
+            height=30,
+            width=20,
+            dtype="uint16",
+            crs="EPSG:32633",
+            transform=transform,
+            nodata=0,
+        ) as target:
+            target.write(values)
+        if number < 2:
+            Image.fromarray(indices(number, 30, 20) % 2).save(tmp_path / "masks" / f"plot {number}.png")
+    (tmp_path / "classes.yaml").write_text("[background, {name: vineyard, colour: [90, 20, 120]}]")
+    return tmp_path
+
+
+def test_own_folder_keeps_what_a_raster_has(storage, own_folder):
+    dataset = ingest_folder(storage, own_folder, "s3://icss/own/plots", name="plots")
+    assert stored(storage, dataset) == dataset
+    assert [(scene.name, scene.split, scene.mask is not None) for scene in dataset.scenes] == [
+        ("plot_0", "train", True),
+        ("plot_1", "val", True),
+        ("plot_2", "test", False),
+    ]
+    assert dataset.classes.names == ("background", "vineyard")
+    values, raster = pixels_of(storage, dataset.address(dataset.scenes[2].image))
+    assert (raster.bands, raster.dtype, raster.nodata) == (4, "uint16", 0)
+    assert raster.crs.to_epsg() == 32633
+    assert raster.transform == Affine(0.5, 0, 400_000, 0, -0.5, 5_000_000)
+    with rasterio.open(own_folder / "images" / "plot 2.tif") as original:
+        assert np.array_equal(values, original.read())
+
+
+def test_images_alone_make_a_set_to_predict(storage, tmp_path):
+    Image.fromarray(rgb(0)).save(tmp_path / "one.png")
+    dataset = ingest_folder(storage, tmp_path, "s3://icss/alone")
+    assert dataset.classes.names == ("background",)
+    assert [(scene.split, scene.mask) for scene in dataset.scenes] == [("test", None)]
+
+
+def test_own_folder_faults_are_named(storage, own_folder, tmp_path):
+    prefix = "s3://icss/faulty"
+    (own_folder / "classes.yaml").write_text("[background]")
+    with pytest.raises(DatasetError, match=r"plot_0.*mask values \[1\] are no class"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "classes.yaml").write_text("{background: 0}")
+    with pytest.raises(DatasetError, match="must be a list of class names"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "classes.yaml").unlink()
+    with pytest.raises(DatasetError, match=r"no classes\.yaml"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "classes.yaml").write_text("[background, vineyard]")
+    (own_folder / "split.csv").write_text("name,split\nplot_0,training\n")
+    with pytest.raises(DatasetError, match=r"line 2: .*'training'"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "split.csv").write_text("name,split\nplot_0,train\n")
+    with pytest.raises(DatasetError, match="does not name the scenes"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "split.csv").unlink()
+    Image.fromarray(indices(0, 31, 20) % 2).save(own_folder / "masks" / "plot 0.png")
+    with pytest.raises(DatasetError, match="the mask is 31 x 20 pixels, the image 30 x 20"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "masks" / "plot 9.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"no image for the masks \['plot_9'\]"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "masks" / "plot 9.png").unlink()
+    (own_folder / "images" / "plot 0.tif").write_bytes(b"not a raster")
+    with pytest.raises(ImageUnreadableError, match=r"plot 0\.tif"):
+        ingest_folder(storage, own_folder, prefix)
+    with pytest.raises(DatasetError, match="no image in"):
+        ingest_folder(storage, tmp_path / "nowhere", prefix)
+    assert not storage.exists(f"{prefix}/dataset.yaml")
+
+
+def test_town_is_georeferenced_and_repeatable(storage):
+    first = ingest_town(storage, "s3://icss/town-a", train=1, val=1, size=128, seed=5)
+    again = ingest_town(storage, "s3://icss/town-b", train=1, val=1, size=128, seed=5)
+    assert [scene.split for scene in first.scenes] == ["train", "val"]
+    assert first.manifest_hash == again.manifest_hash
+    _, raster = pixels_of(storage, first.address(first.scenes[0].image))
+    assert raster.crs.to_epsg() == 32632
+    assert (raster.height, raster.width, raster.bands) == (128, 128, 3)
+
+
+def test_a_prefix_that_is_not_allowed_is_refused_before_anything_is_read(storage, tmp_path):
+    with pytest.raises(UriNotAllowedError):
+        ingest_town(storage, "s3://elsewhere/town", train=1, val=0, size=64)
