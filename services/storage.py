@@ -239,6 +239,10 @@ class Storage:
             scheme, _, host = endpoint.partition("://")
             options["AWS_HTTPS"] = "YES" if scheme == "https" else "NO"
             options["AWS_VIRTUAL_HOSTING"] = "FALSE"
+            # rclone answers a request for a range with 200 instead of 206, and GDAL then takes the range's
+            # length for the object's. With a listing of the folder (one for each environment entered: new
+            # keys make GDAL forget the old one) it knows the true size.
+            options["GDAL_DISABLE_READDIR_ON_OPEN"] = "FALSE"
         return rasterio.Env(session=AWSSession(session=self._session, endpoint_url=host), **options)
 
     def _allowed(self, uri: str) -> S3Address:
@@ -254,7 +258,7 @@ class Storage:
         retrying = Retrying(
             retry=retry_if_exception(_is_transient),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.2, max=5.0),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
             before_sleep=lambda state: _logger.warning(
                 "could not %s %s (attempt %d), trying again", verb, address, state.attempt_number
             ),
