@@ -45,8 +45,7 @@ def confusion_matrix(
 
     Raises:
         InvalidParameterError: shapes differ, values are not integers, `n_classes` or `ignore` is out of
-        range,
-            or a label is neither a class nor `ignore`.
+            range, or a label is neither a class nor `ignore`.
     """
     if not 1 <= n_classes <= IGNORE:
         raise InvalidParameterError(f"n_classes must be from 1 to {IGNORE}, not {n_classes}")

@@ -117,8 +117,8 @@ def segmentation_report(
         new_classes: indices of the classes that the step added; all others are old.
 
     Raises:
-        InvalidParameterError: names and matrices differ in number, or a new class is not an index from 1
-        to N-1.
+        InvalidParameterError: names and matrices differ in number, or a new class is not an index from 1 to
+            N - 1.
     """
     n_classes = confusion.n_classes
     if len(class_names) != n_classes:
