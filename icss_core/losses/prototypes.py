@@ -7,7 +7,7 @@ resolution, and features are read where the labels are: a few hundred rows, neve
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -71,9 +71,9 @@ def labelled_features(
         nothing is labelled. The weights count labelled pixels.
 
     Raises:
-        InvalidParameterError: shapes or dtypes do not fit, or labels are negative.
+        InvalidParameterError: shapes, dtypes or labels do not fit, or the assignment is unknown.
     """
-    stride = _validate_args(features, labels, ignore)
+    stride = _validate_args(features, labels, assignment, ignore)
     dtype = torch.promote_types(features.dtype, torch.float32)
     rows = features.movedim(1, -1).to(dtype)  # (B, h, w, C)
     image, row, col = torch.nonzero(labels != ignore, as_tuple=True)
@@ -162,8 +162,10 @@ def _bilinear(rows: Tensor, image: Tensor, row: Tensor, col: Tensor, *, stride: 
     )
 
 
-def _validate_args(features: Tensor, labels: Tensor, ignore: int) -> int:
+def _validate_args(features: Tensor, labels: Tensor, assignment: str, ignore: int) -> int:
     """The stride of the features."""
+    if assignment not in get_args(Assignment):
+        raise InvalidParameterError(f"unknown assignment {assignment!r}; one of {get_args(Assignment)}")
     if features.ndim != 4 or labels.ndim != 3 or labels.shape[0] != features.shape[0]:
         raise InvalidParameterError(
             "features must be (B, C, h, w) and labels (B, H, W); "

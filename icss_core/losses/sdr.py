@@ -13,7 +13,7 @@ features:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 import torch
 from torch.nn import functional
@@ -80,13 +80,17 @@ def sdr_terms(
         SdrTerms; each is 0 with gradient 0 where it is not defined.
 
     Raises:
-        InvalidParameterError: shapes, dtypes or labels do not fit.
+        InvalidParameterError: shapes, dtypes or labels do not fit, or an option is unknown.
     """
     n_classes = memory_prototypes.shape[0]
     if memory_prototypes.shape != (n_classes, features.shape[1]) or memory_valid.shape != (n_classes,):
         raise InvalidParameterError(
             f"memory_prototypes must be (N, {features.shape[1]}) and memory_valid (N,); got "
             f"{tuple(memory_prototypes.shape)} and {tuple(memory_valid.shape)}"
+        )
+    if normalisation not in get_args(Normalisation):
+        raise InvalidParameterError(
+            f"unknown normalisation {normalisation!r}; one of {get_args(Normalisation)}"
         )
     samples = labelled_features(features, labels, assignment=assignment, ignore=ignore)
     current = class_means(samples, n_classes=n_classes)

@@ -177,3 +177,7 @@ def test_wrong_prototypes_are_named():
         sdr_terms(features, labels, memory[:, :-1], valid)
     with pytest.raises(InvalidParameterError, match="memory_valid"):
         sdr_terms(features, labels, memory, valid[:-1])
+    with pytest.raises(InvalidParameterError, match="'half'"):
+        sdr_terms(features, labels, memory, valid, normalisation="half")
+    with pytest.raises(InvalidParameterError, match="'nearest'"):
+        sdr_terms(features, labels, memory, valid, assignment="nearest")
