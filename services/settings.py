@@ -90,9 +90,10 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cache_dir: Path = Path("~/.cache/icss")
+    revision: str | None = Field(default=None, description="commit of an image without git")
     limits: Limits = Limits()
 
-    @field_validator("s3_endpoint", "s3_access_key", "s3_secret_key", "api_token", mode="before")
+    @field_validator("s3_endpoint", "s3_access_key", "s3_secret_key", "api_token", "revision", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
         return None if value == "" else value

@@ -1,0 +1,143 @@
+"""What the controller of a pretraining writes to MLflow and to the job's log; workers know nothing of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ray.train import UserCallback
+
+from services.errors import TrackingError
+from services.settings import load_settings
+from services.tracking import Tracking
+
+if TYPE_CHECKING:
+    from ray.train import Checkpoint
+
+_logger = logging.getLogger(__name__)
+
+
+class MlflowCallback(UserCallback):
+    """Logs each report to one MLflow run. Travels to the controller by pickle, so it connects only there.
+
+    Args:
+        run_id: the run, which the job has created.
+        steps: iterations in all, for the progress line.
+    """
+
+    def __init__(self, run_id: str, *, steps: int) -> None:
+        self._run_id = run_id
+        self._steps = steps
+        self._failures = 0
+        self._resumed: list[int] = []
+        self._points: list[tuple[int, float, dict[str, float]]] = []
+        self._tags: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._tracking: Tracking | None = None
+
+    def after_report(
+        self, run_context: object, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        """All workers have reported: log the steps since the last time, and the validation if any."""
+        del run_context
+        first = metrics[0]
+        start = first.get("start")
+        if start is not None and start["resumed"]:
+            self._resumed.append(int(start["step"]))
+            self._tags["icss.resumed_at"] = ",".join(map(str, self._resumed))
+        summaries = combined([one["points"] for one in metrics])
+        validation = first.get("validation")
+        scores = {} if validation is None else named_scores(validation)
+        self._points += [(step, time.time(), values) for step, values in summaries]
+        if scores:
+            self._points.append((int(first["step"]), time.time(), scores))
+        self._send()
+        self._say(
+            int(first["step"]), float(first["seconds"]), summaries, scores, saved=checkpoint is not None
+        )
+
+    def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
+        """Workers have died: count it, and keep what they said."""
+        del run_context
+        self._failures += 1
+        self._tags["icss.failures"] = str(self._failures)
+        text = "\n\n".join(f"worker {rank}: {error}" for rank, error in sorted(worker_exceptions.items()))
+        self._texts[f"failures/{self._failures}.txt"] = text
+        self._send()
+
+    def _send(self) -> None:
+        """Send what is waiting. A tracking server that is away for a while must not end a long training."""
+        try:
+            if self._tracking is None:
+                self._tracking = Tracking(load_settings())
+            if self._points:
+                self._tracking.log_metrics(self._run_id, self._points)
+                self._points = []
+            if self._tags:
+                self._tracking.set_tags(self._run_id, self._tags)
+                self._tags = {}
+            while self._texts:
+                path, text = next(iter(self._texts.items()))
+                self._tracking.write_text(self._run_id, path, text)
+                del self._texts[path]
+        except TrackingError as error:
+            _logger.warning("kept for the next report: %s", error)
+
+    def _say(
+        self,
+        step: int,
+        seconds: float,
+        summaries: list[tuple[int, dict[str, float]]],
+        scores: dict[str, float],
+        *,
+        saved: bool,
+    ) -> None:
+        parts = [f"iteration {step}/{self._steps}, {seconds:.0f} s"]
+        if summaries:
+            last = summaries[-1][1]
+            parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
+        parts += [f"{name} {value:.3f}" for name, value in scores.items()]
+        if saved:
+            parts.append("checkpoint saved")
+        sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
+        sys.stdout.flush()
+
+
+def combined(points: list[list[list[float]]]) -> list[tuple[int, dict[str, float]]]:
+    """One line a step from the points of all ranks.
+
+    Args:
+        points: by rank, then by step: [step, loss, lr, seconds, seconds waited for input, crops].
+
+    Returns:
+        (step, metrics): the mean loss, crops of all ranks a second, and the mean share of the time in which
+        a worker waited for its input.
+    """
+    found = []
+    for rows in zip(*points, strict=True):
+        seconds = [row[3] for row in rows]
+        values = {
+            "loss": sum(row[1] for row in rows) / len(rows),
+            "lr": rows[0][2],
+            "samples_per_second": sum(row[5] for row in rows) / max(*seconds, 1e-9),
+            "input_wait_share": sum(row[4] / max(row[3], 1e-9) for row in rows) / len(rows),
+        }
+        found.append((int(rows[0][0]), values))
+    return found
+
+
+def named_scores(validation: dict[str, float]) -> dict[str, float]:
+    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background."""
+    known = [(name, value) for name, value in validation.items() if not math.isnan(value)]
+    scores = {f"val_iou/{re.sub(r'[^A-Za-z0-9_. :/-]', '_', name)}": value for name, value in known}
+    for key, values in (
+        ("val_miou", [value for _, value in known]),
+        ("val_miou_of_interest", [value for name, value in known if name != next(iter(validation))]),
+    ):
+        if values:
+            scores[key] = sum(values) / len(values)
+    return scores

@@ -1,0 +1,66 @@
+"""What a pretraining is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from icss_core.networks.segmenter import Decoder
+from icss_core.training import Optimisation
+
+
+class PretrainingConfig(BaseModel):
+    """All numbers and names of a pretraining; equal configurations on equal data are the same job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
+    """Address of a dataset.yaml."""
+    model: str
+    """Name under which the network is registered."""
+    classes: tuple[str, ...] = ()
+    """Classes to learn; all others of the data set are background. Empty: every class there is."""
+    decoder: Decoder = "linknet"
+    encoder: str = "resnet34"
+    encoder_weights: str | None = None
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] = 256
+    """Side length of the crops, in pixels."""
+    batch: PositiveInt = 8
+    """Crops in an iteration, on each worker."""
+    optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
+    workers: PositiveInt = 2
+    cpus_per_worker: PositiveInt = 1
+    gpu: bool | None = None
+    """One GPU for each worker; None: if the cluster has that many."""
+    seed: int = 0
+    validate_every: PositiveInt = 200
+    """Iterations between validations; there is always one at the end."""
+    validation_windows: PositiveInt = 128
+    """Most windows read for a validation, spread evenly over the validation scenes."""
+    checkpoint_every: PositiveInt = 100
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Stop after this time, whatever the iterations: the learning rate's schedule is then cut short."""
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    """How often the workers may be started again after one died."""
+    job: Annotated[str, Field(pattern=r"^[\w.\-]{1,100}$")] | None = None
+    """Name of the job; a job that is submitted again goes on where it was. None: made from what is asked."""
+
+    @model_validator(mode="after")
+    def _some_classes(self) -> PretrainingConfig:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"a class is named twice in {self.classes}")
+        return self
+
+    def job_name(self, manifest_hash: str) -> str:
+        """The job's name: stable over resubmission, another one when the request or the data change.
+
+        How the work is spread over the cluster may not change it: a job may be resubmitted on other machines.
+        """
+        if self.job is not None:
+            return self.job
+        asked = self.model_dump(mode="json", exclude={"job", "cpus_per_worker", "gpu", "max_failures"})
+        text = json.dumps({**asked, "manifest": manifest_hash}, sort_keys=True)
+        return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

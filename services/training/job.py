@@ -1,0 +1,127 @@
+"""The job around a pretraining: plan, Ray Train, registration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ray
+import ray.train
+from pyarrow import fs  # type: ignore[import-untyped]  # pyarrow ships no types
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from services.errors import TrainingError
+from services.registry import MEMORY, Registry
+from services.revision import code_revision
+from services.s3_address import S3Address
+from services.storage import Storage
+from services.tracking import PRETRAINING, Tracking
+from services.training.callback import MlflowCallback
+from services.training.checkpoint import MODEL_FOLDER
+from services.training.plan import Plan, make_plan, read_dataset
+from services.training.worker import train_worker
+
+if TYPE_CHECKING:
+    from services.settings import Settings
+    from services.training.config import PretrainingConfig
+
+_FOLDER = "training"
+"""Under the data prefix: checkpoints, by job."""
+
+
+def pretrain(config: PretrainingConfig, settings: Settings) -> int:
+    """Train a memory network, register it, point the alias `memory` at it; returns the version.
+
+    Ray must be initialised. A job that was interrupted goes on where its last checkpoint was when it is
+    submitted again; one that has registered its network returns that version at once.
+
+    Raises:
+        IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
+        TrainingError: the workers failed more often than allowed.
+    """
+    storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
+    dataset = read_dataset(config.dataset, storage)
+    job = config.job_name(dataset.manifest_hash)
+    known = tracking.find(PRETRAINING, tags={"icss.job": job})
+    for record in known:
+        if "icss.version" in record.tags:
+            return int(record.tags["icss.version"])
+    revision = code_revision(settings)
+    plan = make_plan(config, dataset, storage, code_version=revision)
+    run_id = known[0].run_id if known else _create_run(tracking, job, plan, dataset.manifest_hash, revision)
+    try:
+        version = _train_and_register(plan, job, run_id, settings, registry)
+    except BaseException:
+        tracking.set_tags(run_id, {"icss.status": "failed"})
+        tracking.finish(run_id, "FAILED")
+        raise
+    registry.set_alias(config.model, MEMORY, version)
+    tracking.set_tags(run_id, {"icss.status": "successful", "icss.version": str(version)})
+    tracking.finish(run_id, "FINISHED")
+    return version
+
+
+def _create_run(tracking: Tracking, job: str, plan: Plan, manifest_hash: str, revision: str) -> str:
+    run_id = tracking.create_run(
+        PRETRAINING,
+        name=job,
+        tags={
+            "icss.job": job,
+            "icss.status": "running",
+            "icss.model": plan.config.model,
+            "icss.dataset": plan.config.dataset,
+            "icss.manifest_hash": manifest_hash,
+            "icss.preset": plan.card.preset or "",
+            "icss.revision": revision,
+        },
+    )
+    tracking.log_parameters(run_id, plan.config.model_dump(mode="json"))
+    tracking.write_text(run_id, "dataset.yaml", plan.dataset_yaml)
+    tracking.write_json(run_id, "normalisation.json", plan.card.normalisation.model_dump(mode="json"))
+    return run_id
+
+
+def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, registry: Registry) -> int:
+    config = plan.config
+    prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
+    gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]  # Ray's own gap
+    use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"plan": plan.model_dump_json()},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": config.cpus_per_worker} | ({"GPU": 1} if use_gpu else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=job,
+            storage_path=f"{prefix.bucket}/{prefix.key}",
+            storage_filesystem=filesystem(settings),
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            # the annotation still names the callbacks of Train V1, which V2 refuses
+            callbacks=[MlflowCallback(run_id, steps=config.optimisation.iterations)],  # type: ignore[list-item]
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(f"job {job} failed after {config.max_failures} restarts: {error}") from error
+    if result.checkpoint is None:
+        raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
+    with result.checkpoint.as_directory() as folder:
+        return registry.register(config.model, Path(folder) / MODEL_FOLDER, run_id=run_id, tags={"job": job})
+
+
+def filesystem(settings: Settings) -> fs.FileSystem:
+    """The object store as pyarrow sees it, for Ray Train's checkpoints."""
+    scheme, _, host = (settings.s3_endpoint or "").partition("://")
+    secret = settings.s3_secret_key
+    return fs.S3FileSystem(
+        access_key=settings.s3_access_key,
+        secret_key=None if secret is None else secret.get_secret_value(),
+        region=settings.s3_region,
+        **({"scheme": scheme, "endpoint_override": host} if host else {}),
+    )

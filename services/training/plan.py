@@ -1,0 +1,117 @@
+"""What every worker of a pretraining has to agree on, worked out once by the job that starts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from icss_core.dataset import BACKGROUND_CLASS, Dataset
+from icss_core.errors import DatasetError
+from icss_core.networks.model_folder import ModelCard
+from icss_core.networks.normalisation import estimate_normalisation
+from icss_core.networks.segmenter import Architecture
+from icss_core.raster.reader import open_raster
+from services.training.config import PretrainingConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from icss_core.dataset import Scene
+    from icss_core.raster.reader import RasterSource
+    from services.storage import Storage
+
+_STATISTICS_SCENES = 64
+_STATISTICS_WINDOWS = 8
+
+
+class Plan(BaseModel):
+    """Configuration, data and the card of the network to be made; travels to the workers as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: PretrainingConfig
+    dataset_yaml: str
+    base: str
+    """Folder of the dataset.yaml, from which addresses start."""
+    classes: tuple[str, ...]
+    """Names of the classes of interest, in the model's order."""
+    card: ModelCard
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return Dataset.from_yaml(self.dataset_yaml, base=self.base)
+
+
+def read_dataset(uri: str, storage: Storage) -> Dataset:
+    """The data set at an s3:// address.
+
+    Raises:
+        UriNotAllowedError, ObjectNotFoundError, StorageError: it cannot be fetched.
+        DatasetError: it is not one.
+    """
+    return Dataset.from_yaml(storage.read_bytes(uri), base=uri.rpartition("/")[0])
+
+
+def make_plan(config: PretrainingConfig, dataset: Dataset, storage: Storage, *, code_version: str) -> Plan:
+    """Decide classes, bands and normalisation; reads windows of the training scenes.
+
+    The same configuration and data give the same plan: a resubmitted job goes on with its own network.
+
+    Raises:
+        DatasetError: no training scene with a mask, or an unknown class.
+        BandMismatchError: scenes with different numbers of bands.
+        ImageNotFoundError, ImageUnreadableError: a scene cannot be opened.
+    """
+    scenes = [scene for scene in dataset.scenes_of("train") if scene.mask is not None]
+    if not scenes:
+        raise DatasetError(f"data set {dataset.name!r} has no training scene with a mask")
+    names = config.classes or tuple(
+        name for name in dataset.classes.names if name.casefold() != BACKGROUND_CLASS.name
+    )
+    label_space = dataset.select(names)
+    dtypes: set[str] = set()
+    with storage.raster_environment():
+        normalisation = estimate_normalisation(
+            _opened(_spread(scenes, _STATISTICS_SCENES), dataset, storage, dtypes),
+            windows_per_source=_STATISTICS_WINDOWS,
+            size=config.crop,
+            seed=config.seed,
+        )
+    card = ModelCard(
+        architecture=Architecture(
+            decoder=config.decoder,
+            encoder=config.encoder,
+            encoder_weights=config.encoder_weights,
+            in_channels=len(normalisation.mean),
+            n_classes=len(label_space),
+        ),
+        normalisation=normalisation,
+        label_space=label_space,
+        dtype=dtypes.pop() if len(dtypes) == 1 else None,
+        method="pretraining",
+        preset="pretraining",
+        parameters=config.model_dump(mode="json"),
+        code_version=code_version,
+    )
+    return Plan(
+        config=config, dataset_yaml=dataset.to_yaml(), base=dataset.base, classes=tuple(names), card=card
+    )
+
+
+def _opened(
+    scenes: Sequence[Scene], dataset: Dataset, storage: Storage, dtypes: set[str]
+) -> Iterator[RasterSource]:
+    """Each image in turn, closed before the next; notes their dtypes."""
+    for scene in scenes:
+        with open_raster(storage.check_allowed(dataset.address(scene.image))) as raster:
+            dtypes.add(raster.dtype)
+            yield raster
+
+
+def _spread(scenes: Sequence[Scene], most: int) -> list[Scene]:
+    """At most so many scenes, evenly from the whole list."""
+    if len(scenes) <= most:
+        return list(scenes)
+    return [scenes[index * len(scenes) // most] for index in range(most)]

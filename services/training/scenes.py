@@ -1,0 +1,46 @@
+"""The scenes of a data set, opened for reading crops from S3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.raster.reader import open_raster
+from icss_core.raster.tile_cache import CachedSource
+from icss_core.sampling import LabelledScene
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from icss_core.dataset import Dataset, Split
+    from icss_core.raster.reader import RasterSource
+    from services.storage import Storage
+
+_CACHE_BYTES = 2**30
+"""Decoded pixels kept in memory by one worker, all scenes together."""
+
+
+def open_scenes(
+    dataset: Dataset, split: Split, *, classes: tuple[str, ...], storage: Storage, closing: ExitStack
+) -> list[LabelledScene]:
+    """All scenes of a split that have a mask; their handles are closed by `closing`.
+
+    Call and read inside `storage.raster_environment()`. Only windows are fetched, each block once while it
+    stays in the cache.
+
+    Raises:
+        UriNotAllowedError: a scene lies outside the allowed prefixes.
+        ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used.
+    """
+    chosen = [scene for scene in dataset.scenes_of(split) if scene.mask is not None]
+    lookup = dataset.lookup(classes)
+    share = _CACHE_BYTES // max(2 * len(chosen), 1)
+
+    def opened(address: str) -> RasterSource:
+        raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
+        return CachedSource(raster, max_bytes=share)
+
+    return [
+        LabelledScene(image=opened(scene.image), mask=opened(scene.mask), lookup=lookup)
+        for scene in chosen
+        if scene.mask is not None
+    ]

@@ -1,0 +1,81 @@
+"""Scores on the validation scenes, shared out over the workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import distributed
+
+from icss_core.metrics import confusion_matrix, iou_per_class
+from icss_core.precision import resolve_precision
+from icss_core.raster.windows import grid
+from icss_core.sampling import collate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.precision import Precision
+    from icss_core.raster.windows import Window
+    from icss_core.sampling import LabelledScene
+
+
+class Validation:
+    """The same windows at each call, so that the scores of a training can be compared.
+
+    Args:
+        scenes: validation scenes; may be empty, there are no scores then.
+        size: side length of the windows, in pixels.
+        most: how many windows are used at most, spread evenly.
+        batch: windows in a forward pass.
+        rank, world: which part of the windows is this worker's.
+        precision: of the forward passes, as in training.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[LabelledScene],
+        *,
+        size: int,
+        most: int,
+        batch: int,
+        rank: int,
+        world: int,
+        precision: Precision,
+    ) -> None:
+        windows: list[tuple[LabelledScene, Window]] = [
+            (scene, window)
+            for scene in scenes
+            for window in grid(scene.image.height, scene.image.width, window=size, stride=size)
+        ]
+        if len(windows) > most:
+            windows = [windows[index * len(windows) // most] for index in range(most)]
+        self._mine = windows[rank::world]
+        self._batch = batch
+        self._precision = precision
+        self.windows = len(windows)
+        """Windows of all workers together."""
+
+    @torch.inference_mode()
+    def iou(self, network: Segmenter, *, device: torch.device) -> NDArray[np.float64]:
+        """IoU per class (N,), pooled over all windows of all workers; NaN where a class does not occur.
+
+        A collective operation: every worker calls it at the same step. Leaves the network in eval mode.
+        """
+        n_classes = network.n_classes
+        total = np.zeros((n_classes, n_classes), np.int64)
+        network.eval()
+        dtype = resolve_precision(self._precision, device)
+        for start in range(0, len(self._mine), self._batch):
+            crops = [scene.crop(window) for scene, window in self._mine[start : start + self._batch]]
+            batch = collate([pixels for pixels, _ in crops], [labels for _, labels in crops]).to(device)
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+                logits = network(batch.pixels).logits
+            total += confusion_matrix(logits.argmax(1), batch.labels, n_classes=n_classes)
+        shared = torch.from_numpy(total).to(device)
+        distributed.all_reduce(shared)
+        return iou_per_class(shared.cpu().numpy())

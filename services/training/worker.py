@@ -1,0 +1,150 @@
+"""What each worker of a pretraining does: the core's training loop between Ray Train's checkpoints."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray.train
+import ray.train.torch
+import torch
+from torch import distributed
+
+from icss_core.errors import CancelledError
+from icss_core.networks.segmenter import Segmenter
+from icss_core.sampling import RandomCrops
+from icss_core.training import Fit, cross_entropy_objective
+from services.settings import load_settings
+from services.storage import Storage
+from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from services.training.plan import Plan
+from services.training.scenes import open_scenes
+from services.training.validation import Validation
+
+if TYPE_CHECKING:
+    from icss_core.training import StepReport
+
+REPORT_SECONDS = 4.0
+"""Between reports without a checkpoint: twice the controller's polling interval, so that none has to wait."""
+
+
+def train_worker(loop_config: dict[str, Any]) -> None:
+    """Entry point of a worker. `loop_config["plan"]` is the plan as JSON."""
+    plan = Plan.model_validate_json(loop_config["plan"])
+    storage = Storage(load_settings())
+    with storage.raster_environment(), ExitStack() as closing:
+        Worker(plan, storage, closing).train()
+
+
+class Worker:
+    """One rank of a data-parallel training.
+
+    All ranks do the same at the same step: rank 0 decides after each iteration whether to report, validate,
+    save or stop, and tells the others.
+    """
+
+    def __init__(self, plan: Plan, storage: Storage, closing: ExitStack) -> None:
+        config = plan.config
+        context = ray.train.get_context()
+        self._plan, self._config = plan, config
+        self._rank, self._world = context.get_world_rank(), context.get_world_size()
+        self._device = ray.train.torch.get_device()
+        torch.manual_seed(config.seed)  # the same first weights on every worker and at every start
+        self._network = Segmenter(plan.card.architecture, plan.card.normalisation)
+        # before the wrapper, which remembers how gradients lie in memory
+        self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._fit = Fit(
+            ray.train.torch.prepare_model(self._network),
+            cross_entropy_objective,
+            config.optimisation,
+            device=self._device,
+        )
+        self._progress = Progress(step=0, seconds=0.0)
+        checkpoint = ray.train.get_checkpoint()
+        self._resumed = checkpoint is not None
+        if checkpoint is not None:
+            with checkpoint.as_directory() as folder:
+                self._progress = load_checkpoint(Path(folder), self._network, self._fit)
+        train, val = (
+            open_scenes(plan.dataset, split, classes=plan.classes, storage=storage, closing=closing)
+            for split in ("train", "val")
+        )
+        self._crops = RandomCrops(
+            train, size=config.crop, batch=config.batch, seed=config.seed, rank=self._rank
+        )
+        self._validation = Validation(
+            val,
+            size=config.crop,
+            most=config.validation_windows,
+            batch=config.batch,
+            rank=self._rank,
+            world=self._world,
+            precision=config.optimisation.precision,
+        )
+        self._points: list[list[float]] = []
+        self._started = self._reported = time.monotonic()
+        self._out_of_time = False
+
+    def train(self) -> None:
+        """Iterate to the end, or until the time is over; the last report carries the finished network."""
+        if self._resumed and (self._fit.done or self._time_is_over()):
+            return  # the checkpoint this job was resumed from is its result
+        self._report({"start": {"step": self._fit.step, "resumed": self._resumed}}, save=False)
+        try:
+            self._fit.run(self._crops, on_step=self._after_step, should_stop=lambda: self._out_of_time)
+        except CancelledError:  # our own: the time is over
+            if not self._out_of_time:
+                raise
+        self._report({"validation": self._validate()}, save=True)
+
+    def _after_step(self, report: StepReport) -> None:
+        self._points.append(
+            [report.step, report.loss, report.lr, report.seconds, report.input_wait, report.samples]
+        )
+        if self._fit.done:
+            return  # the end is reported once the weights are final
+        due, self._out_of_time = self._agree(
+            time.monotonic() - self._reported >= REPORT_SECONDS, self._time_is_over()
+        )
+        if self._out_of_time:
+            return
+        validate = report.step % self._config.validate_every == 0
+        save = report.step % self._config.checkpoint_every == 0
+        if validate or save or due:
+            self._report({"validation": self._validate()} if validate else {}, save=save)
+
+    def _agree(self, *mine: bool) -> list[bool]:
+        """Rank 0's answers, on every rank."""
+        flags = torch.tensor(mine, dtype=torch.uint8, device=self._device)
+        if self._world > 1:
+            distributed.broadcast(flags, src=0)
+        return [bool(flag) for flag in flags.tolist()]
+
+    def _time_is_over(self) -> bool:
+        return self._config.minutes is not None and self._seconds() >= 60 * self._config.minutes
+
+    def _seconds(self) -> float:
+        return self._progress.seconds + time.monotonic() - self._started
+
+    def _validate(self) -> dict[str, float] | None:
+        if not self._validation.windows:
+            return None
+        scores = self._validation.iou(self._network, device=self._device)
+        self._fit.train_mode()
+        return dict(zip(self._plan.card.label_space.names, scores.tolist(), strict=True))
+
+    def _report(self, extra: dict[str, Any], *, save: bool) -> None:
+        """Report to the controller; every rank calls this at the same step, rank 0 brings the checkpoint."""
+        metrics = {"step": self._fit.step, "seconds": self._seconds(), "points": self._points, **extra}
+        if save and self._rank == 0:
+            with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
+                progress = Progress(step=self._fit.step, seconds=self._seconds())
+                save_checkpoint(Path(name), self._network, self._plan.card, self._fit, progress)
+                ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(name))
+        else:
+            ray.train.report(metrics)
+        self._points = []
+        self._reported = time.monotonic()
