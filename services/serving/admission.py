@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.clicks.geojson import clicks_from_geojson
-
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_preset

@@ -152,7 +152,6 @@ class Backend:
 
 
 def _with_progress(status: UpdateStatus, live: LiveProgress) -> UpdateStatus:
-    share = 0 if not live.steps or live.step is None else round(100 * live.step / live.steps)
     if live.cancelling:
         message = "stopping"
     elif not live.running:
@@ -165,7 +164,7 @@ def _with_progress(status: UpdateStatus, live: LiveProgress) -> UpdateStatus:
         update={
             **live.model_dump(include={"stage", "step", "steps", "loss", "seconds_left"}),
             "message": message,
-            "progress": min(share, 99),
+            "progress": live.percent,
         }
     )
 

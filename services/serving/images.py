@@ -6,6 +6,8 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from rasterio.env import setenv
+
 from icss_core.errors import (
     BandMismatchError,
     ImageNotFoundError,
@@ -71,15 +73,21 @@ class Images:
         if isinstance(address, str) and not self._storage.exists(address):
             # asked here and not of GDAL, which remembers for good that a file was missing
             raise ImageNotFoundError(f"there is no image at {address}")
-        with self._storage.raster_environment(), open_raster(address) as raster:
-            if raster.height * raster.width > self._max_pixels:
-                raise InvalidParameterError(
-                    f"{address} has {raster.height} x {raster.width} pixels; "
-                    f"this service takes {self._max_pixels}"
-                )
-            if bands is not None and raster.bands != bands:
-                raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
-            yield raster
+        with self._storage.raster_environment():
+            # GDAL would go on showing an object that was replaced, for as long as the process lives
+            setenv(CPL_VSIL_CURL_NON_CACHED="/vsis3/")
+            with open_raster(address) as raster:
+                self._check(address, raster, bands)
+                yield raster
+
+    def _check(self, address: str | Path, raster: Raster, bands: int | None) -> None:
+        if raster.height * raster.width > self._max_pixels:
+            raise InvalidParameterError(
+                f"{address} has {raster.height} x {raster.width} pixels; "
+                f"this service takes {self._max_pixels}"
+            )
+        if bands is not None and raster.bands != bands:
+            raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
 
     def keep(self, file: Path) -> Upload:
         """Check that a local file is an image and copy it to the store.

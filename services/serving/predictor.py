@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from icss_core.raster.cog import CogSink
-from icss_core.raster.polygons import polygons
 from pydantic import BaseModel, ConfigDict
 
 from icss_core.errors import InvalidParameterError
 from icss_core.inference.prepare import prepare_for_inference
 from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, Tiling
+from icss_core.raster.cog import CogSink
+from icss_core.raster.polygons import polygons
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest

@@ -128,17 +128,22 @@ class UpdateStatus(_Response):
     started: datetime | None = None
     finished: datetime | None = None
     updated: datetime | None = Field(default=None, description="when this state was last written")
-    progress: int = Field(ge=0, le=100, description="percent")
+    progress: int = Field(ge=0, le=100, description="percent of the time it takes, estimated")
     model: str
     base_version: int
     new_class: ClassInfo
     preset: str
     image: str
     clicks: dict[str, int] = Field(description="how many clicks each class got")
-    stage: str | None = Field(default=None, description="what is being done now")
-    step: int | None = None
+    stage: str | None = Field(
+        default=None,
+        description="what is being done: starting, memory, head, training, report, pictures, registering",
+    )
+    step: int | None = Field(
+        default=None, description="done in this stage: iterations while training, else tiles"
+    )
     steps: int | None = None
-    loss: float | None = None
+    loss: float | None = Field(default=None, description="of the last iteration of the training")
     seconds_left: float | None = None
     result_version: int | None = Field(default=None, description="the version it made, once successful")
     forgetting: dict[str, Any] | None = Field(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +27,8 @@ class LiveProgress(BaseModel):
     ahead: int = 0
     """Updates before this one in the queue."""
     cancelling: bool = False
+    percent: int = 0
+    """Of the time the update takes, by the estimate of what is left."""
     stage: str | None = None
     step: int | None = None
     steps: int | None = None
@@ -70,6 +74,7 @@ class UpdateControl:
         self._cancelled = False
         self._committed = False
         self._progress = LiveProgress()
+        self._started = 0.0
 
     @property
     def progress(self) -> LiveProgress:
@@ -85,17 +90,20 @@ class UpdateControl:
 
     def enter(self, stage: str) -> None:
         """Show that another stage begins."""
-        self._show(stage=stage)
+        self._started = self._started or time.monotonic()
+        self._show(stage=stage, step=None, steps=None, seconds_left=None)
 
     def report(self, progress: Progress) -> None:
         """Show progress within a stage."""
-        self._show(
-            stage=progress.stage,
-            step=progress.step,
-            steps=progress.steps,
-            loss=progress.loss,
-            seconds_left=progress.seconds_left,
-        )
+        left = None if math.isnan(progress.seconds_left) else progress.seconds_left
+        values: dict[str, object] = {"step": progress.step, "steps": progress.steps, "seconds_left": left}
+        if not math.isnan(progress.loss):  # the last one stays in view in later stages
+            values["loss"] = progress.loss
+        if left is not None:
+            elapsed = time.monotonic() - self._started
+            # estimates change their mind, what was shown does not go back
+            values["percent"] = max(self.progress.percent, min(int(100 * elapsed / (elapsed + left + 1)), 99))
+        self._show(stage=progress.stage, **values)
 
     def should_stop(self) -> bool:
         """Whether it was cancelled, or the process is to stop working."""

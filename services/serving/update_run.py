@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from icss_core.clicks.geojson import clicks_from_geojson
-from icss_core.raster.tile_cache import CachedSource
-
 from icss_core.methods import get_preset
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import update
@@ -22,7 +20,7 @@ from services.serving.update_records import UpdateResult
 
 if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.updating import Progress
+    from icss_core.training import StepReport
     from icss_core.updating import UpdateResult as CoreResult
     from services.registry import Registry
     from services.serving.images import Images
@@ -71,26 +69,25 @@ class UpdateRun:
             self._images.opened(order.image, bands=memory.card.architecture.in_channels) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):
-            source = CachedSource(raster)
             clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
 
-            def show(progress: Progress) -> None:
-                control.report(progress)
-                metrics.log(progress.step, {"loss": progress.loss, **progress.terms})
+            def log(report: StepReport) -> None:
+                metrics.log(report.step, {"loss": report.loss, "lr": report.lr, **report.terms})
 
             result = update(
                 cast("Segmenter", memory.network),
                 label_space,
-                source,
+                raster,
                 clicks,
                 [order.new_class],
                 preset,
                 seed=order.seed,
-                on_progress=show,
+                on_progress=control.report,
+                on_step=log,
                 should_stop=control.should_stop,
             )
             control.enter("pictures")
-            pictures = update_pictures(memory.network, result.network, source, clicks, extended)
+            pictures = update_pictures(memory.network, result.network, raster, clicks, extended)
         for name, png in pictures.items():
             self._tracking.write_bytes(update_id, f"pictures/{name}.png", png)
         found = UpdateResult(

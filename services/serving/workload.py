@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def planned_iterations(preset: Preset, height: int, width: int) -> int:
     """Optimisation iterations of an update of a raster of `height` x `width` pixels.
 
-    Presets that count in sweeps make one iteration per batch of the grid, so the raster's size counts.
+    Presets that count in sweeps go over the whole grid of crops each time, so the raster's size counts.
     """
     if preset.sweeps is None:
         return preset.optimisation.iterations
     rule = preset.crops
     stride = max(round(rule.size * (1 - rule.overlap)), 1)
     crops = len(origins(height, rule.size, stride)) * len(origins(width, rule.size, stride))
-    return preset.sweeps * -(-crops // rule.batch)
+    return -(-preset.sweeps * crops // rule.batch)
