@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import ray
 import ray.train
-from pyarrow import fs  # type: ignore[import-untyped]  # pyarrow ships no types
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from services.errors import TrainingError
@@ -18,6 +17,7 @@ from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER
+from services.training.filesystem import checkpoint_filesystem
 from services.training.plan import Plan, make_plan, read_dataset
 from services.training.worker import train_worker
 
@@ -98,7 +98,7 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
         run_config=ray.train.RunConfig(
             name=job,
             storage_path=f"{prefix.bucket}/{prefix.key}",
-            storage_filesystem=filesystem(settings),
+            storage_filesystem=checkpoint_filesystem(settings),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             # the annotation still names the callbacks of Train V1, which V2 refuses
@@ -113,15 +113,3 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
         raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
     with result.checkpoint.as_directory() as folder:
         return registry.register(config.model, Path(folder) / MODEL_FOLDER, run_id=run_id, tags={"job": job})
-
-
-def filesystem(settings: Settings) -> fs.FileSystem:
-    """The object store as pyarrow sees it, for Ray Train's checkpoints."""
-    scheme, _, host = (settings.s3_endpoint or "").partition("://")
-    secret = settings.s3_secret_key
-    return fs.S3FileSystem(
-        access_key=settings.s3_access_key,
-        secret_key=None if secret is None else secret.get_secret_value(),
-        region=settings.s3_region,
-        **({"scheme": scheme, "endpoint_override": host} if host else {}),
-    )

@@ -1,0 +1,179 @@
+"""The service as it runs: Ray Serve over HTTP, with S3, MLflow and the real updater process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from rasterio.io import MemoryFile
+from tiny_model import LONG, SHORT, building_clicks, write_scene, write_tiny_model
+
+from services.client import IcssClient, UpdateFailedError
+from services.errors import UnauthorisedError
+from services.registry import Registry
+from services.storage import Storage
+from services.tracking import Tracking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.local import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+SCENE = "s3://icss/serving-test/town.tif"
+MODEL = "serving-test"
+
+
+@pytest.fixture(scope="module")
+def url(stack: LocalStack) -> Iterator[str]:
+    """The application on the stack's Ray cluster, with a tiny model and its scene."""
+    settings = stack.settings
+    folder = stack.folder / "serving-test"
+    folder.mkdir()
+    run = Tracking(settings).create_run("icss-pretraining", name="tiny", tags={})
+    registry = Registry(settings)
+    version = registry.register(MODEL, write_tiny_model(folder / "model"), run_id=run)
+    registry.set_alias(MODEL, "memory", version)
+    Storage(settings).upload(write_scene(folder / "town.tif"), SCENE)
+    environment = stack.environment() | {"ICSS_THREADS": "1"}
+    serving = subprocess.run(
+        [sys.executable, "-m", "services.serving"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert serving.returncode == 0, serving.stdout + serving.stderr
+    address = f"http://{settings.api_host}:{settings.api_port}"
+    assert address in serving.stdout
+    yield address
+    stopped = subprocess.run(
+        [sys.executable, "-m", "services.serving", "--stop"], env=environment, timeout=120, check=False
+    )
+    assert stopped.returncode == 0
+
+
+@pytest.fixture
+def client(url: str, stack: LocalStack) -> Iterator[IcssClient]:
+    with IcssClient(url, stack.settings.require_api_token()) as client:
+        yield client
+
+
+def test_class_is_added_and_the_map_is_made_with_it(client: IcssClient, stack: LocalStack) -> None:
+    assert client.ready().parts == {"updater": True, "predictor": True}
+    started = time.monotonic()
+    update = client.add_class(
+        MODEL, "building", image=SCENE, clicks=building_clicks(), crs="pixel", overrides=SHORT
+    )
+    done = client.wait(update.id, timeout=120, poll_seconds=0.1)
+    print(f"update of {SHORT} took {time.monotonic() - started:.1f} s")  # noqa: T201 - shown by pytest -s
+    assert done.result_version == 2
+    assert done.forgetting is not None
+    detail = client.model(MODEL)
+    assert detail.aliases == {"memory": 1, "updated": 2}
+    assert detail.versions[0].parent == 1
+
+    prediction = client.predict(MODEL, "updated", SCENE)
+    with MemoryFile(Storage(stack.settings).read_bytes(prediction.href)) as file, file.open() as made:
+        assert (made.height, made.width, made.nodata) == (96, 160, 255)
+        assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert set(np.unique(made.read(1))) <= {0, 1, 2, 255}
+    assert client.accept(MODEL, 2).previous == 1
+    assert client.accept(MODEL, 1).previous == 2
+
+
+def test_small_file_goes_there_and_back(client: IcssClient, tmp_path: Path) -> None:
+    content = client.predict_file(MODEL, "memory", write_scene(tmp_path / "small.tif"))
+    with MemoryFile(content) as file, file.open() as made:
+        assert (made.height, made.width) == (96, 160)
+
+
+def test_errors_of_other_processes_arrive_as_themselves(client: IcssClient, url: str) -> None:
+    from icss_core.errors import BandMismatchError, ClickError
+    from services.errors import BodyTooLargeError, VersionNotFoundError
+
+    with pytest.raises(VersionNotFoundError, match="999"):  # raised in the predictor
+        client.accept(MODEL, 999)
+    with pytest.raises(ClickError):
+        client.add_class(MODEL, "pool", image=SCENE, clicks=building_clicks("pool", [(200, 0)]), crs="pixel")
+    with pytest.raises(UnauthorisedError), IcssClient(url, "x" * 32) as stranger:
+        stranger.models()
+    assert {BandMismatchError, BodyTooLargeError}  # covered in the tests of the API
+
+
+def test_running_update_is_cancelled(client: IcssClient) -> None:
+    update = client.add_class(
+        MODEL, "pool", image=SCENE, clicks=building_clicks("pool"), crs="pixel", overrides=LONG
+    )
+    _wait_for_step(client, update.id, 3)
+    started = time.monotonic()
+    client.cancel(update.id)
+    with pytest.raises(UpdateFailedError) as failure:
+        client.wait(update.id, timeout=30, poll_seconds=0.1)
+    assert failure.value.status.status == "dismissed"
+    assert time.monotonic() - started < 10
+    assert (
+        "updated" not in client.model(MODEL).versions[0].aliases
+        or client.model(MODEL).versions[0].version == 2
+    )
+
+
+def test_update_survives_the_death_of_its_process(client: IcssClient, stack: LocalStack) -> None:
+    running, waiting = (
+        client.add_class(
+            MODEL, name, image=SCENE, clicks=building_clicks(name), crs="pixel",
+            overrides=SHORT | {"optimisation.iterations": iterations},
+        )
+        for name, iterations in (("shed", 60), ("pool", 3))
+    )  # fmt: skip
+    _wait_for_step(client, running.id, 2)
+    (pid,) = _processes("ServeReplica:icss:updater", stack)
+    os.kill(pid, signal.SIGKILL)
+    first = client.wait(running.id, timeout=120)
+    second = client.wait(waiting.id, timeout=60)
+    assert _processes("ServeReplica:icss:updater", stack) != [pid]
+    assert first.result_version is not None
+    assert second.result_version is not None
+    assert second.result_version > first.result_version, "the order is kept"
+    history = Tracking(stack.settings).metric_history(running.id, "loss")
+    assert [step for step, _ in history].count(1) == 2, "it was begun twice"
+    steps_one = [loss for step, loss in history if step == 1]
+    assert steps_one[0] == pytest.approx(steps_one[1]), "and the same way"
+
+
+def _wait_for_step(client: IcssClient, update_id: str, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        status = client.update(update_id)
+        assert not status.is_finished, status
+        if status.stage == "training" and (status.step or 0) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"update {update_id} did not come to step {step}: {client.update(update_id)}")
+
+
+def _processes(name: str, stack: LocalStack) -> list[int]:
+    """Processes of this stack whose command line has the name."""
+    token = f"ICSS_API_TOKEN={stack.settings.require_api_token()}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if (
+                name.encode() in (entry / "cmdline").read_bytes()
+                and token in (entry / "environ").read_bytes()
+            ):
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it has ended, or belongs to somebody else
+    return found

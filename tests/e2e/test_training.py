@@ -1,0 +1,195 @@
+"""Pretraining with every real part: S3, Ray Train, MLflow; one of the workers is killed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+
+from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
+from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.networks.model_folder import load_model
+from services.local.supervisor import descendants
+from services.registry import MEMORY, Registry
+from services.storage import Storage
+from services.tracking import PRETRAINING, RunRecord, Tracking
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from services.local import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+ITERATIONS = 240
+CHECKPOINT_EVERY = 20
+DTYPES = ("uint8", "uint16", "float32")
+
+
+def paint(seed: int, *, size: int = 160) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """A noisy grey ground with bright red blocks (class 1) and dark strips (class 2): pixels and mask."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((size, size), np.uint8)
+    for _ in range(8):
+        row, col = rng.integers(0, size - 40, 2)
+        mask[row : row + 32, col : col + 32] = 1
+    mask[:, 70:86] = 2
+    colours = np.array([[110, 110, 110], [220, 60, 60], [30, 30, 30]], np.float64)
+    pixels = colours[mask].transpose(2, 0, 1) + rng.normal(0, 8, (3, size, size))
+    return pixels.clip(0, 255), mask
+
+
+@pytest.fixture(scope="module")
+def dataset_uri(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Scenes of three dtypes in one data set on S3."""
+    folder = tmp_path_factory.mktemp("scenes")
+    storage = Storage(stack.settings)
+    base = f"{stack.settings.data_prefix}/blocks"
+    scenes: list[Scene] = []
+    for index, (split, dtype) in enumerate([("train", d) for d in DTYPES] + [("val", d) for d in DTYPES]):
+        pixels, mask = paint(index)
+        name = f"scene{index}"
+        for suffix, values in (("image", pixels.astype(dtype)), ("mask", mask[None])):
+            path = folder / f"{name}_{suffix}.tif"
+            profile = {
+                "driver": "GTiff",
+                "count": values.shape[0],
+                "height": values.shape[1],
+                "width": values.shape[2],
+                "dtype": values.dtype,
+                "crs": "EPSG:32640",
+                "transform": Affine(0.5, 0, 300000, 0, -0.5, 2800000),
+                "tiled": True,
+                "blockxsize": 64,
+                "blockysize": 64,
+                "compress": "deflate",
+            }
+            with rasterio.open(path, "w", **profile) as target:
+                target.write(values)
+            storage.upload(path, f"{base}/{path.name}")
+        scenes.append(Scene(name=name, image=f"{name}_image.tif", mask=f"{name}_mask.tif", split=split))
+    classes = LabelSpace(
+        classes=(
+            BACKGROUND_CLASS,
+            ClassInfo(name="roof", colour=(220, 60, 60)),
+            ClassInfo(name="road", colour=(30, 30, 30)),
+        )
+    )
+    dataset = Dataset(name="blocks", classes=classes, scenes=tuple(scenes))
+    return storage.write_bytes(f"{base}/dataset.yaml", dataset.to_yaml().encode())
+
+
+def submit(stack: LocalStack, dataset_uri: str) -> subprocess.Popen[str]:
+    """The job as a user submits it."""
+    command = (
+        f"ray job submit -- python -m services.training --dataset {dataset_uri} --model blocks "
+        f"--classes roof,road --encoder resnet18 --crop 64 --batch 2 --iterations {ITERATIONS} "
+        f"--lr 0.002 --validate-every 120 --checkpoint-every {CHECKPOINT_EVERY} "
+        "--workers 2 --job blocks-1 --no-gpu"
+    )
+    return subprocess.Popen(
+        command.split(),
+        env=stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_checkpoint(stack: LocalStack, job: subprocess.Popen[str], *, seconds: float) -> None:
+    storage = Storage(stack.settings)
+    deadline = time.monotonic() + seconds
+    while not any(uri.endswith("/progress.json") for uri in storage.list("s3://icss/training/blocks-1")):
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.2)
+
+
+def train_workers(stack: LocalStack) -> list[int]:
+    """Process ids of the Ray Train workers of this stack."""
+    everything = [pid for part in stack.processes for pid in descendants(part.pid)]
+    return [
+        pid
+        for pid in everything
+        if "RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(stack: LocalStack, dataset_uri: str) -> tuple[str, RunRecord]:
+    """The job's log and its record, after a worker was killed and the job went on to its end."""
+    with submit(stack, dataset_uri) as job:
+        wait_for_checkpoint(stack, job, seconds=120)
+        workers = train_workers(stack)
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGKILL)
+        log, _ = job.communicate(timeout=180)
+    assert job.returncode == 0, log
+    (record,) = Tracking(stack.settings).find(PRETRAINING, tags={"icss.job": "blocks-1"})
+    return log, record
+
+
+def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
+    stack: LocalStack, finished: tuple[str, RunRecord]
+) -> None:
+    _, record = finished
+    assert record.status == "FINISHED"
+    assert record.tags["icss.failures"] == "1"
+    resumed_at = int(record.tags["icss.resumed_at"])
+    assert resumed_at >= CHECKPOINT_EVERY
+    assert resumed_at % CHECKPOINT_EVERY == 0
+    steps = [step for step, _ in Tracking(stack.settings).metric_history(record.run_id, "loss")]
+    assert sorted(set(steps)) == list(range(1, ITERATIONS + 1))
+    assert steps.count(1) == 1, "the training began again from the start"
+
+
+def test_the_record_says_what_was_trained_on_what(finished: tuple[str, RunRecord]) -> None:
+    _, record = finished
+    assert {"icss.revision", "icss.manifest_hash", "icss.preset", "icss.dataset"} <= record.tags.keys()
+    assert record.params["optimisation.iterations"] == str(ITERATIONS)
+    assert {"loss", "lr", "samples_per_second", "input_wait_share", "val_miou"} <= record.metrics.keys()
+    assert 0 <= record.metrics["input_wait_share"] <= 1
+    assert record.metrics["val_iou/roof"] > 0.6
+    assert record.metrics["val_iou/road"] > 0.6
+
+
+def test_the_network_is_registered_and_normalises_by_the_statistics_of_all_dtypes(
+    stack: LocalStack, finished: tuple[str, RunRecord]
+) -> None:
+    _, record = finished
+    registry = Registry(stack.settings)
+    version = registry.resolve("blocks", MEMORY)
+    assert (version.version, version.run_id, version.parent) == (1, record.run_id, None)
+    assert version.card.dtype is None, "scenes had three dtypes"
+    network, card = load_model(registry.fetch("blocks", version.version))
+    assert card.label_space.names == ("background", "roof", "road")
+    scenes = np.concatenate([paint(index)[0].reshape(3, -1) for index in range(3)], axis=1)
+    np.testing.assert_allclose(card.normalisation.mean, scenes.mean(axis=1), rtol=0.1)
+    np.testing.assert_allclose(card.normalisation.std, scenes.std(axis=1), rtol=0.15)
+    pixels, mask = paint(3)
+    with torch.inference_mode():
+        maps = [
+            network(torch.from_numpy(pixels.astype(dtype))[None]).logits.argmax(1)[0].numpy()
+            for dtype in DTYPES
+        ]
+    for found in maps:
+        assert (found == mask).mean() > 0.8
+
+
+def test_submitting_a_finished_job_again_registers_nothing(
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
+) -> None:
+    with submit(stack, dataset_uri) as job:
+        log, _ = job.communicate(timeout=90)
+    assert job.returncode == 0, log
+    assert "registered blocks version 1" in log
+    assert len(Registry(stack.settings).describe("blocks").versions) == 1
