@@ -214,6 +214,19 @@ class IcssClient:
         response = self._send("POST", "/v1/predictions", json=body | options, timeout=None)
         return Prediction.model_validate_json(response.content)
 
+    def predict_bytes(self, model: str, version: int | str | None, image: str, **options: Any) -> bytes:
+        """Predict an image of the object store (address or upload id); returns the map itself.
+
+        Arguments as for `predict`.
+        """
+        body = {
+            "model": model,
+            "version": version or "memory",
+            "image": _reference(image),
+            "delivery": "inline",
+        }
+        return self._send("POST", "/v1/predictions", json=body | options, timeout=None).content
+
     def predict_file(self, model: str, version: int | str | None, image: Path, **options: Any) -> bytes:
         """Predict a small local image; returns the bytes of the map (or of the GeoJSON)."""
         request = json.dumps({"model": model, "version": version or "memory"} | options)

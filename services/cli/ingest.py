@@ -1,0 +1,93 @@
+"""`icss ingest`: data sets into the object store."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from services.settings import load_settings
+from services.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from icss_core.dataset import Dataset
+    from services.ingest.writer import Progress as OnScene
+
+ingest_app = typer.Typer(
+    help="Write a data set to the object store: GeoTIFFs, masks, dataset.yaml. Needs the ICSS_S3_* settings.",
+    no_args_is_help=True,
+)
+
+Source = Annotated[Path, typer.Argument(help="folder of the data set", exists=True, file_okay=False)]
+Prefix = Annotated[str, typer.Argument(help="where to: s3://bucket/prefix")]
+
+
+@ingest_app.command("dubai")
+def dubai(source: Source, prefix: Prefix) -> None:
+    """The Dubai set: satellite RGB with land, building, road, vegetation and water; not georeferenced."""
+    from services.ingest import ingest_dubai
+
+    with _progress() as on_scene:
+        dataset = ingest_dubai(Storage(load_settings()), source, prefix, on_scene=on_scene)
+    _say(dataset)
+
+
+@ingest_app.command("folder")
+def folder(
+    source: Source, prefix: Prefix, name: Annotated[str | None, typer.Option(help="of the data set")] = None
+) -> None:
+    """Your own images/, with masks/ and classes.yaml if there are any."""
+    from services.ingest import ingest_folder
+
+    with _progress() as on_scene:
+        dataset = ingest_folder(Storage(load_settings()), source, prefix, name=name, on_scene=on_scene)
+    _say(dataset)
+
+
+@ingest_app.command("town")
+def town(
+    prefix: Prefix,
+    train: Annotated[int, typer.Option(help="scenes to train on", min=0)] = 6,
+    val: Annotated[int, typer.Option(help="scenes to validate on", min=0)] = 2,
+    size: Annotated[int, typer.Option(help="side of a scene, pixels of 0.3 m", min=64)] = 1024,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same scenes", min=0)] = 0,
+) -> None:
+    """Made-up towns with perfect masks, georeferenced."""
+    from services.ingest import ingest_town
+
+    with _progress() as on_scene:
+        dataset = ingest_town(
+            Storage(load_settings()), prefix, train=train, val=val, size=size, seed=seed, on_scene=on_scene
+        )
+    _say(dataset)
+
+
+@contextmanager
+def _progress() -> Iterator[OnScene]:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        task = progress.add_task("scenes", total=None)
+
+        def on_scene(done: int, total: int, name: str) -> None:
+            progress.update(task, completed=done, total=total, description=name)
+
+        yield on_scene
+
+
+def _say(dataset: Dataset) -> None:
+    splits = {split: len(dataset.scenes_of(split)) for split in ("train", "val", "test")}
+    counts = ", ".join(f"{count} {split}" for split, count in splits.items() if count)
+    typer.echo(f"{dataset.base}/dataset.yaml: {len(dataset.scenes)} scenes ({counts})")
+    typer.echo(f"classes: {', '.join(dataset.classes.names)}")

@@ -1,0 +1,51 @@
+"""`icss predict`: the map of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="name of the model")],
+    image: Annotated[str, typer.Argument(help="s3:// address or local file")],
+    version: Annotated[str, typer.Option(help="number, or memory, or updated")] = "memory",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="local file for the result", dir_okay=False)
+    ] = None,
+    min_area: Annotated[float, typer.Option(help="polygons: leave out those below, m2", min=0)] = 0.0,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    *,
+    confidence: Annotated[bool, typer.Option(help="a second band with the confidence")] = False,
+    polygons: Annotated[bool, typer.Option(help="GeoJSON polygons instead of a GeoTIFF")] = False,
+) -> None:
+    """Map every pixel of an image to a class: a cloud-optimised GeoTIFF, or GeoJSON polygons.
+
+    Without --output the result stays in the object store, and its address is printed.
+    """
+    if output is not None and not output.parent.is_dir():
+        raise FileNotFoundError(2, "there is no folder for the result", str(output.parent))
+    chosen: int | str = int(version) if version.isdecimal() else version
+    options = {
+        "confidence": confidence,
+        "format": "geojson" if polygons else "cog",
+        "min_area": min_area,
+    }
+    with connect(url, token) as client:
+        reference = image_reference(client, image)
+        if output is not None:
+            output.write_bytes(client.predict_bytes(model, chosen, reference, **options))
+            typer.echo(str(output))
+            return
+        found = client.predict(model, chosen, reference, **options)
+    typer.echo(found.href)
+    typer.echo(
+        f"{found.width} x {found.height} pixels by {found.model} version {found.version} "
+        f"in {found.seconds:.1f} s; classes {', '.join(info.name for info in found.classes)}",
+        err=True,
+    )
