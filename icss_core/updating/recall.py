@@ -1,0 +1,59 @@
+"""What a network says about the tiles of a working area."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.errors import CancelledError
+from icss_core.precision import Precision, resolve_precision
+from icss_core.prefetch import prefetched
+from icss_core.raster.environment import RasterEnvironment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from icss_core.networks.segmenter import Segmenter, SegmenterOutput
+    from icss_core.raster.source import Pixels, RasterSource
+    from icss_core.updating.tiles import Tile, WorkingArea
+
+
+def recall(
+    network: Segmenter,
+    source: RasterSource,
+    area: WorkingArea,
+    *,
+    device: torch.device,
+    precision: Precision = "auto",
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[int, Tile, Pixels, SegmenterOutput]]:
+    """Pass the tiles through a network, one at a time, reading the next while one is computed.
+
+    The network is left in eval mode. Nothing is kept between tiles.
+
+    Yields:
+        Position of the tile, the tile, its pixels, and the network's output for it (batch of 1, no gradient).
+
+    Raises:
+        CancelledError: `should_stop` said so.
+    """
+    network.eval()
+    dtype = resolve_precision(precision, device)
+
+    def read(position: int) -> Pixels:
+        return source.read(area.tiles[position].window)
+
+    context = RasterEnvironment.capture().enter
+    with closing(prefetched(read, range(len(area.tiles)), context=context)) as windows:
+        for position, pixels in enumerate(windows):
+            if should_stop is not None and should_stop():
+                raise CancelledError(f"stopped on request at tile {position} of {len(area.tiles)}")
+            batch = torch.from_numpy(pixels.values)[None].to(device, memory_format=torch.channels_last)
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32),
+            ):
+                output = network(batch)
+            yield position, area.tiles[position], pixels, output

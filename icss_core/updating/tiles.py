@@ -1,0 +1,90 @@
+"""The working area of an update: square tiles of the raster that the step looks at, once and for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icss_core.raster.windows import Window
+
+if TYPE_CHECKING:
+    from icss_core.clicks.click_set import ClickSet
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: what is read, and the part that is its own."""
+
+    window: Window
+    """size x size; shifted back inside at the lower and right edges, sticking out of a smaller raster."""
+    cell: Window
+    """The part no other tile owns: the cells of all tiles partition the raster."""
+
+    @property
+    def own_rows(self) -> slice:
+        """Rows of the cell, counted in the window."""
+        return slice(self.cell.row - self.window.row, self.cell.end_row - self.window.row)
+
+    @property
+    def own_cols(self) -> slice:
+        """Columns of the cell, counted in the window."""
+        return slice(self.cell.col - self.window.col, self.cell.end_col - self.window.col)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingArea:
+    """The tiles of an update."""
+
+    tiles: tuple[Tile, ...]
+    size: int
+    whole: bool
+    """Whether the tiles cover the raster."""
+
+    def holding(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """(n,) int64: for each pixel the position of the tile that owns it, -1 where none does."""
+        positions = {
+            (tile.cell.row // self.size, tile.cell.col // self.size): i for i, tile in enumerate(self.tiles)
+        }
+        keys = zip((rows // self.size).tolist(), (cols // self.size).tolist(), strict=True)
+        return np.array([positions.get(key, -1) for key in keys], dtype=np.int64)
+
+
+def working_area(
+    height: int, width: int, clicks: ClickSet, *, size: int = 512, limit: int = 64, seed: int = 0
+) -> WorkingArea:
+    """Tiles for an update of a raster of `height` x `width` pixels.
+
+    A raster of up to `limit` tiles is covered. A larger one gives the tiles with the most clicks, and, if all
+    of those fit, random others up to `limit`: old classes are distilled and compared away from clicks too.
+
+    Args:
+        height: of the raster, pixels.
+        width: of the raster, pixels.
+        clicks: in coordinates of the raster.
+        size: side length of a tile in pixels, a multiple of 32.
+        limit: most tiles; at 512 pixels, 64 tiles are 17 megapixels.
+        seed: of the choice of tiles without clicks.
+    """
+    size = min(size, _next_multiple(max(height, width), 32))
+    down, across = -(-height // size), -(-width // size)
+    chosen = np.arange(down * across)
+    if down * across > limit:
+        amounts = np.bincount(clicks.rows // size * across + clicks.cols // size, minlength=down * across)
+        # most clicks first; ties, and tiles without clicks, in an order of the seed's
+        order = np.random.default_rng(seed).permutation(down * across)
+        order = order[np.argsort(-amounts[order], kind="stable")]
+        chosen = np.sort(order[:limit])
+    tiles = tuple(_tile(int(i) // across, int(i) % across, height, width, size) for i in chosen)
+    return WorkingArea(tiles, size, whole=len(tiles) == down * across)
+
+
+def _tile(i: int, j: int, height: int, width: int, size: int) -> Tile:
+    row, col = max(min(i * size, height - size), 0), max(min(j * size, width - size), 0)
+    cell = Window(i * size, j * size, size, size).clip(height, width)
+    return Tile(Window(row, col, size, size), cell)
+
+
+def _next_multiple(length: int, step: int) -> int:
+    return -(-length // step) * step

@@ -1,0 +1,297 @@
+"""One step: a memory network, an image and a few clicks in, an updated network out."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from icss_core.device import default_device
+from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
+from icss_core.methods import StepContext, build_objective, method_of
+from icss_core.raster.tile_cache import CachedSource
+from icss_core.training import Fit, StepReport
+from icss_core.updating.comparison import compare_on_tiles
+from icss_core.updating.crops import LabelledCrops, SweepCrops
+from icss_core.updating.head_fit import fit_classifier
+from icss_core.updating.memory import labelled_rows, remember
+from icss_core.updating.tiles import WorkingArea, working_area
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from icss_core.clicks.click_set import ClickSet
+    from icss_core.forgetting import ForgettingReport
+    from icss_core.labels import ClassInfo, LabelSpace
+    from icss_core.methods import Preset
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.raster.source import RasterSource
+    from icss_core.sampling import Batch
+
+Stage = Literal["memory", "head", "training", "report"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where an update stands."""
+
+    stage: Stage
+    """memory: the memory network looks at the image; head: the classifier is fitted; training; report."""
+    step: int
+    """Done in this stage: tiles, or iterations while training."""
+    steps: int
+    loss: float = math.nan
+    """Of the last iteration; NaN outside training."""
+    terms: dict[str, float]
+    seconds_left: float
+    """Estimated to the end of the update, from the pace so far; NaN before there is any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """What a step leaves behind."""
+
+    network: Segmenter
+    """The updated network, float32, in eval mode, on the device it was trained on."""
+    label_space: LabelSpace
+    history: list[StepReport]
+    pseudo_labels: dict[str, int]
+    """Pixels that the memory network labelled, by class name."""
+    forgetting: ForgettingReport
+    warnings: list[str]
+    """Plain sentences for the annotator; empty when nothing looks wrong."""
+    seconds: float
+
+
+def update(
+    memory: Segmenter,
+    label_space: LabelSpace,
+    source: RasterSource,
+    clicks: ClickSet,
+    new_classes: Sequence[ClassInfo],
+    preset: Preset,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> UpdateResult:
+    """Teach a network new classes from clicks on one image.
+
+    The memory network is not changed. The same arguments and seed give the same network on the same machine.
+
+    Args:
+        memory: the network to extend.
+        label_space: its classes.
+        source: the image; any size, only its working area is read.
+        clicks: pixels of the image, labels of the *extended* label space; at least one of each new class.
+        new_classes: what is to be added, in the order of their labels.
+        preset: method and numbers.
+        seed: of everything random.
+        device: where to compute; None: a GPU if there is one.
+        on_progress: told about every tile and iteration.
+        on_step: told about every iteration of the training.
+        should_stop: asked between tiles and iterations.
+
+    Raises:
+        ClassExistsError: a new class is in the label space already.
+        ClickError: no click at all, or none of a new class, or a click off the raster.
+        BandMismatchError: the image has other bands than the network.
+        InvalidParameterError: the label space is not the network's, or a label is outside the extended one.
+        TrainingDivergedError: the loss became infinite or undefined.
+        CancelledError: `should_stop` said so.
+    """
+    started = time.perf_counter()
+    extended = label_space.extend(*new_classes)
+    _validate_args(memory, label_space, extended, source, clicks)
+    device = device or default_device()
+    memory = memory.to(device)
+    method = method_of(preset)
+    precision = preset.optimisation.precision
+    cached = CachedSource(source)
+    area = working_area(source.height, source.width, clicks, seed=seed)
+    clock = _Clock(on_progress, area, _iterations(preset, source))
+
+    known = remember(
+        memory,
+        cached,
+        area,
+        clicks,
+        preset.pseudo_labels,
+        keep_logits=method.needs_memory_logits,
+        device=device,
+        precision=precision,
+        seed=seed,
+        progress=clock.tiles("memory"),
+        should_stop=should_stop,
+    )
+    labels = known.pseudo_labels.merged(clicks)
+
+    generator = torch.Generator().manual_seed(seed)
+    network = memory.extend(len(new_classes), init=preset.head_init, generator=generator)
+    prototypes = None
+    if preset.head_fit.iterations or method.needs_prototypes:
+        clock.tell("head", 0, 1)
+        rows, prototypes = labelled_rows(
+            memory,
+            cached,
+            area,
+            labels,
+            len(extended),
+            device=device,
+            precision=precision,
+            should_stop=should_stop,
+        )
+        # the memory network has no prototype of a class it does not know
+        prototypes.counts[len(label_space) :] = 0
+        if preset.head_fit.iterations:
+            fit_classifier(
+                network.classifier, rows, iterations=preset.head_fit.iterations, pull=preset.head_fit.pull
+            )
+        clock.tell("head", 1, 1)
+
+    context = StepContext(n_old=len(label_space), n_classes=len(extended), prototypes=prototypes)
+    optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
+    fit = Fit(network, build_objective(preset, context), optimisation, device=device)
+    batches: Callable[[int], Batch] = (
+        LabelledCrops(cached, area, labels, preset.crops, seed=seed, memory_logits=known.logits or None)
+        if preset.crops.kind == "labelled"
+        else SweepCrops(cached, labels, preset.crops, seed=seed)
+    )
+    history: list[StepReport] = []
+
+    def note(report: StepReport) -> None:
+        history.append(report)
+        clock.tell("training", report.step, report.steps, report)
+        if on_step is not None:
+            on_step(report)
+
+    fit.run(batches, on_step=note, should_stop=should_stop)
+    network.eval()
+
+    forgetting = compare_on_tiles(
+        network,
+        cached,
+        area,
+        clicks,
+        known.labels,
+        label_space=extended,
+        n_old=len(label_space),
+        device=device,
+        precision=precision,
+        progress=clock.tiles("report"),
+        should_stop=should_stop,
+    )
+    warnings = [*([preset.warning] if preset.warning else []), *forgetting.warnings]
+    missed = int((area.holding(clicks.rows, clicks.cols) < 0).sum())
+    if missed:
+        warnings.append(
+            f"{missed} of {len(clicks)} clicks lie outside the working area of {len(area.tiles)} tiles and "
+            "were not used; click more closely together, or update in two steps"
+        )
+    return UpdateResult(
+        network=network,
+        label_space=extended,
+        history=history,
+        pseudo_labels={extended.names[label]: count for label, count in known.pseudo_labels.counts().items()},
+        forgetting=forgetting,
+        warnings=warnings,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _validate_args(
+    memory: Segmenter,
+    label_space: LabelSpace,
+    extended: LabelSpace,
+    source: RasterSource,
+    clicks: ClickSet,
+) -> None:
+    if memory.n_classes != len(label_space):
+        raise InvalidParameterError(
+            f"the network has {memory.n_classes} classes, its label space {list(label_space.names)}"
+        )
+    if len(extended) == len(label_space):
+        raise InvalidParameterError("an update needs at least one new class")
+    if source.bands != memory.architecture.in_channels:
+        raise BandMismatchError(
+            f"the image has {source.bands} bands, the network was trained on "
+            f"{memory.architecture.in_channels}"
+        )
+    if len(clicks) == 0:
+        raise ClickError("no click at all: an update needs at least one click of the new class")
+    off = (clicks.rows >= source.height) | (clicks.cols >= source.width)
+    if off.any():
+        first = int(np.argmax(off))
+        raise ClickError(
+            f"click {first} at row {clicks.rows[first]}, column {clicks.cols[first]} is off the raster of "
+            f"{source.height} x {source.width} pixels"
+        )
+    counts = clicks.counts()
+    if max(counts) >= len(extended):
+        raise InvalidParameterError(f"label {max(counts)} is outside the label space {list(extended.names)}")
+    for label in range(len(label_space), len(extended)):
+        if label not in counts:
+            raise ClickError(f"no click of the new class {extended.names[label]!r}")
+
+
+def _iterations(preset: Preset, source: RasterSource) -> int:
+    """Iterations of the training; presets that count in sweeps depend on the size of the image."""
+    if preset.sweeps is None:
+        return preset.optimisation.iterations
+    stride = max(round(preset.crops.size * (1 - preset.crops.overlap)), 1)
+    down, across = (
+        max(-(-(length - preset.crops.size) // stride), 0) + 1 for length in (source.height, source.width)
+    )
+    return math.ceil(preset.sweeps * down * across / preset.crops.batch)
+
+
+class _Clock:
+    """Tells the caller where the update stands and how long it may still take."""
+
+    def __init__(
+        self, on_progress: Callable[[Progress], None] | None, area: WorkingArea, iterations: int
+    ) -> None:
+        self._on_progress, self._tiles, self.iterations = on_progress, len(area.tiles), iterations
+        self._started = time.perf_counter()
+        self._stage: Stage = "memory"
+        self._pace: dict[Stage, float] = {}
+
+    def tiles(self, stage: Stage) -> Callable[[int, int], None]:
+        """A callback for a stage that counts tiles."""
+        return lambda step, steps: self.tell(stage, step, steps)
+
+    def tell(self, stage: Stage, step: int, steps: int, report: StepReport | None = None) -> None:
+        """Report progress."""
+        now = time.perf_counter()
+        if stage != self._stage:
+            self._stage, self._started = stage, now
+        if step:
+            self._pace[stage] = (now - self._started) / step
+        if self._on_progress is None:
+            return
+        self._on_progress(
+            Progress(
+                stage=stage,
+                step=step,
+                steps=steps,
+                loss=report.loss if report else math.nan,
+                terms=report.terms if report else {},
+                seconds_left=self._left(stage, step, steps),
+            )
+        )
+
+    def _left(self, stage: Stage, step: int, steps: int) -> float:
+        """This stage at its pace, the training at its own or unknown, the report at the memory's."""
+        pace = self._pace
+        if stage not in pace:
+            return math.nan
+        left = pace[stage] * (steps - step)
+        if stage in {"memory", "head"}:
+            return math.nan if self.iterations else left
+        return left + (pace.get("memory", 0.0) * self._tiles if stage == "training" else 0.0)

@@ -1,0 +1,109 @@
+"""Networks: one battery for every architecture, as each must do the same things."""
+
+import pytest
+import torch
+
+from icss_core.errors import BandMismatchError, InvalidParameterError
+from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
+from icss_core.networks.model_folder import ModelCard, same_weights
+from tests.networks.label_spaces import label_space
+
+DECODERS = ["linknet", "unet", "deeplabv3", "pspnet", "segformer"]
+
+
+def build(decoder: str, *, bands: int = 3, n_classes: int = 2) -> Segmenter:
+    torch.manual_seed(0)
+    architecture = Architecture(decoder=decoder, encoder="resnet18", in_channels=bands, n_classes=n_classes)
+    return Segmenter(architecture, identity(bands)).eval()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+class TestEveryArchitecture:
+    def test_forward_gives_logits_at_full_size_and_backward_reaches_the_stem(self, decoder):
+        network = build(decoder, bands=5, n_classes=3)
+        output = network(torch.rand(2, 5, 64, 96))
+        assert output.logits.shape == (2, 3, 64, 96)
+        assert output.logits.dtype == torch.float32
+        assert output.features.shape[0] == output.decoder_features.shape[0] == 2
+        output.logits.square().sum().backward()
+        first = next(network.parameters())
+        assert first.grad is not None
+        assert first.grad.abs().sum() > 0
+
+    def test_logits_are_the_head_on_decoder_features(self, decoder):
+        network = build(decoder)
+        output = network(torch.rand(1, 3, 64, 64))
+        torch.testing.assert_close(network.classify(output.decoder_features), output.logits)
+
+    def test_logits_equal_the_plain_library_model(self, decoder):
+        network = build(decoder)
+        pixels = torch.rand(1, 3, 64, 64)
+        torch.testing.assert_close(network(pixels).logits, network.body(pixels))
+
+    def test_extension_keeps_old_order_and_background_share(self, decoder):
+        memory = build(decoder, n_classes=3)
+        pixels = torch.rand(1, 3, 64, 64)
+        before = memory(pixels).logits
+        grown = memory.extend(2)
+        after = grown(pixels).logits
+        assert (memory.n_classes, grown.n_classes, grown.architecture.n_classes) == (3, 5, 5)
+        torch.testing.assert_close(after[:, 1:3], before[:, 1:3])
+        split = after.softmax(1)[:, [0, 3, 4]].sum(1)
+        if grown.body.segmentation_head[1].__class__.__name__ == "Identity":
+            torch.testing.assert_close(split, before.softmax(1)[:, 0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(memory(pixels).logits, before)
+
+    def test_files_round_trip(self, decoder, tmp_path):
+        network = build(decoder)
+        card = ModelCard(
+            architecture=network.architecture,
+            normalisation=network.normalisation,
+            label_space=label_space(2),
+        )
+        save_model(tmp_path / "version", network, card)
+        loaded, read = load_model(tmp_path / "version")
+        assert read == card
+        assert same_weights(network, loaded)
+        pixels = torch.rand(1, 3, 64, 64)
+        torch.testing.assert_close(loaded(pixels).logits, network(pixels).logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int16, torch.float32, torch.float64])
+def test_raw_values_of_any_dtype_are_normalised_inside(dtype):
+    statistics = Normalisation(mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0))
+    torch.manual_seed(0)
+    network = Segmenter(Architecture(encoder="resnet18", n_classes=2), statistics).eval()
+    raw = torch.randint(0, 100, (1, 3, 32, 32))
+    by_hand = (raw.float() - torch.tensor([10.0, 20, 30])[:, None, None]) / torch.tensor([2.0, 4, 8])[
+        :, None, None
+    ]
+    torch.testing.assert_close(network(raw.to(dtype)).logits, network.body(by_hand))
+
+
+def test_wrong_bands_and_sizes_are_named():
+    network = build("linknet")
+    with pytest.raises(BandMismatchError, match="takes 3 bands, not 4"):
+        network(torch.rand(1, 4, 64, 64))
+    with pytest.raises(InvalidParameterError, match="multiples of 32, not 65 x 64"):
+        network(torch.rand(1, 3, 65, 64))
+
+
+def test_unknown_encoder_and_mismatched_statistics_are_refused():
+    with pytest.raises(InvalidParameterError, match="nonsense"):
+        Segmenter(Architecture(encoder="nonsense", n_classes=2), identity(3))
+    with pytest.raises(BandMismatchError):
+        Segmenter(Architecture(encoder="resnet18", n_classes=2), identity(4))
+
+
+def test_replace_draws_all_rows_anew_and_random_keeps_the_old_ones():
+    memory = build("linknet")
+    random = memory.extend(1, init="random", generator=torch.Generator().manual_seed(1))
+    replaced = memory.extend(1, init="replace", generator=torch.Generator().manual_seed(1))
+    assert torch.equal(random.classifier.weight[:2], memory.classifier.weight)
+    assert not torch.equal(replaced.classifier.weight[:2], memory.classifier.weight)
+    again = memory.extend(1, init="replace", generator=torch.Generator().manual_seed(1))
+    assert torch.equal(replaced.classifier.weight, again.classifier.weight)
+    bound = memory.classifier.in_channels**-0.5
+    assert replaced.classifier.weight.abs().max() <= bound
+    with pytest.raises(InvalidParameterError, match="at least 1"):
+        memory.extend(0)

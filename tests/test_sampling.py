@@ -1,0 +1,77 @@
+"""Crops: right pixels with right labels, and nothing random that is not a function of the step."""
+
+import numpy as np
+import pytest
+import torch
+
+from icss_core.errors import DatasetError, InvalidParameterError
+from icss_core.raster.source import ArraySource
+from icss_core.sampling import LabelledScene, RandomCrops
+
+LOOKUP = np.full(256, 255, np.uint8)
+LOOKUP[:4] = [0, 1, 0, 2]
+
+
+def scene(height=80, width=120, dtype=np.uint16, seed=0) -> LabelledScene:
+    rng = np.random.default_rng(seed)
+    # every pixel's value tells where it is, so crops can be checked exactly
+    values = (np.arange(height * width, dtype=np.int64).reshape(1, height, width) % 60000).astype(dtype)
+    mask = rng.integers(0, 5, (1, height, width)).astype(np.uint8)
+    valid = np.ones((height, width), bool)
+    valid[:5] = False
+    return LabelledScene(image=ArraySource(values, valid), mask=ArraySource(mask), lookup=LOOKUP)
+
+
+def test_labels_belong_to_their_pixels():
+    one = scene()
+    batch = RandomCrops([one], size=64, batch=3, flips=True)(5)
+    assert batch.pixels.dtype == torch.uint16
+    assert batch.labels.dtype == torch.int64
+    whole = one.mask._values[0]
+    for pixels, labels in zip(batch.pixels.numpy(), batch.labels.numpy(), strict=True):
+        rows, cols = np.divmod(pixels[0].astype(np.int64), 120)
+        known = pixels[0] > 0  # row 0..4 is nodata and reads 0
+        np.testing.assert_array_equal(labels[known], LOOKUP[whole[rows, cols]][known])
+        assert (labels[~known] == 255).all()
+
+
+def test_same_step_same_batch_and_other_ranks_other_crops():
+    scenes = [scene(seed=1), scene(seed=2)]
+    first, again = (RandomCrops(scenes, size=32, batch=4, seed=3)(7) for _ in range(2))
+    assert torch.equal(first.pixels.float(), again.pixels.float())
+    assert torch.equal(first.labels, again.labels)
+    other = RandomCrops(scenes, size=32, batch=4, seed=3, rank=1)(7)
+    assert not torch.equal(first.pixels.float(), other.pixels.float())
+
+
+def test_scene_smaller_than_the_crop_is_padded_with_unlabelled_pixels():
+    batch = RandomCrops([scene(40, 50)], size=64, batch=1, flips=False)(0)
+    assert batch.pixels.shape == (1, 1, 64, 64)
+    assert (batch.labels[0, 40:] == 255).all()
+    assert (batch.labels[0, :, 50:] == 255).all()
+
+
+def test_mixed_dtypes_meet_in_float32():
+    batch = RandomCrops([scene(dtype=np.uint8), scene(dtype=np.float32)], size=32, batch=8)(0)
+    assert batch.pixels.dtype == torch.float32
+
+
+def test_positions_cover_the_scene_evenly():
+    crops = RandomCrops([scene(96, 96)], size=32, batch=64, flips=False)
+    seen = np.zeros(96 * 96)
+    for step in range(30):
+        seen += np.bincount(crops(step).pixels.numpy().astype(np.int64).ravel(), minlength=96 * 96)
+    inner = seen.reshape(96, 96)[36:60, 36:60]
+    assert inner.std() / inner.mean() < 0.15
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(DatasetError, match="no labelled scene"):
+        RandomCrops([], size=64, batch=1)
+    with pytest.raises(InvalidParameterError):
+        RandomCrops([scene()], size=8, batch=1)
+    two = LabelledScene(image=ArraySource(np.zeros((2, 80, 120), np.uint8)), mask=scene().mask, lookup=LOOKUP)
+    with pytest.raises(DatasetError, match="same bands"):
+        RandomCrops([scene(), two], size=32, batch=1)
+    with pytest.raises(DatasetError, match="80 x 120 pixels, its mask 10 x 10"):
+        LabelledScene(image=scene().image, mask=ArraySource(np.zeros((1, 10, 10), np.uint8)), lookup=LOOKUP)
