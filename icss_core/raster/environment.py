@@ -8,16 +8,20 @@ credentials its parent entered, and would read as somebody else or not at all. `
 
 from __future__ import annotations
 
+import threading
+import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import rasterio.env
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_filters = threading.Lock()
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -52,3 +56,14 @@ class RasterEnvironment:
 def gdal_ready() -> AbstractContextManager[object]:
     """A context in which GDAL's errors become exceptions: the caller's Env, or a new one."""
     return nullcontext() if rasterio.env.hasenv() else rasterio.Env.from_defaults(session=DummySession())
+
+
+@contextmanager
+def georeference_optional() -> Iterator[None]:
+    """No warning for rasters without georeference: that is a fact, kept in `Raster.transform`, not a fault.
+
+    Warning filters belong to the process; the lock keeps two threads from restoring each other's.
+    """
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield

@@ -7,14 +7,13 @@ anything (https://gdal.org/en/stable/drivers/raster/vrt.html).
 
 from __future__ import annotations
 
-import threading
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
+from rasterio import Band
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -23,7 +22,7 @@ from icss_core.errors import (
     ImageNotFoundError,
     ImageUnreadableError,
 )
-from icss_core.raster.environment import gdal_ready
+from icss_core.raster.environment import gdal_ready, georeference_optional
 from icss_core.raster.source import ArraySource, Pixels, RasterSource, placed
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ DRIVERS: Final = ("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG")
 """GDAL drivers that may open an image; a driver that this GDAL lacks is passed over."""
 
 _MISSING = ("does not exist", "no such file", "response code: 404", "nosuchkey", "nosuchbucket")
-_opening = threading.Lock()
 
 
 class Raster:
@@ -97,6 +95,10 @@ class Raster:
         """Close the file; reading afterwards raises."""
         with gdal_ready():
             self._dataset.close()
+
+    def gdal_band(self, position: int = 0) -> Band:
+        """One of the bands read, for GDAL algorithms that go through a whole band by themselves."""
+        return Band(self._dataset, self.band_numbers[position], self.dtype, (self.height, self.width))
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window; the part that sticks out of the raster is 0 and not valid.
@@ -179,10 +181,7 @@ def open_raster(address: str | Path, *, bands: Sequence[int] | None = None) -> R
     name = str(address)
     path = _gdal_path(name)
     try:
-        with gdal_ready(), _opening, warnings.catch_warnings():
-            # No georeference is a fact kept in Raster.transform, not a fault. The lock keeps two threads from
-            # restoring each other's warning filters.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with gdal_ready(), georeference_optional():
             dataset = DatasetReader(path, driver=list(DRIVERS))
     except RasterioError as error:
         reason = _reason(error)

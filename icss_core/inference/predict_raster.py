@@ -1,0 +1,94 @@
+"""From an image's address to its class map on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import rasterio
+from rasterio.session import DummySession
+
+from icss_core.errors import BandMismatchError
+from icss_core.inference.prepare import PreparedNetwork
+from icss_core.inference.sliding_window import predict
+from icss_core.inference.tiling import DEFAULT_TILING, Tiling
+from icss_core.networks.segmenter import Segmenter
+from icss_core.raster.cog import CogSink
+from icss_core.raster.reader import open_raster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import nn
+
+    from icss_core.labels import LabelSpace
+    from icss_core.precision import Precision
+    from icss_core.raster.reader import Raster
+
+_SMALLEST_CACHE: Final = 32 * 2**20
+_LARGEST_CACHE: Final = 2**30
+
+
+def predict_raster(
+    network: nn.Module,
+    address: str | Path,
+    out_path: str | Path,
+    *,
+    label_space: LabelSpace,
+    tiling: Tiling = DEFAULT_TILING,
+    bands: Sequence[int] | None = None,
+    confidence: bool = False,
+    precision: Precision = "auto",
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Predict an image into a Cloud Optimised GeoTIFF with the image's georeference.
+
+    While it runs, GDAL's block cache, which belongs to the whole process and is a twentieth of the machine's
+    memory by default, is limited to the blocks that one row of windows touches (at most 1 GiB).
+
+    Args:
+        network: see `predict`.
+        address: of the image; see `open_raster`.
+        out_path: local file; appears when it is complete, and only then.
+        label_space: of the network's classes.
+        tiling: windows, overlap and blending.
+        bands: 1-based numbers of the image's bands that the network takes; None: all but alpha.
+        confidence: whether to write the probability of the class as a second band.
+        precision: see `prepare_for_inference`.
+        progress: called with (windows done, windows in all).
+        should_stop: asked before each network call.
+
+    Raises:
+        ImageNotFoundError, ImageUnreadableError: the image cannot be read.
+        BandMismatchError: the network takes another number of bands.
+        InvalidParameterError: the label space has another number of classes than the network.
+        CancelledError: `should_stop` said so; no file is left.
+    """
+    with open_raster(address, bands=bands) as raster:
+        _check_bands(network, raster)
+        with (
+            rasterio.Env(session=DummySession(), GDAL_CACHEMAX=_cache_bytes(raster, tiling)),
+            CogSink(out_path, like=raster, label_space=label_space, confidence=confidence) as sink,
+        ):
+            predict(
+                network, raster, sink, n_classes=len(label_space), tiling=tiling, confidence=confidence,
+                precision=precision, progress=progress, should_stop=should_stop,
+            )  # fmt: skip
+
+
+def _check_bands(network: nn.Module, raster: Raster) -> None:
+    inner = network.network if isinstance(network, PreparedNetwork) else network
+    if isinstance(inner, Segmenter) and inner.architecture.in_channels != raster.bands:
+        raise BandMismatchError(
+            f"{raster.address} has {raster.bands} bands, the network takes {inner.architecture.in_channels}; "
+            "name the bands to use by their 1-based numbers"
+        )
+
+
+def _cache_bytes(raster: Raster, tiling: Tiling) -> int:
+    """The blocks that one row of windows touches, so that none is decoded once for every window."""
+    rows = min(tiling.window + 2 * raster.block_shape[0], raster.height)
+    needed = rows * raster.width * raster.bands * np.dtype(raster.dtype).itemsize
+    return min(max(needed, _SMALLEST_CACHE), _LARGEST_CACHE)

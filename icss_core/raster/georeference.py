@@ -1,0 +1,157 @@
+"""Between pixels of a raster and coordinates on the map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.transform import GCPTransformer
+from rasterio.warp import transform as reproject
+
+from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.raster.environment import gdal_ready
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from icss_core.raster.reader import Raster
+
+
+def pixel_to_map(
+    raster: Raster, rows: ArrayLike, cols: ArrayLike, crs: CRS | str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map coordinates of pixel centres.
+
+    Args:
+        raster: gives the transform, or ground control points where it has no transform.
+        rows: (n,) pixel rows; 0 is the first row, whose centre is half a pixel further down.
+        cols: (n,) pixel columns.
+        crs: of the result, such as "EPSG:4326" (then x is the longitude, y the latitude).
+
+    Returns:
+        x (n,) and y (n,) in units of `crs`.
+
+    Raises:
+        InvalidParameterError: the raster has no georeference, or `crs` is unknown.
+        ClickError: a pixel has no place in `crs`; the message names the first.
+    """
+    own = raster_crs(raster)
+    x, y = pixel_corner_to_map(raster, _vector(rows) + 0.5, _vector(cols) + 0.5)
+    return _reprojected(x, y, own, parse_crs(crs))
+
+
+def map_to_pixel(
+    raster: Raster, xs: ArrayLike, ys: ArrayLike, crs: CRS | str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels in which map points lie; they may be off the raster (negative, or beyond its size).
+
+    Args:
+        raster: gives the transform, or ground control points where it has no transform.
+        xs: (n,) in units of `crs`; the longitude for EPSG:4326.
+        ys: (n,) in units of `crs`; the latitude for EPSG:4326.
+        crs: of the points.
+
+    Returns:
+        rows (n,) and columns (n,) int64.
+
+    Raises:
+        InvalidParameterError: the raster has no georeference, or `crs` is unknown.
+        ClickError: a point has no place in the raster's CRS; the message names the first.
+    """
+    x, y = _reprojected(_vector(xs), _vector(ys), parse_crs(crs), raster_crs(raster))
+    if raster.transform == Affine.identity() and raster.gcps:
+        with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
+            row, col = transformer.rowcol(x, y, op=np.floor)
+    elif raster.transform.is_degenerate:
+        raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
+    else:
+        col, row = _applied(~raster.transform, x, y)
+    return _floor(np.asarray(row)), _floor(np.asarray(col))
+
+
+def raster_crs(raster: Raster) -> CRS:
+    """The CRS in which the raster's transform, or its ground control points, are given.
+
+    Raises:
+        InvalidParameterError: it has none; only pixel coordinates mean something on it.
+    """
+    crs = raster.crs if raster.transform != Affine.identity() else raster.gcps_crs or raster.crs
+    if crs is None or (raster.transform == Affine.identity() and not raster.gcps):
+        raise InvalidParameterError(
+            f"{raster.address} has no georeference; give pixel coordinates (col, row) instead"
+        )
+    return crs
+
+
+def pixel_corner_to_map(
+    raster: Raster, rows: NDArray[np.float64], cols: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates in `raster_crs`; (0, 0) is the outer corner of the first pixel, not its centre."""
+    if raster.transform == Affine.identity() and raster.gcps:
+        with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
+            x, y = transformer.xy(rows, cols, offset="ul")
+    else:
+        x, y = _applied(raster.transform, cols, rows)
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def parse_crs(crs: CRS | str) -> CRS:
+    """A CRS from what a user wrote.
+
+    Raises:
+        InvalidParameterError: it is not an EPSG code, WKT or PROJ text that PROJ knows.
+    """
+    if isinstance(crs, CRS):
+        return crs
+    try:
+        with gdal_ready():
+            return CRS.from_user_input(crs)
+    except CRSError as error:
+        raise InvalidParameterError(f"unknown CRS {crs!r}; write for example 'EPSG:4326'") from error
+
+
+def _reprojected(
+    x: NDArray[np.float64], y: NDArray[np.float64], source: CRS, target: CRS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    bad = ~(np.isfinite(x) & np.isfinite(y))
+    if not bad.any() and source != target and len(x):
+        try:
+            with gdal_ready():
+                new_x, new_y = reproject(source, target, x, y)
+        except (RasterioError, CRSError, CPLE_BaseError) as error:
+            raise ClickError(
+                f"no way from {source.to_string()} to {target.to_string()}: {str(error)[:200]}"
+            ) from error
+        new_x, new_y = np.asarray(new_x, np.float64), np.asarray(new_y, np.float64)
+        bad = ~(np.isfinite(new_x) & np.isfinite(new_y))
+    else:
+        new_x, new_y = x, y
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ClickError(
+            f"point {first} ({x[first]}, {y[first]}) in {source.to_string()} has no place in "
+            f"{target.to_string()}"
+        )
+    return new_x, new_y
+
+
+def _vector(values: ArrayLike) -> NDArray[np.float64]:
+    return np.atleast_1d(np.asarray(values, np.float64))
+
+
+def _applied(
+    transform: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return (
+        transform.a * x + transform.b * y + transform.c,
+        transform.d * x + transform.e * y + transform.f,
+    )
+
+
+def _floor(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    limit = float(2**62)  # far off any raster, and exact as int64
+    return np.clip(np.floor(values), -limit, limit).astype(np.int64)
