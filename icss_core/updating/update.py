@@ -258,7 +258,8 @@ class _Clock:
         self, on_progress: Callable[[Progress], None] | None, area: WorkingArea, iterations: int
     ) -> None:
         self._on_progress, self._tiles, self.iterations = on_progress, len(area.tiles), iterations
-        self._started = time.perf_counter()
+        # a stage starts when the one before was last heard of
+        self._started = self._last = time.perf_counter()
         self._stage: Stage = "memory"
         self._pace: dict[Stage, float] = {}
 
@@ -270,7 +271,8 @@ class _Clock:
         """Report progress."""
         now = time.perf_counter()
         if stage != self._stage:
-            self._stage, self._started = stage, now
+            self._stage, self._started = stage, self._last
+        self._last = now
         if step:
             self._pace[stage] = (now - self._started) / step
         if self._on_progress is None:

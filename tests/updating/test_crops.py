@@ -1,0 +1,88 @@
+"""Crops of an update: labels in place, memory logits aligned, rare classes seen."""
+
+import numpy as np
+import pytest
+import torch
+
+from icss_core.clicks import ClickSet
+from icss_core.methods import CropRule
+from icss_core.raster.source import ArraySource
+from icss_core.updating.crops import LabelledCrops, SweepCrops
+from icss_core.updating.tiles import working_area
+
+HEIGHT, WIDTH = 700, 600
+
+
+@pytest.fixture
+def source():
+    values = np.arange(HEIGHT * WIDTH, dtype=np.int32).reshape(1, HEIGHT, WIDTH)
+    return ArraySource(values)
+
+
+@pytest.fixture
+def labels():
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, HEIGHT, 200), rng.integers(0, WIDTH, 200)
+    return ClickSet(rows, cols, np.where(np.arange(200) < 195, 0, 2))
+
+
+def rule(**changes):
+    return CropRule(**{"size": 128, "batch": 4, **changes})
+
+
+def test_every_crop_holds_a_label_and_labels_are_in_place(source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256)
+    crops = LabelledCrops(source, area, labels, rule(), seed=1)
+    where = {
+        row * WIDTH + col: label
+        for row, col, label in zip(labels.rows, labels.cols, labels.labels, strict=True)
+    }
+    for step in range(10):
+        batch = crops(step)
+        for pixels, targets in zip(batch.pixels.numpy(), batch.labels.numpy(), strict=True):
+            labelled = targets != 255
+            assert labelled.any()
+            for place, label in zip(pixels[0][labelled], targets[labelled], strict=True):
+                assert where[int(place)] == label
+
+
+def test_rare_class_is_in_about_half_of_the_crops(source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256)
+    crops = LabelledCrops(source, area, labels, rule(), seed=1)
+    hits = [bool((target == 2).any()) for step in range(50) for target in crops(step).labels]
+    assert 0.4 < np.mean(hits) < 0.75  # 5 of 200 clicks; uniform crops would hold one in a few per cent
+
+
+def test_memory_logits_are_those_of_the_same_pixels(source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256)
+    # logits that spell the pixel's own value
+    memory = [torch.from_numpy(source.read(tile.window).values.astype(np.float32)) for tile in area.tiles]
+    crops = LabelledCrops(source, area, labels, rule(), seed=2, memory_logits=memory)
+    for step in range(10):
+        batch = crops(step)
+        torch.testing.assert_close(batch.memory_logits, batch.pixels.float())
+
+
+def test_same_step_same_batch(source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256)
+    first, again, other = (LabelledCrops(source, area, labels, rule(), seed=seed)(3) for seed in (1, 1, 2))
+    assert torch.equal(first.pixels, again.pixels)
+    assert not torch.equal(first.pixels, other.pixels)
+
+
+def test_sweep_visits_every_window_once_before_any_twice(source, labels):
+    crops = SweepCrops(source, labels, rule(batch=3, overlap=0.5, flips=False), seed=0)
+    assert len(crops.windows) == 10 * 9  # ceil((700-128)/64)+1, ceil((600-128)/64)+1
+    origins = [int(p[0, 0, 0, 0]) for step in range(30) for p in crops(step).pixels.split(1)]
+    assert len(set(origins)) == 90
+    assert origins != sorted(origins)
+    second = [int(p[0, 0, 0, 0]) for step in range(30, 60) for p in crops(step).pixels.split(1)]
+    assert set(second) == set(origins)
+    assert second != origins
+
+
+def test_raster_smaller_than_the_crop(labels):
+    small = ArraySource(np.ones((1, 100, 90), np.uint8))
+    near = ClickSet(labels.rows % 100, labels.cols % 90, labels.labels)
+    batch = LabelledCrops(small, working_area(100, 90, near), near, rule(), seed=0)(0)
+    assert batch.pixels.shape == (4, 1, 128, 128)

@@ -1,0 +1,194 @@
+"""The step as a whole, on a made-up image whose classes are colours."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from icss_core.clicks import ClickSet, simulate_clicks
+from icss_core.errors import (
+    BandMismatchError,
+    CancelledError,
+    ClassExistsError,
+    ClickError,
+    InvalidParameterError,
+)
+from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.methods import get_preset, preset_names
+from icss_core.networks import Architecture, Normalisation, Segmenter
+from icss_core.networks.model_folder import same_weights
+from icss_core.raster.source import ArraySource
+from icss_core.sampling import LabelledScene, RandomCrops
+from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from icss_core.updating import update
+
+OLD = LabelSpace(
+    classes=(ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="road", colour=(90, 90, 90)))
+)
+BUILDING = ClassInfo(name="building", colour=(200, 0, 0))
+COLOURS = np.array([[60, 120, 60], [120, 120, 120], [190, 90, 70]])
+CPU = torch.device("cpu")
+
+
+def picture(seed: int, size: int = 192) -> tuple[ArraySource, np.ndarray]:
+    """Grey bars (1, road) and reddish blocks (2, building) on noisy green."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((size, size), np.uint8)
+    for position in rng.integers(0, size - 12, 3):
+        mask[position : position + 12] = 1
+    for row, col in rng.integers(0, size - 30, (6, 2)):
+        mask[row : row + 28, col : col + 28] = 2
+    noise = rng.normal(0, 12, (3, size, size))
+    values = np.clip(COLOURS[mask].transpose(2, 0, 1) + noise, 0, 255).astype(np.uint8)
+    return ArraySource(values), mask
+
+
+@pytest.fixture(scope="module")
+def memory() -> Segmenter:
+    """A network that knows roads; buildings were background to it."""
+    torch.manual_seed(0)
+    network = Segmenter(
+        Architecture(encoder="resnet18", n_classes=2), Normalisation(mean=(100.0,) * 3, std=(40.0,) * 3)
+    )
+    lookup = np.full(256, 255, np.uint8)
+    lookup[:3] = [0, 1, 0]
+    scenes = []
+    for seed in range(4):
+        source, mask = picture(seed)
+        scenes.append(LabelledScene(image=source, mask=ArraySource(mask[None]), lookup=lookup))
+    optimisation = Optimisation(lr=2e-3, iterations=60, schedule="cosine", precision="float32")
+    fit = Fit(network, cross_entropy_objective, optimisation, device=CPU)
+    fit.run(RandomCrops(scenes, size=64, batch=8, seed=0))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def image():
+    return picture(77)
+
+
+@pytest.fixture(scope="module")
+def clicks(image):
+    return simulate_clicks(image[1], classes=[0, 2], per_class=60, seed=0)
+
+
+def quick(name: str = "icss", iterations: int = 30, **more):
+    overrides = {
+        "optimisation.iterations": iterations, "optimisation.precision": "float32", "crops.size": 64, **more
+    }  # fmt: skip
+    return get_preset(name, overrides)
+
+
+def iou(labels: np.ndarray, truth: np.ndarray, label: int) -> float:
+    return ((labels == label) & (truth == label)).sum() / ((labels == label) | (truth == label)).sum()
+
+
+def predict(network: Segmenter, source: ArraySource) -> np.ndarray:
+    with torch.inference_mode():
+        return network(torch.from_numpy(source._values)[None]).logits[0].argmax(0).numpy()
+
+
+def test_new_class_is_learnt_and_the_old_one_kept(memory, image, clicks):
+    source, truth = image
+    before = predict(memory, source)
+    weights = {name: value.clone() for name, value in memory.state_dict().items()}
+    result = update(memory, OLD, source, clicks, [BUILDING], quick(), device=CPU)
+    after = predict(result.network, source)
+    assert result.label_space.names == ("background", "road", "building")
+    assert iou(after, truth, 2) > 0.6
+    assert iou(after, truth, 1) > iou(before, truth, 1) - 0.05
+    assert all(torch.equal(value, weights[name]) for name, value in memory.state_dict().items())
+    report = result.forgetting
+    assert report.pixels == truth.size
+    assert not report.sampled
+    assert report.clicked_accuracy > 0.8
+    changed = (before != after).mean()
+    assert report.changed_share_of_image == pytest.approx(changed, abs=0.01)
+    assert len(result.history) == 30
+    assert set(result.pseudo_labels) == {"road"}
+
+
+def test_same_seed_same_network(memory, image, clicks):
+    first, again, other = (
+        update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=4), seed=seed, device=CPU).network
+        for seed in (0, 0, 1)
+    )
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_runs(name, memory, image, clicks):
+    preset = quick(name, iterations=2, sweeps=None)
+    steps = []
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_step=steps.append)
+    assert len(steps) == 2
+    assert all(math.isfinite(term) for step in steps for term in step.terms.values())
+    assert result.network.n_classes == 3
+    assert (preset.warning is not None) == (preset.warning in result.warnings)
+
+
+def test_sweeps_are_turned_into_iterations(memory, image, clicks):
+    preset = get_preset("icss-code/baseline", {"sweeps": 2, "crops.size": 64, "crops.batch": 3})
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    assert len(result.history) == 2 * 3 * 3 // 3
+
+
+def test_progress_goes_through_all_stages(memory, image, clicks):
+    seen = []
+    update(
+        memory, OLD, image[0], clicks, [BUILDING], quick(iterations=3), device=CPU, on_progress=seen.append
+    )
+    assert [p.stage for p in seen] == ["memory", "head", "head", *["training"] * 3, "report"]
+    training = [p for p in seen if p.stage == "training"]
+    assert [(p.step, p.steps) for p in training] == [(1, 3), (2, 3), (3, 3)]
+    assert training[0].seconds_left > training[-1].seconds_left >= 0
+    assert seen[-1].seconds_left == 0
+
+
+def test_one_click_is_enough_to_run(memory, image):
+    row, col = np.argwhere(image[1] == 2)[0]
+    clicks = ClickSet(np.array([row]), np.array([col]), np.array([2]))
+    result = update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=2), device=CPU)
+    assert result.network.n_classes == 3
+
+
+def test_two_classes_at_once(memory, image):
+    clicks = simulate_clicks(image[1], classes=[0, 2], per_class=20, seed=0)
+    extra = ClickSet(np.array([0, 5]), np.array([0, 9]), np.array([3, 3]))
+    new = [BUILDING, ClassInfo(name="tree", colour=(0, 200, 0))]
+    result = update(memory, OLD, image[0], clicks.merged(extra), new, quick(iterations=2), device=CPU)
+    assert result.network.n_classes == 4
+
+
+def test_wrong_input_is_refused_by_name(memory, image, clicks):
+    source = image[0]
+    run = lambda *args: update(*args, quick(iterations=1), device=CPU)  # noqa: E731
+    with pytest.raises(ClickError, match="no click at all"):
+        run(memory, OLD, source, ClickSet.empty(), [BUILDING])
+    with pytest.raises(ClickError, match="no click of the new class 'building'"):
+        run(memory, OLD, source, clicks.of([0]), [BUILDING])
+    off = ClickSet(np.array([500]), np.array([1]), np.array([2]))
+    with pytest.raises(ClickError, match="off the raster of 192 x 192"):
+        run(memory, OLD, source, clicks.merged(off), [BUILDING])
+    with pytest.raises(ClassExistsError, match="'Road' is already"):
+        run(memory, OLD, source, clicks, [ClassInfo(name="Road", colour=(1, 1, 1))])
+    with pytest.raises(BandMismatchError, match="has 1 bands"):
+        run(memory, OLD, ArraySource(np.zeros((1, 192, 192), np.uint8)), clicks, [BUILDING])
+    with pytest.raises(InvalidParameterError, match="at least one new class"):
+        run(memory, OLD, source, clicks, [])
+    with pytest.raises(InvalidParameterError, match="the network has 3 classes"):
+        run(memory.extend(1), OLD, source, clicks, [BUILDING])
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_cancelling_stops_in_every_stage(memory, image, clicks, after):
+    calls = []
+
+    def stop() -> bool:
+        calls.append(1)
+        return len(calls) >= after
+
+    with pytest.raises(CancelledError):
+        update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=3), device=CPU, should_stop=stop)
