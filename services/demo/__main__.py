@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from contextlib import ExitStack
@@ -69,6 +70,8 @@ def main(
     except IcssError as error:
         console.print(f"[red]{type(error).__name__}[/]: ", end="")
         console.print(str(error), markup=False, soft_wrap=True)
+        if (out / "logs").is_dir():
+            console.print(f"the logs of all services are in {out / 'logs'}", soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -89,7 +92,9 @@ def _run(options: DemoOptions, console: Console, *, up: bool) -> None:
             folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="icss-demo-")))
         with stages.stage("services", "S3, MLflow and Ray on 127.0.0.1") as stage:
             stage.at(0, None, "starting")
-            stack = closing.enter_context(LocalStack(folder, on_progress=stage.say))
+            stack = LocalStack(folder, on_progress=stage.say)
+            closing.push(lambda kind, *_: _keep_logs(kind, stack.logs, options.out / "logs"))
+            closing.enter_context(stack)
         job = MainJob(options, stack, stages)
         if up:
             stay_up(job, console)
@@ -102,6 +107,12 @@ def _run(options: DemoOptions, console: Console, *, up: bool) -> None:
     console.print(f"\nin {options.out}/, after {(time.monotonic() - start) / 60:.1f} minutes in all:")
     for path in sorted(options.out.iterdir()):
         console.print(f"  {path.name}")
+
+
+def _keep_logs(kind: type[BaseException] | None, logs: Path, kept: Path) -> None:
+    """After a failure, keep what the services said."""
+    if kind is not None and kind is not KeyboardInterrupt and logs.is_dir():
+        shutil.copytree(logs, kept, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -208,6 +208,7 @@ class LocalStack:
         # not in our folder: Ray puts sockets below, whose paths must stay short
         ray_folder = Path(tempfile.mkdtemp(prefix="icss-ray-"))
         self._running.callback(shutil.rmtree, ray_folder, ignore_errors=True)
+        self._running.callback(_keep_logs, ray_folder, self.logs / "ray")
         ray = self._keep(
             start_ray(
                 ray_folder,
@@ -229,6 +230,14 @@ class LocalStack:
         self._processes.append(process)
         self._running.callback(process.stop)
         return process
+
+
+def _keep_logs(ray_folder: Path, kept: Path) -> None:
+    """Copy what replicas and jobs said, which Ray keeps in its own folder, before that is removed."""
+    found = ray_folder / "session_latest" / "logs"
+    for source in (*found.glob("serve/*.log"), *found.glob("job-driver-*.log"), *found.glob("worker-*.err")):
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, kept / source.name)
 
 
 def _terminate_politely() -> Callable[[], Any]:
