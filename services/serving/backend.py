@@ -14,6 +14,7 @@ from services.registry import Registry
 from services.serving.admission import Admission
 from services.serving.catalogue import Catalogue
 from services.serving.images import Images
+from services.serving.ports import UnavailableError
 from services.serving.predictor import PredictionJob
 from services.serving.responses import Health, Link, UpdateStatus
 from services.serving.update_records import UpdateRecords
@@ -147,7 +148,7 @@ class Backend:
         """Live progress, or None while the updater restarts: the record alone still is a true answer."""
         try:
             return await asyncio.wait_for(self._updater.progress(update_id), READY_TIMEOUT)
-        except TimeoutError:
+        except (TimeoutError, UnavailableError):
             return None
 
 

@@ -13,19 +13,18 @@ if TYPE_CHECKING:
 APPLICATION: Final = "icss"
 
 
-def serve_local(settings: Settings, *, address: str = "auto") -> str:
-    """Run the application on the cluster and return its address once it answers requests.
+def serve_local(settings: Settings) -> str:
+    """Run the application on the cluster that RAY_ADDRESS names; returns its address once it serves.
 
-    The replicas read their settings from the cluster's environment; these here say where to listen.
+    The replicas read their settings from the environment of the cluster; these here say where to listen.
 
     Args:
         settings: host and port of the HTTP side.
-        address: the cluster; `auto` takes the one of this machine or of RAY_ADDRESS.
     """
     from services.serving.app import build
 
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False)
+    settings.require_api_token()  # an error here is clearer than one in a replica's log
+    _connect()
     serve.start(
         proxy_location="HeadOnly", http_options={"host": settings.api_host, "port": settings.api_port}
     )
@@ -34,5 +33,11 @@ def serve_local(settings: Settings, *, address: str = "auto") -> str:
 
 
 def stop_serving() -> None:
-    """Take the application off the cluster; running updates go on when it is started again."""
+    """Take the application off the cluster. Updates that run or wait go on when it is started again."""
+    _connect()
     serve.delete(APPLICATION)
+
+
+def _connect() -> None:
+    if not ray.is_initialized():
+        ray.init(address="auto", log_to_driver=False)

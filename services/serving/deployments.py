@@ -153,6 +153,7 @@ def application(*, predictor_replicas: int = 1) -> Application:
         num_replicas=1,
         max_ongoing_requests=100,
         ray_actor_options={"num_cpus": 0.2},
+        health_check_period_s=2,  # a dead updater keeps everybody waiting: notice it soon
         graceful_shutdown_timeout_s=10,
     )(Updater)
     predictor = serve.deployment(

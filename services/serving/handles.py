@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
 
 from icss_core.errors import IcssError
+from services.errors import BusyError
+from services.serving.ports import UnavailableError
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -62,10 +65,20 @@ class PredictorHandle:
 
 
 async def _call(method: Any, *arguments: Any) -> Any:
-    """Call a replica; an error of ours comes back as itself, without Ray's wrapping."""
+    """Call a replica; an error of ours comes back as itself, and one of Ray's as one of ours.
+
+    Raises:
+        IcssError: what the replica raised.
+        BusyError: it has too many requests.
+        UnavailableError: it is down.
+    """
     try:
         return await method.remote(*arguments)
     except RayTaskError as error:
         if isinstance(error.cause, IcssError):
             raise error.cause from None
         raise
+    except BackPressureError as error:
+        raise BusyError("too many requests at once; try again in a moment") from error
+    except (RayActorError, RayServeException) as error:
+        raise UnavailableError("a part of the service is restarting; try again in a moment") from error

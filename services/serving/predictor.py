@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from icss_core.errors import InvalidParameterError
-from icss_core.inference.prepare import prepare_for_inference
-from icss_core.inference.sliding_window import predict
-from icss_core.inference.tiling import DEFAULT_TILING, Tiling
-from icss_core.raster.cog import CogSink
+from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
 from icss_core.raster.polygons import polygons
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
@@ -24,7 +21,6 @@ from services.serving.responses import Prediction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from icss_core.raster.reader import Raster
     from services.registry import Registry
     from services.serving.images import Images
     from services.serving.model_cache import LoadedModel
@@ -93,16 +89,15 @@ class PredictionService:
         model = self.models.get(job.model, job.version)
         with tempfile.TemporaryDirectory(prefix="icss-prediction-") as scratch:
             folder = Path(scratch)
-            with self._images.opened(
-                _source(job, folder), bands=model.card.architecture.in_channels
-            ) as raster:
+            source = _source(job, folder)
+            with self._images.opened(source, bands=model.card.architecture.in_channels) as raster:
                 pixels = raster.height * raster.width
                 if job.inline and pixels > self._max_inline_pixels:
                     raise InvalidParameterError(
                         f"a map of {raster.height} x {raster.width} pixels does not go into a response "
                         f"({self._max_inline_pixels} at most); ask for delivery 's3'"
                     )
-                result = _write_map(model, raster, job, folder / "map.tif", should_stop)
+                result = _write_map(model, source, job, folder / "map.tif", should_stop)
                 if job.format == "geojson":
                     result = _write_polygons(result, model, job, folder / "map.geojson")
                 prediction = Prediction(
@@ -135,20 +130,21 @@ def _source(job: PredictionJob, folder: Path) -> str | Path:
 
 
 def _write_map(
-    model: LoadedModel, raster: Raster, job: PredictionJob, path: Path, should_stop: Callable[[], bool] | None
+    model: LoadedModel,
+    source: str | Path,
+    job: PredictionJob,
+    path: Path,
+    should_stop: Callable[[], bool] | None,
 ) -> Path:
-    label_space = model.card.label_space
-    tiling = DEFAULT_TILING if job.tiling is None else Tiling(**job.tiling.model_dump())
-    with CogSink(path, like=raster, label_space=label_space, confidence=job.confidence) as sink:
-        predict(
-            model.network,
-            raster,
-            sink,
-            n_classes=len(label_space),
-            tiling=tiling,
-            confidence=job.confidence,
-            should_stop=should_stop,
-        )
+    predict_raster(
+        model.network,
+        source,
+        path,
+        label_space=model.card.label_space,
+        tiling=DEFAULT_TILING if job.tiling is None else Tiling(**job.tiling.model_dump()),
+        confidence=job.confidence,
+        should_stop=should_stop,
+    )
     return path
 
 

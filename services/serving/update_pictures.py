@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from icss_core.clicks.click_set import ClickSet
-from icss_core.inference.sinks import ArraySink
-from icss_core.inference.sliding_window import predict
+from icss_core.inference import ArraySink, predict
 from icss_core.raster.source import ArraySource
 from icss_core.raster.windows import Window
 from services.pictures import clicks_picture, difference_picture, map_picture, to_rgb

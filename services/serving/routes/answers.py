@@ -14,6 +14,7 @@ _DESCRIPTIONS: Final[dict[int, str]] = {
     413: "The body is too large.",
     422: "The request is not valid; the message says what and where.",
     429: "Too many updates are waiting.",
+    503: "A part of the service is restarting.",
     502: "The object store or MLflow does not answer.",
 }
 

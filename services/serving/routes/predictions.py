@@ -53,7 +53,7 @@ def prediction_routes(backend: "Backend") -> APIRouter:
         summary="Predict an image",
         openapi_extra=_BODY,
         response_model=Prediction,
-        responses=errors(403, 404, 413, 422, 502)
+        responses=errors(403, 404, 413, 422, 502, 503)
         | {
             200: {
                 "description": "Where the result lies, or with delivery `inline` the result itself.",

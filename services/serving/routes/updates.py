@@ -30,7 +30,7 @@ def update_routes(backend: "Backend") -> APIRouter:
         "/v1/models/{name}/updates",
         status_code=202,
         summary="Add a class by clicks",
-        responses=errors(403, 404, 409, 413, 422, 429, 502),
+        responses=errors(403, 404, 409, 413, 422, 429, 502, 503),
     )
     async def start(
         name: ModelName,
@@ -59,7 +59,9 @@ def update_routes(backend: "Backend") -> APIRouter:
         """State, progress and, at its end, the result version and the forgetting report."""
         return await backend.update(update_id)
 
-    @router.delete("/v1/updates/{update_id}", summary="Cancel an update", responses=errors(404, 409, 502))
+    @router.delete(
+        "/v1/updates/{update_id}", summary="Cancel an update", responses=errors(404, 409, 502, 503)
+    )
     async def cancel(update_id: RunId, response: Response) -> UpdateStatus:
         """Cancel an update that waits or runs: nothing is registered. 202 means it is still stopping."""
         status = await backend.cancel_update(update_id)
