@@ -170,8 +170,15 @@ class Registry:
         try:
             for file, expected in found.checksums.items():
                 with mlflow_call(f"download {file} of {name!r} version {version}"):
-                    self._client.download_artifacts(found.run_id, f"{_ARTEFACT_FOLDER}/{file}", str(partial))
+                    # with the artefact's folder below `partial` or without it, as the repository likes
+                    fetched = Path(
+                        self._client.download_artifacts(
+                            found.run_id, f"{_ARTEFACT_FOLDER}/{file}", str(partial)
+                        )
+                    )
                 path = partial / _ARTEFACT_FOLDER / file
+                path.parent.mkdir(exist_ok=True)
+                fetched.replace(path)
                 if _sha256(path) != expected:
                     raise ModelFormatError(f"{file} of {name!r} version {version} is not what was registered")
             try:
