@@ -11,18 +11,24 @@ import hashlib
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 
 from icss_core.errors import InvalidParameterError, ModelFormatError
-from icss_core.networks.model_folder import ModelCard
 from services.errors import ConflictError, ModelNotFoundError, VersionNotFoundError
 from services.mlflow_calls import ALREADY_EXISTS, client_for, is_missing, mlflow_call
+from services.model_version import (
+    KIND,
+    SEGMENTER,
+    ModelDescription,
+    ModelVersion,
+    checksums_of,
+    inspect_folder,
+    sha256_of,
+    version_from,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,45 +37,16 @@ if TYPE_CHECKING:
 
     from services.settings import Settings
 
+__all__ = ["MEMORY", "UPDATED", "ModelDescription", "ModelVersion", "Registry"]
+
 MEMORY: Final = "memory"
 """Alias of the version to which the next class is added."""
 UPDATED: Final = "updated"
 """Alias of the newest result."""
 
 _ARTEFACT_FOLDER = "model"
-_FILES = ("model.json", "weights.safetensors")
-_KIND, _CARD, _PARENT, _SHA256 = "icss.kind", "icss.card", "icss.parent", "icss.sha256."
-_SEGMENTER = "segmenter"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_\-]{0,31}")
-_MAX_CARD_CHARACTERS = 100_000  # the server's limit for a tag
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersion:
-    """One immutable version of a model."""
-
-    name: str
-    version: int
-    aliases: tuple[str, ...]
-    run_id: str
-    parent: int | None
-    """The version this one was made from, of the same model; None for a memory network trained afresh."""
-    created: datetime
-    card: ModelCard
-    tags: dict[str, str]
-    """Tags given at registration, without the registry's own."""
-    checksums: dict[str, str]
-    """SHA-256 by file name, in hexadecimal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDescription:
-    """A model: all its versions, newest first, and where its aliases point."""
-
-    name: str
-    versions: tuple[ModelVersion, ...]
-    aliases: dict[str, int]
 
 
 class Registry:
@@ -105,28 +82,23 @@ class Registry:
             TrackingError: the server refused or did not answer.
         """
         _check_name(name)
-        checksums, card = _inspect(folder)
+        own = inspect_folder(folder, name, parent)
         if parent is not None:
             self.resolve(name, parent)
         with mlflow_call(f"register a version of {name!r}"):
             try:
-                self._client.create_registered_model(name, tags={_KIND: _SEGMENTER})
+                self._client.create_registered_model(name, tags={KIND: SEGMENTER})
             except MlflowException as error:
                 if error.error_code != ALREADY_EXISTS:
                     raise
             for known in self._client.search_model_versions(f"run_id = '{run_id}'"):
-                if known.name == name and _checksums(known.tags) == checksums:
+                if known.name == name and checksums_of(known.tags) == checksums_of(own):
                     return int(known.version)
                 raise ConflictError(
                     f"run {run_id} has already produced version {known.version} of {known.name}"
                 )
             self._client.log_artifacts(run_id, str(folder), _ARTEFACT_FOLDER)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTEFACT_FOLDER}"
-            own = {_KIND: _SEGMENTER, _CARD: card} | {
-                _SHA256 + file: sum_ for file, sum_ in checksums.items()
-            }
-            if parent is not None:
-                own[_PARENT] = str(parent)
             created = self._client.create_model_version(
                 name, source, run_id=run_id, tags=dict(tags or {}) | own, await_creation_for=0
             )
@@ -148,7 +120,7 @@ class Registry:
                 if is_missing(error):
                     raise VersionNotFoundError(f"model {name!r} has no version {number}") from error
                 raise
-        return _version(found, aliases)
+        return version_from(found, aliases)
 
     def fetch(self, name: str, version: int) -> Path:
         """A local copy of the version's folder: downloaded once, checked against its checksums, then kept.
@@ -179,7 +151,7 @@ class Registry:
                 path = partial / _ARTEFACT_FOLDER / file
                 path.parent.mkdir(exist_ok=True)
                 fetched.replace(path)
-                if _sha256(path) != expected:
+                if sha256_of(path) != expected:
                     raise ModelFormatError(f"{file} of {name!r} version {version} is not what was registered")
             try:
                 (partial / _ARTEFACT_FOLDER).rename(final)
@@ -228,7 +200,7 @@ class Registry:
                 token = page.token
                 if not token:
                     break
-        versions = sorted((_version(one, aliases) for one in found), key=lambda one: -one.version)
+        versions = sorted((version_from(one, aliases) for one in found), key=lambda one: -one.version)
         return ModelDescription(name=name, versions=tuple(versions), aliases=aliases)
 
     def names(self) -> list[str]:
@@ -242,7 +214,7 @@ class Registry:
         with mlflow_call("list the models"):
             while True:
                 page = self._client.search_registered_models(
-                    f"tags.`{_KIND}` = '{_SEGMENTER}'", max_results=1000, page_token=token
+                    f"tags.`{KIND}` = '{SEGMENTER}'", max_results=1000, page_token=token
                 )
                 found += [str(model.name) for model in page]
                 token = page.token
@@ -258,7 +230,7 @@ class Registry:
                 if is_missing(error):
                     raise ModelNotFoundError(f"no model is registered as {name!r}") from error
                 raise
-        if model.tags.get(_KIND) != _SEGMENTER:
+        if model.tags.get(KIND) != SEGMENTER:
             raise ModelNotFoundError(f"{name!r} on this MLflow server is not a model of this service")
         return {str(alias): int(version) for alias, version in model.aliases.items()}
 
@@ -276,54 +248,3 @@ class Registry:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidParameterError(f"{name!r} is not a model name: up to 64 letters, digits, '-', '_', '.'")
-
-
-def _inspect(folder: Path) -> tuple[dict[str, str], str]:
-    """Checksums by file name, and the text of model.json, of a folder that holds a model and nothing else."""
-    present = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if present != sorted(_FILES):
-        raise ModelFormatError(
-            f"a model folder holds {list(_FILES)} and nothing else; {folder} holds {present}"
-        )
-    card = (folder / "model.json").read_text(encoding="utf-8")
-    if len(card) > _MAX_CARD_CHARACTERS:
-        raise ModelFormatError(
-            f"{folder / 'model.json'} has {len(card)} characters, over {_MAX_CARD_CHARACTERS}"
-        )
-    _card(card, str(folder))
-    return {file: _sha256(folder / file) for file in _FILES}, card
-
-
-def _card(text: str, where: str) -> ModelCard:
-    try:
-        return ModelCard.model_validate_json(text)
-    except ValidationError as error:
-        raise ModelFormatError(f"the card of {where} cannot be read: {error}") from error
-
-
-def _version(found: Any, aliases: dict[str, int]) -> ModelVersion:
-    where = f"{found.name!r} version {found.version}"
-    if found.tags.get(_KIND) != _SEGMENTER or _CARD not in found.tags:
-        raise ModelFormatError(f"{where} was not registered by this service")
-    parent = found.tags.get(_PARENT)
-    return ModelVersion(
-        name=str(found.name),
-        version=int(found.version),
-        aliases=tuple(sorted(alias for alias, number in aliases.items() if number == int(found.version))),
-        run_id=str(found.run_id),
-        parent=None if parent is None else int(parent),
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        card=_card(found.tags[_CARD], where),
-        tags={key: value for key, value in found.tags.items() if not key.startswith("icss.")},
-        checksums=_checksums(found.tags),
-    )
-
-
-def _checksums(tags: Mapping[str, str]) -> dict[str, str]:
-    """Checksums of the known files only: a file name from a tag is never used as a path."""
-    return {file: tags[_SHA256 + file] for file in _FILES if _SHA256 + file in tags}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,6 +64,15 @@ _GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_CACHEMAX": 200,  # MB per process
 }
 
+_GDAL_OPTIONS_FOR_RANGES_WITH_200: dict[str, str | int] = {
+    # GDAL takes the length of a range answered with 200 for the object's. With a listing of the folder (one
+    # for each environment entered: new keys make GDAL forget the old one) it knows the true size.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
+    # It does not accept such answers to several ranges asked for at once, and would ask again for each.
+    "GDAL_HTTP_MULTIRANGE": "SERIAL",
+    "CPL_VSIL_CURL_CHUNK_SIZE": 131_072,
+}
+
 
 def _is_transient(error: BaseException) -> bool:
     """Whether the same request may well succeed a moment later."""
@@ -98,6 +107,7 @@ class Storage:
                 retries={"total_max_attempts": 1},  # retried here, and only where it helps
                 connect_timeout=5,
                 read_timeout=60,
+                max_pool_connections=50,  # several threads upload in parts, ten connections each
                 # stores other than AWS do not all know the checksum trailers that boto3 sends by default
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -239,10 +249,8 @@ class Storage:
             scheme, _, host = endpoint.partition("://")
             options["AWS_HTTPS"] = "YES" if scheme == "https" else "NO"
             options["AWS_VIRTUAL_HOSTING"] = "FALSE"
-            # rclone answers a request for a range with 200 instead of 206, and GDAL then takes the range's
-            # length for the object's. With a listing of the folder (one for each environment entered: new
-            # keys make GDAL forget the old one) it knows the true size.
-            options["GDAL_DISABLE_READDIR_ON_OPEN"] = "FALSE"
+        if self._settings.s3_ranges_with_200:
+            options |= _GDAL_OPTIONS_FOR_RANGES_WITH_200
         return rasterio.Env(session=AWSSession(session=self._session, endpoint_url=host), **options)
 
     def _allowed(self, uri: str) -> S3Address:

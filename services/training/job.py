@@ -100,6 +100,8 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
             storage_path=f"{prefix.bucket}/{prefix.key}",
             storage_filesystem=checkpoint_filesystem(settings),
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            # our own lines say how far it is; mypy sees the RunConfig of Train V1
+            logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             # the annotation still names the callbacks of Train V1, which V2 refuses
             callbacks=[MlflowCallback(run_id, steps=config.optimisation.iterations)],  # type: ignore[list-item]

@@ -36,6 +36,7 @@ def storage(tmp_path_factory):
                 s3_endpoint=f"http://127.0.0.1:{port}",
                 s3_access_key=keys["access_key"],
                 s3_secret_key=SecretStr(keys["secret_key"]),
+                s3_ranges_with_200=True,
                 data_prefix="s3://icss",
                 mlflow_uri="http://127.0.0.1:9",
             )

@@ -79,6 +79,7 @@ def serving_settings(serving_folder: Path) -> Iterator[Settings]:
             s3_endpoint=f"http://127.0.0.1:{store_port}",
             s3_access_key=keys["access_key"],
             s3_secret_key=SecretStr(keys["secret_key"]),
+            s3_ranges_with_200=True,
             data_prefix="s3://icss/data",
             mlflow_uri=f"http://127.0.0.1:{mlflow_port}",
             api_token=SecretStr(TOKEN),
