@@ -78,6 +78,7 @@ class Updater:
         self._queue = UpdateQueue(
             records, work, max_waiting=settings.limits.max_queued_updates, on_end=self._meter.ended
         )
+        work.models.warm_up()
         resumed = self._queue.start()
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
@@ -115,6 +116,7 @@ class Predictor:
         torch.set_num_threads(settings.threads)
         storage = Storage(settings)
         self._service = PredictionService(settings, Registry(settings), storage, Images(settings, storage))
+        self._service.models.warm_up()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction")
         self._meter = PredictionMeter()
 

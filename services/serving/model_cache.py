@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icss_core.networks.model_folder import load_model
+from services.registry import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from icss_core.networks.model_folder import ModelCard
     from icss_core.networks.segmenter import Segmenter
     from services.registry import Registry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,21 @@ class ModelCache:
         self._size = size
         self._models: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
+
+    def warm_up(self) -> list[str]:
+        """Load the memory versions of the first models ahead of their requests; returns the names.
+
+        What cannot be loaded is left for the request that asks for it, which then gets the error.
+        """
+        loaded = []
+        for name in self._registry.names()[: self._size]:
+            try:
+                self.get(name, self._registry.resolve(name, MEMORY).version)
+            except Exception:  # noqa: BLE001 - one broken model must not keep the service from starting
+                _log.warning("model %s is not warm", name, exc_info=True)
+            else:
+                loaded.append(name)
+        return loaded
 
     def get(self, name: str, version: int) -> LoadedModel:
         """A version, from memory, from the local copy, or from the registry.

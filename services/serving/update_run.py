@@ -41,7 +41,7 @@ class UpdateRun:
         self._images = images
         self._records = records
         self._tracking = tracking
-        self._models = ModelCache(registry, lambda network: network, size=2)
+        self.models = ModelCache(registry, lambda network: network, size=2)
 
     def __call__(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         """Train, write the result down, register it, and return the version.
@@ -61,7 +61,7 @@ class UpdateRun:
 
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         started = time.monotonic()
-        memory = self._models.get(order.model, order.base_version)
+        memory = self.models.get(order.model, order.base_version)
         preset = get_preset(order.preset, order.overrides)
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)

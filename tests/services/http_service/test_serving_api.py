@@ -21,6 +21,7 @@ from tiny_model import (
 from icss_core import errors as core
 from services import errors as services
 from services.client import UpdateFailedError
+from services.serving.model_cache import ModelCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 SCENE = "s3://icss/data/scenes/town.tif"
 MISSING = "s3://icss/data/scenes/missing.tif"
+
+
+def at(name: str) -> dict[str, str]:
+    return {"uri": f"s3://icss/data/scenes/{name}.tif"}
 
 
 @pytest.fixture(scope="module")
@@ -245,17 +250,17 @@ def test_location_names_the_update(service: Service, town: str) -> None:
 
 BAD_UPDATES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("missing image", {"image": {"uri": MISSING}}, 422, "ImageNotFoundError", MISSING),
-    ("broken image", {"image": {"uri": "s3://icss/data/scenes/broken.tif"}}, 422, "ImageUnreadableError", "broken.tif"),
-    ("one band", {"image": {"uri": "s3://icss/data/scenes/grey.tif"}}, 422, "BandMismatchError", "1 bands"),
-    ("too large", {"image": {"uri": "s3://icss/data/scenes/large.tif"}}, 422, "InvalidParameterError", "512 x"),
+    ("broken image", {"image": at("broken")}, 422, "ImageUnreadableError", "broken.tif"),
+    ("one band", {"image": at("grey")}, 422, "BandMismatchError", "1 bands"),
+    ("too large", {"image": at("large")}, 422, "InvalidParameterError", "512 x"),
     ("outside", {"image": {"uri": "s3://other/scene.tif"}}, 403, "UriNotAllowedError", "s3://other"),
     ("another scheme", {"image": {"uri": "http://169.254.169.254/x.tif"}}, 403, "UriNotAllowedError", "s3://"),
     ("climbing", {"image": {"uri": "s3://icss/data/../secret.tif"}}, 403, "UriNotAllowedError", "'..'"),
     ("no such upload", {"image": {"upload": "0" * 32}}, 404, "UploadNotFoundError", "0" * 32),
-    ("two images", {"image": {"uri": SCENE, "upload": "0" * 32}}, 422, "InvalidRequest", "either uri or upload"),
+    ("two images", {"image": {"uri": SCENE, "upload": "0" * 32}}, 422, "InvalidRequest", "either uri"),
     ("off the raster", {"clicks": pixel_clicks((14, 30, "pool"), (96, 30, "pool"))}, 422, "ClickError", "96"),
     ("on no data", {"clicks": pixel_clicks((14, 30, "pool"), (50, 3, "pool"))}, 422, "ClickError", "data"),
-    ("unknown class", {"clicks": pixel_clicks((14, 30, "pool"), (50, 30, "tree"))}, 422, "UnknownClassError", "tree"),
+    ("unknown class", {"clicks": pixel_clicks((50, 30, "tree"))}, 422, "UnknownClassError", "tree"),
     ("no clicks", {"clicks": pixel_clicks()}, 422, "ClickError", "no click at all"),
     ("only background", {"clicks": pixel_clicks((14, 30, "background"))}, 422, "ClickError", "pool"),
     ("too many", {"clicks": pixel_clicks(*[(14, 30, "pool")] * 51)}, 422, "ClickError", "50"),
@@ -268,7 +273,7 @@ BAD_UPDATES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("bad colour", {"new_class": {"name": "pool", "colour": "#12345g"}}, 422, "InvalidRequest", "colour"),
     ("unknown preset", {"preset": "magic"}, 422, "UnknownPresetError", "magic"),
     ("unknown number", {"overrides": {"magic": 1}}, 422, "InvalidParameterError", "magic"),
-    ("too much work", {"overrides": {"optimisation.iterations": 100_000}}, 422, "InvalidParameterError", "20000"),
+    ("too much", {"overrides": {"optimisation.iterations": 100_000}}, 422, "InvalidParameterError", "20000"),
     ("unknown alias", {"base": "nobody"}, 404, "VersionNotFoundError", "nobody"),
     ("unknown version", {"base": 999}, 404, "VersionNotFoundError", "999"),
     ("unknown field", {"imgae": 1}, 422, "InvalidRequest", "imgae"),
@@ -318,7 +323,7 @@ def test_image_that_was_replaced_is_read_anew(service: Service, town: str, tmp_p
         ({"model": "village"}, 404, "ModelNotFoundError"),
         ({"version": "nobody"}, 404, "VersionNotFoundError"),
         ({"image": {"uri": MISSING}}, 422, "ImageNotFoundError"),
-        ({"image": {"uri": "s3://icss/data/scenes/grey.tif"}}, 422, "BandMismatchError"),
+        ({"image": at("grey")}, 422, "BandMismatchError"),
         ({"format": "png"}, 422, "InvalidRequest"),
         ({"tiling": {"window": 100}}, 422, "InvalidRequest"),
         ({"tiling": {"window": 64, "overlap": 64}}, 422, "InvalidParameterError"),
@@ -421,3 +426,17 @@ def _unresolved(node: Any, document: dict[str, Any]) -> list[str]:
             target = target.get(part) if isinstance(target, dict) else None
         found += [node["$ref"]] if target is None else []
     return found
+
+
+def test_models_are_warm_before_the_first_request(service: Service, town: str) -> None:
+    cache = ModelCache(service.registry, lambda network: network)
+    assert town in cache.warm_up()
+    assert cache.get(town, 1) is cache.get(town, 1)
+
+
+def test_cache_keeps_the_versions_last_used(service: Service, updated: UpdateStatus, town: str) -> None:
+    assert updated.result_version is not None
+    cache = ModelCache(service.registry, lambda network: network, size=1)
+    first = cache.get(town, 1)
+    assert cache.get(town, updated.result_version).card.label_space.names[-1] == "building"
+    assert cache.get(town, 1) is not first
