@@ -21,7 +21,7 @@ from rasterio.session import DummySession
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_filters = threading.Lock()
+_filters = threading.RLock()
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -53,9 +53,20 @@ class RasterEnvironment:
             yield
 
 
-def gdal_ready() -> AbstractContextManager[object]:
-    """A context in which GDAL's errors become exceptions: the caller's Env, or a new one."""
-    return nullcontext() if rasterio.env.hasenv() else rasterio.Env.from_defaults(session=DummySession())
+def gdal_ready(**options: str) -> AbstractContextManager[object]:
+    """A context in which GDAL's errors become exceptions: the caller's Env, or a new one.
+
+    Args:
+        options: GDAL options that must hold inside.
+    """
+    context: AbstractContextManager[object]
+    if not rasterio.env.hasenv():
+        context = rasterio.Env.from_defaults(session=DummySession(), **options)
+    elif options:
+        context = rasterio.Env(session=DummySession(), **options)
+    else:
+        context = nullcontext()
+    return context
 
 
 @contextmanager

@@ -41,7 +41,10 @@ __all__ = ["DRIVERS", "ArraySource", "Pixels", "Raster", "RasterSource", "open_r
 DRIVERS: Final = ("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG")
 """GDAL drivers that may open an image; a driver that this GDAL lacks is passed over."""
 
-_MISSING = ("does not exist", "no such file", "response code: 404", "nosuchkey", "nosuchbucket")
+# GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one and
+# gives pixels from uninitialised memory; row by row it sees the damage. It looks when opening and when reading.
+_PNG_BY_ROWS: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+_MISSING: Final = ("does not exist", "no such file", "response code: 404", "nosuchkey", "nosuchbucket")
 
 
 class Raster:
@@ -81,6 +84,7 @@ class Raster:
         self.colour_table = self._palette()
         """Palette index to 8-bit (red, green, blue, alpha); None where the file has no palette."""
         self._mask_bands = self._bands_to_mask()
+        self._options = _PNG_BY_ROWS if dataset.driver == "PNG" else {}
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +116,7 @@ class Raster:
             return Pixels(nothing, np.zeros((window.height, window.width), bool))
         area = RasterioWindow(inside.col, inside.row, inside.width, inside.height)
         try:
-            with gdal_ready():
+            with gdal_ready(**self._options):
                 values = self._dataset.read(list(self.band_numbers), window=area)
                 valid = self._read_valid(area)
         except RasterioError as error:
@@ -181,7 +185,7 @@ def open_raster(address: str | Path, *, bands: Sequence[int] | None = None) -> R
     name = str(address)
     path = _gdal_path(name)
     try:
-        with gdal_ready(), georeference_optional():
+        with gdal_ready(**_PNG_BY_ROWS), georeference_optional():
             dataset = DatasetReader(path, driver=list(DRIVERS))
     except RasterioError as error:
         reason = _reason(error)
