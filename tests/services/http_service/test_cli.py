@@ -113,7 +113,7 @@ def test_an_update_can_be_left_alone_and_cancelled(icss, clicks, model):
         "--set",
         "crops.size=64",
     )
-    update = started.output.split()[1]
+    update = re.search("update ([0-9a-f]{32}) accepted", started.output)[1]
     assert update in icss("cancel", update).output
     assert "dismissed" in icss("status", update).output
 
