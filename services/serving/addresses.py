@@ -8,10 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from icss_core.labels import Channel
 
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", examples=["town"])]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples=["town"])]
 """Name of a registered model."""
 
-Alias = Annotated[str, Field(pattern=r"^[a-z][a-z_-]{0,49}$", examples=["memory"])]
+Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$", examples=["memory"])]
 """A name that points to one version: `memory` (what the next class is added to) or `updated` (the newest)."""
 
 VersionNumber = Annotated[int, Field(ge=1, examples=[3])]

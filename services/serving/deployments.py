@@ -105,7 +105,9 @@ class Updater:
             raise RuntimeError("the update thread has died")
 
     def __del__(self) -> None:
-        self._queue.close()
+        """Serve's way to say that the replica ends."""
+        if hasattr(self, "_queue"):  # not where the constructor failed
+            self._queue.close()
 
 
 class Predictor:

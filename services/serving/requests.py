@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from services.serving.addresses import Colour, ImageReference, ModelReference, VersionNumber
+from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
     "type": "FeatureCollection",
@@ -134,7 +134,7 @@ class TilingRequest(_Request):
 class PredictionOptions(_Request):
     """What to predict with and how to get the result."""
 
-    model: Annotated[str, Field(examples=["town"])]
+    model: ModelName
     version: ModelReference = Field(default="memory", description="number or alias")
     confidence: bool = Field(default=False, description="add a band with the confidence of each pixel")
     format: Literal["cog", "geojson"] = "cog"

@@ -10,10 +10,10 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from icss_core.errors import CancelledError, IcssError
-from services.errors import BusyError, ConflictError, TrackingError
+from services.errors import BusyError, ConflictError, TrackingError, TrainingError
 from services.serving.responses import ErrorDetail
 from services.serving.update_control import UpdateControl
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from services.serving.update_records import UpdateRecords
 
 _log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 3
+"""How often an update is begun: one that kills its process must not do so for ever."""
 
 
 class Work(Protocol):
@@ -184,7 +187,11 @@ class UpdateQueue:
             raise CancelledError("cancelled before it began")
         control.enter("starting")
         order = self._records.order(control.id)
-        self._records.start(control.id)
+        if self._records.start(control.id) > MAX_ATTEMPTS:
+            raise TrainingError(
+                f"the process died {MAX_ATTEMPTS} times while it carried this update out; it is not tried "
+                "again. If it ran out of memory, fewer or smaller crops will help"
+            )
         return self._work(control.id, order, control)
 
     def _carry_out(self, control: UpdateControl) -> None:

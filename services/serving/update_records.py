@@ -130,9 +130,11 @@ class UpdateRecords:
         """Id of the process that carries the update out."""
         return self._run(update_id).tags["icss.owner"]
 
-    def start(self, update_id: str) -> None:
-        """Note that the work has begun."""
-        self._mark(update_id, "running", {"icss.started": _now()})
+    def start(self, update_id: str) -> int:
+        """Note that the work has begun; returns the how-manieth time that is."""
+        attempt = int(self._run(update_id).tags.get("icss.attempts", 0)) + 1
+        self._mark(update_id, "running", {"icss.started": _now(), "icss.attempts": str(attempt)})
+        return attempt
 
     def request_cancel(self, update_id: str) -> None:
         """Note that the update is to be cancelled, so that a restart does not forget it."""

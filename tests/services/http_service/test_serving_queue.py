@@ -11,7 +11,7 @@ from icss_core.errors import CancelledError, ClickError
 from icss_core.labels import ClassInfo
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
 from services.serving.orders import UpdateOrder
-from services.serving.update_queue import UpdateQueue
+from services.serving.update_queue import MAX_ATTEMPTS, UpdateQueue
 from services.serving.update_records import UpdateRecords, UpdateResult
 
 if TYPE_CHECKING:
@@ -281,6 +281,23 @@ def test_process_that_was_replaced_registers_nothing(make: QueueMaker) -> None:
     assert make.end(update_id) == "successful"
     assert make.ended == ["successful"]
     assert second.is_alive
+
+
+def test_update_that_kills_its_process_is_given_up(make: QueueMaker) -> None:
+    for attempt in range(MAX_ATTEMPTS):
+        work = Bench()
+        queue = make(work)
+        if attempt == 0:
+            update_id = queue.submit(order(), key=None)
+        work.wait_until_started()
+        queue.close()  # as a crash: nothing more is written
+    survivor = Bench()
+    make(survivor)
+    assert make.end(update_id) == "failed"
+    assert survivor.begun == []
+    error = make.records.status(update_id).error
+    assert error is not None
+    assert "died 3 times" in error.message
 
 
 def test_run_of_another_kind_is_no_update(make: QueueMaker, tracking: Tracking) -> None:
