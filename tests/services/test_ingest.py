@@ -37,7 +37,6 @@ def storage(tmp_path_factory):
                 s3_access_key=keys["access_key"],
                 s3_secret_key=SecretStr(keys["secret_key"]),
                 s3_ranges_with_200=True,
-                s3_ranges_with_200=True,
                 data_prefix="s3://icss",
                 mlflow_uri="http://127.0.0.1:9",
             )

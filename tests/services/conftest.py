@@ -1,0 +1,69 @@
+"""A real S3 server and a real MLflow server for the tests of storage, registry and tracking."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from services.local.mlflow_server import start_mlflow, wait_for_mlflow
+from services.local.object_store import start_object_store, wait_for_object_store
+from services.local.ports import free_ports
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS = {"access_key": "an-access-key", "secret_key": "a-secret-key"}
+
+
+@pytest.fixture(scope="session")
+def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of an S3 server with two buckets, of which only icss/data and icss/more may be touched."""
+    folder = tmp_path_factory.mktemp("store")
+    (port,) = free_ports(1)
+    server = start_object_store(
+        folder / "s3",
+        port=port,
+        buckets=("icss", "icss-mlflow"),
+        environment=os.environ,
+        log=folder / "s3.log",
+        **KEYS,
+    )
+    try:
+        wait_for_object_store(server, port=port, seconds=30)
+        yield Settings(
+            s3_endpoint=f"http://127.0.0.1:{port}",
+            s3_access_key=KEYS["access_key"],
+            s3_secret_key=SecretStr(KEYS["secret_key"]),
+            s3_ranges_with_200=True,
+            data_prefix="s3://icss/data",
+            allowed_prefixes=("s3://icss/more",),
+            mlflow_uri="http://127.0.0.1:9",
+            cache_dir=folder / "cache",
+        )
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_settings(store_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The same, with an MLflow server that keeps its artefacts in the second bucket."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    (port,) = free_ports(1)
+    with ExitStack() as running:
+        server = start_mlflow(
+            folder / "mlflow.db",
+            port=port,
+            artefacts="s3://icss-mlflow",
+            s3_endpoint=str(store_settings.s3_endpoint),
+            environment=os.environ,
+            log=folder / "mlflow.log",
+            **KEYS,
+        )
+        running.callback(server.stop)
+        wait_for_mlflow(server, port=port, seconds=120)
+        yield store_settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{port}"})
