@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from icss_core.errors import IcssError
+from icss_core.errors import DatasetError, IcssError
 from services.demo.options import DemoOptions
 from services.demo.progress import Stages
 
@@ -82,6 +82,8 @@ def _run(options: DemoOptions, console: Console, *, up: bool) -> None:
     from services.demo.up import stay_up
     from services.local.stack import LocalStack
 
+    if options.data is not None and not options.data.is_dir():
+        raise DatasetError(f"there is no folder {options.data}")
     start = time.monotonic()
     stages = Stages(console)
     options.out.mkdir(parents=True, exist_ok=True)

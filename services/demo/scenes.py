@@ -57,8 +57,6 @@ def bring_scenes(storage: Storage, options: DemoOptions, prefix: str, on_scene: 
             seed=options.seed,
             on_scene=on_scene,
         )
-    if not source.is_dir():
-        raise DatasetError(f"there is no folder {source}")
     if _is_dubai(source):
         return ingest_dubai(storage, source, prefix, on_scene=on_scene)
     return ingest_folder(storage, source, prefix, name=options.name, on_scene=on_scene)
