@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel
 
-from icss_core import errors as core_errors
-from services import errors as service_errors
+from services.client_errors import ServiceError, UpdateFailedError, error_of
 from services.serving.responses import (
     AliasDetail,
     Health,
@@ -34,27 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+__all__ = ["IcssClient", "ServiceError", "UpdateFailedError"]
+
 _Body = TypeVar("_Body", bound=BaseModel)
-
-_ERRORS: Final[dict[str, type[core_errors.IcssError]]] = {
-    name: kind
-    for module in (core_errors, service_errors)
-    for name, kind in vars(module).items()
-    if isinstance(kind, type) and issubclass(kind, core_errors.IcssError)
-}
-
-
-class ServiceError(core_errors.IcssError):
-    """The service answered with an error that is none of our own kinds, or not at all."""
-
-
-class UpdateFailedError(core_errors.IcssError):
-    """An update that was waited for ended failed or dismissed; `status` has the whole story."""
-
-    def __init__(self, status: UpdateStatus) -> None:
-        reason = f"{status.error.type}: {status.error.message}" if status.error else status.message
-        super().__init__(f"update {status.id} ended {status.status}: {reason}")
-        self.status = status
 
 
 class IcssClient:
@@ -257,7 +238,7 @@ class IcssClient:
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         response = self._request(method, path, **options)
         if response.is_error:
-            raise _error_of(response)
+            raise error_of(response)
         return response
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -269,13 +250,3 @@ class IcssClient:
 
 def _reference(image: str) -> dict[str, str]:
     return {"uri" if "://" in image else "upload": image}
-
-
-def _error_of(response: httpx.Response) -> core_errors.IcssError:
-    """The error in a response, as the class that was raised in the service where we know it."""
-    try:
-        content = response.json()["error"]
-        kind, message = str(content["type"]), str(content["message"])
-    except (ValueError, KeyError, TypeError):
-        return ServiceError(f"status {response.status_code} from {response.url}: {response.text[:500]}")
-    return _ERRORS.get(kind, ServiceError)(message)

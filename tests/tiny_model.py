@@ -30,6 +30,11 @@ LONG: dict[str, Any] = SHORT | {"optimisation.iterations": 5000}
 """Overrides that make an update last until it is cancelled."""
 
 
+def at(name: str) -> dict[str, str]:
+    """Reference to a scene of the service's tests in the object store."""
+    return {"uri": f"s3://icss/data/scenes/{name}.tif"}
+
+
 def write_tiny_model(folder: Path, *, bands: int = 3) -> Path:
     """A model folder with classes background and road, and random weights that are always the same."""
     classes = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="road", colour=(128, 128, 128)))

@@ -115,7 +115,9 @@ class UpdateRecords:
 
     def pending(self) -> list[str]:
         """Ids of the updates that were accepted and have not ended, oldest first."""
-        return [run.run_id for run in self._tracking.find(UPDATES, tags={_STATUS: list(PENDING)})]
+        return [
+            run.run_id for run in self._tracking.find(UPDATES, tags={"icss.kind": "update", _STATUS: PENDING})
+        ]
 
     def find(self, key: str) -> tuple[UpdateStatus, str] | None:
         """The newest update with this key and its order's fingerprint, or None."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +13,9 @@ import pytest
 import torch
 import uvicorn
 from pydantic import SecretStr
+from tiny_model import SHORT, at, building_clicks, write_scene, write_tiny_model
 
 from services.client import IcssClient
-from services.local.mlflow_server import start_mlflow, wait_for_mlflow
-from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
 from services.registry import Registry
 from services.serving.app import create_api
@@ -34,60 +31,22 @@ from services.tracking import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from services.serving.orders import UpdateOrder
     from services.serving.predictor import PredictionJob, PredictionOutcome
+    from services.serving.responses import UpdateStatus
     from services.serving.update_control import LiveProgress
 
 TOKEN = "a token of the tests"
 
 
 @pytest.fixture(scope="session")
-def serving_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("serving")
-
-
-@pytest.fixture(scope="session")
-def serving_settings(serving_folder: Path) -> Iterator[Settings]:
-    """Settings over a real S3 server and a real MLflow server of this test session."""
-    store_port, mlflow_port, api_port = free_ports(3)
-    keys = {"access_key": "test-access-key", "secret_key": "test-secret-key"}
-    with ExitStack() as running:
-        store = start_object_store(
-            serving_folder / "s3",
-            port=store_port,
-            buckets=("icss",),
-            environment=os.environ,
-            log=serving_folder / "s3.log",
-            **keys,
-        )
-        running.callback(store.stop)
-        mlflow = start_mlflow(
-            serving_folder / "mlflow" / "mlflow.db",
-            port=mlflow_port,
-            artefacts="s3://icss/mlflow",
-            s3_endpoint=f"http://127.0.0.1:{store_port}",
-            environment=os.environ,
-            log=serving_folder / "mlflow.log",
-            **keys,
-        )
-        running.callback(mlflow.stop)
-        wait_for_object_store(store, port=store_port, seconds=30)
-        wait_for_mlflow(mlflow, port=mlflow_port, seconds=90)
-        yield Settings(
-            s3_endpoint=f"http://127.0.0.1:{store_port}",
-            s3_access_key=keys["access_key"],
-            s3_secret_key=SecretStr(keys["secret_key"]),
-            s3_ranges_with_200=True,
-            data_prefix="s3://icss/data",
-            mlflow_uri=f"http://127.0.0.1:{mlflow_port}",
-            api_token=SecretStr(TOKEN),
-            api_port=api_port,
-            threads=1,
-            cache_dir=serving_folder / "cache",
-            limits=Limits(max_body_bytes=300_000, max_clicks=50, max_pixels=250_000, max_queued_updates=3),
-        )
+def serving_settings(mlflow_settings: Settings) -> Settings:
+    """Settings of a service over the S3 and MLflow servers of this session, with small limits."""
+    (port,) = free_ports(1)
+    limits = Limits(max_body_bytes=300_000, max_clicks=50, max_pixels=250_000, max_queued_updates=3)
+    changes = {"api_token": SecretStr(TOKEN), "api_port": port, "threads": 1, "limits": limits}
+    return mlflow_settings.model_copy(update=changes)
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +112,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]:
-    """The API under uvicorn on a real port, with one tiny model `town` (background, road)."""
+    """The API under uvicorn on a real port, without any model."""
     settings = serving_settings
     torch.set_num_threads(settings.threads)
     storage, registry = Storage(settings), Registry(settings)
@@ -189,3 +148,36 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     server.should_exit = True
     thread.join(10)
     queue.close()
+
+
+@pytest.fixture(scope="session")
+def town(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The model `hamlet`, version 1 as memory; its scene `town`, and scenes that it cannot use."""
+    folder = tmp_path_factory.mktemp("town")
+    run = service.tracking.create_run("icss-pretraining", name="tiny", tags={})
+    version = service.registry.register("hamlet", write_tiny_model(folder / "model"), run_id=run)
+    service.registry.set_alias("hamlet", "memory", version)
+    for name, shape in {
+        "town": {},
+        "grey": {"bands": 1},
+        "large": {"height": 512, "width": 512},
+    }.items():
+        service.storage.upload(write_scene(folder / f"{name}.tif", **shape), at(name)["uri"])
+    service.storage.write_bytes(at("broken")["uri"], b"II*\0 this is no image")
+    return "hamlet"
+
+
+@pytest.fixture
+def client(service: Service, town: str) -> Iterator[IcssClient]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def updated(service: Service, town: str) -> UpdateStatus:
+    """A finished update that added the class `building` to version 1."""
+    with service.client() as client:
+        started = client.add_class(
+            town, "building", image=at("town")["uri"], clicks=building_clicks(), crs="pixel", overrides=SHORT
+        )
+        return client.wait(started.id, timeout=120, poll_seconds=0.1)
