@@ -18,10 +18,10 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY)  ## create .venv from requirements.lock
 
-# make demo [DATA=folder] [OLD=road] [NEW=building] [CONTROL=1] [OUT=out] [MINUTES=2.5] [CLICKS=60] [IMAGES=1] [ARGS=...]
+# make demo [DATA=folder] [OLD=road] [NEW=building] [CONTROL=1] [OUT=out] [MINUTES=2.5] [CLICKS=60] [IMAGES=1] [SEED=0] [ARGS=...]
 DEMO_ARGS = $(if $(DATA),--data "$(DATA)") $(if $(OLD),--old "$(OLD)") $(if $(NEW),--new "$(NEW)") \
 	$(if $(OUT),--out "$(OUT)") $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CLICKS),--clicks $(CLICKS)) \
-	$(if $(IMAGES),--images $(IMAGES)) $(if $(CONTROL),--control) $(ARGS)
+	$(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED)) $(if $(CONTROL),--control) $(ARGS)
 
 demo: $(READY)  ## the main job, from nothing to a class added by clicks
 	$(BIN)/python -m services.demo $(DEMO_ARGS)

@@ -19,7 +19,9 @@ from services.demo.progress import Stages
 
 def main(
     data: Annotated[Path | None, typer.Option(help="folder with real scenes; default: made-up towns")] = None,
-    old: Annotated[str, typer.Option(help="classes of the memory network, by commas")] = "road",
+    old: Annotated[
+        str, typer.Option(help="classes of the memory network, by commas; default: road, and more in towns")
+    ] = "",
     new: Annotated[str, typer.Option(help="class to be added by clicks")] = "building",
     out: Annotated[Path, typer.Option(help="folder for pictures, maps and report")] = Path("out"),
     minutes: Annotated[float | None, typer.Option(help="of pretraining")] = None,
@@ -44,7 +46,7 @@ def main(
     overrides = {} if update_iterations is None else {"optimisation.iterations": update_iterations}
     options = DemoOptions(
         data=data,
-        old=tuple(name.strip() for name in old.split(",") if name.strip()),
+        known=tuple(name.strip() for name in old.split(",") if name.strip()) or None,
         new=new,
         out=out,
         minutes=minutes,

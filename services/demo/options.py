@@ -11,14 +11,14 @@ class DemoOptions:
     """Options of the main job; None means a default that depends on the data.
 
     data: folder with the Dubai set or a user's own images and masks; None: made-up towns.
-    old: classes the memory network learns; new: the class added by clicks; everything else is background.
+    known: classes the memory network learns; new: the class added by clicks; the rest is background.
     clicks: of the new class, and as many of the background. images: validation scenes to add the class on.
     minutes: of pretraining. control: also train a network on all classes with full masks. size: side of a
     made-up scene, pixels; scenes: how many of them to train on. overrides: numbers of the update's preset.
     """
 
     data: Path | None = None
-    old: tuple[str, ...] = ("road",)
+    known: tuple[str, ...] | None = None
     new: str = "building"
     out: Path = Path("out")
     minutes: float | None = None
@@ -41,6 +41,11 @@ class DemoOptions:
     def made_up(self) -> bool:
         """Whether the scenes are generated."""
         return self.data is None
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """Classes of the memory network: as asked, or the others of a town, or the road of real imagery."""
+        return self.known or (("road", "vegetation", "water") if self.made_up else ("road",))
 
     @property
     def name(self) -> str:

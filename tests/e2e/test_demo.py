@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import rasterio
 from PIL import Image
+from readme import tour
 from rich.console import Console
 
 from icss_core.errors import DatasetError
@@ -24,7 +26,8 @@ from services.registry import Registry
 pytestmark = pytest.mark.e2e
 
 SMALL = {
-    "scenes": 2,
+    "known": ("road",),
+    "scenes": 6,
     "size": 192,
     "crop": 64,
     "batch": 2,
@@ -103,6 +106,33 @@ def test_printed_commands_work_as_pasted(report, job):
     assert mapped.returncode == 0, mapped.stdout + mapped.stderr
     with rasterio.open(job.options.out / "map.tif") as raster:
         assert raster.shape == (192, 192)
+
+
+def test_tour_of_the_readme_works_as_pasted(report, job, tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("the tour uses curl, which this machine lacks")
+    (tmp_path / "out").symlink_to(job.options.out)
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    settings = job.stack.settings
+    variables = {
+        "ICSS_API_URL": job.stack.addresses["API"],
+        "ICSS_API_TOKEN": settings.api_token.get_secret_value(),
+    }
+    # the pauses of a reader between the commands are not needed: each waits for its own end
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", tour()],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "knows 'building'" in done.stdout
+    assert "knows 'pool'" in done.stdout
+    with rasterio.open(tmp_path / "out" / "pool.tif") as raster:
+        assert raster.shape == (192, 192)
+    assert json.loads((tmp_path / "out" / "buildings.geojson").read_text())["type"] == "FeatureCollection"
 
 
 def test_a_class_nobody_has_is_an_error_before_any_training(stack, tmp_path):

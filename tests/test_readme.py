@@ -1,0 +1,77 @@
+"""README says nothing that does not work; its tour over the services is run in tests/e2e/test_demo.py."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from readme import REPOSITORY, TEXT, blocks
+from typer.testing import CliRunner
+
+from services.cli import app
+
+
+def commands(program):
+    """Command lines of README that call a program, continuation and comments removed."""
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
+
+
+def test_make_targets_exist():
+    known = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    used = [words[1] for words in commands("make")]
+    assert used
+    assert set(used) <= known
+
+
+def test_make_variables_reach_the_demo():
+    (line,) = [words for words in commands("make") if any("=" in word for word in words)]
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", *line[1:]],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ran = done.stdout.splitlines()[-1]
+    assert "services.demo" in ran
+    for word in line[2:]:
+        name, _, value = word.partition("=")
+        assert f"--{name.lower()}" in ran
+        assert name == "CONTROL" or value in ran
+
+
+@pytest.mark.parametrize("words", commands("icss"), ids=" ".join)
+def test_icss_commands_and_options_exist(words):
+    result = CliRunner(env={"COLUMNS": "250"}).invoke(app, [words[1], "--help"])
+    assert result.exit_code == 0, result.output
+    for word in words[2:]:
+        if word.startswith("-"):
+            assert word in result.output
+
+
+def test_python_block_runs(capsys):
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})  # noqa: S102 - our own page
+    assert "('background', 'road', 'building') (256, 256)" in capsys.readouterr().out
+
+
+def test_files_that_are_named_exist():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith(("http", "#"))]
+    paths = re.findall(r"`((?:icss_core|services|benchmarks|tests)/[\w./*-]*)`", TEXT)
+    assert links
+    assert paths
+    for path in links + paths:
+        assert list(REPOSITORY.glob(path)) if "*" in path else (REPOSITORY / path).exists(), path
+
+
+def test_anchors_lead_to_headings():
+    headings = {re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in
+                re.findall(r"^#+ (.*)$", TEXT, flags=re.MULTILINE)}  # fmt: skip
+    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= headings
+
+
+def test_picture_is_small():
+    for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", TEXT):
+        assert Path(REPOSITORY / link).stat().st_size < 600_000
