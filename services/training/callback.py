@@ -49,6 +49,8 @@ class MlflowCallback(UserCallback):
         if start is not None and start["resumed"]:
             self._resumed.append(int(start["step"]))
             self._tags["icss.resumed_at"] = ",".join(map(str, self._resumed))
+        if checkpoint is not None:
+            self._tags["icss.checkpoint_step"] = str(first["step"])
         summaries = combined([one["points"] for one in metrics])
         validation = first.get("validation")
         scores = {} if validation is None else named_scores(validation)
