@@ -229,6 +229,15 @@ class Tracking:
         with mlflow_call(f"end run {run_id}"):
             self._client.set_terminated(run_id, status)
 
+    def reopen(self, run_id: str) -> None:
+        """Let a run that had ended go on.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call(f"reopen run {run_id}"):
+            self._client.update_run(run_id, status="RUNNING")
+
     def _experiment_id(self, name: Experiment) -> str:
         """Id of the experiment, created if it is not there; two processes may do so at once."""
         with self._lock:

@@ -48,7 +48,12 @@ def pretrain(config: PretrainingConfig, settings: Settings) -> int:
             return int(record.tags["icss.version"])
     revision = code_revision(settings)
     plan = make_plan(config, dataset, storage, code_version=revision)
-    run_id = known[0].run_id if known else _create_run(tracking, job, plan, dataset.manifest_hash, revision)
+    if known:
+        run_id = known[0].run_id
+        tracking.reopen(run_id)
+        tracking.set_tags(run_id, {"icss.status": "running"})
+    else:
+        run_id = _create_run(tracking, job, plan, dataset.manifest_hash, revision)
     try:
         version = _train_and_register(plan, job, run_id, settings, registry)
     except BaseException:

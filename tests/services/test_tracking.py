@@ -35,6 +35,10 @@ def test_ended_runs_say_how_they_ended(tracking) -> None:
     assert record is not None
     assert record.status == "FAILED"
     assert record.ended is not None
+    tracking.reopen(run_id)
+    reopened = tracking.get(run_id)
+    assert reopened is not None
+    assert reopened.status == "RUNNING"
 
 
 def test_an_unknown_run_is_none(tracking) -> None:

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from icss_core.training import Optimisation
+from services.training import PretrainingConfig
+
+CONFIG = PretrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
+
+
+def test_the_same_request_on_the_same_data_is_the_same_job() -> None:
+    again = PretrainingConfig.model_validate(CONFIG.model_dump(mode="json"))
+    assert again.job_name("hash") == CONFIG.job_name("hash")
+    assert CONFIG.job_name("hash").startswith("town-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"classes": ("roof", "road")}, {"optimisation": Optimisation(lr=0.5)}, {"crop": 64}],
+)
+def test_another_request_or_other_data_is_another_job(change) -> None:
+    assert CONFIG.model_copy(update=change).job_name("hash") != CONFIG.job_name("hash")
+    assert CONFIG.job_name("other data") != CONFIG.job_name("hash")
+
+
+@pytest.mark.parametrize("change", [{"max_failures": 9}, {"cpus_per_worker": 4}, {"gpu": True}])
+def test_where_it_runs_does_not_make_another_job(change) -> None:
+    assert CONFIG.model_copy(update=change).job_name("hash") == CONFIG.job_name("hash")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dataset": "/local/dataset.yaml"},
+        {"dataset": "s3://icss/scene.tif"},
+        {"crop": 100},
+        {"workers": 0},
+        {"classes": ("road", "road")},
+        {"decoder": "dpt"},
+        {"minutes": 0},
+        {"job": "../elsewhere"},
+        {"unknown": 1},
+    ],
+)
+def test_wrong_requests_are_refused(wrong) -> None:
+    with pytest.raises(ValidationError):
+        PretrainingConfig.model_validate(CONFIG.model_dump() | wrong)
+
+
+def test_the_command_line_says_what_is_wrong() -> None:
+    import typer
+
+    from services.training.__main__ import main
+
+    app = typer.Typer()
+    app.command()(main)
+    result = CliRunner().invoke(app, ["--dataset", "s3://icss/dataset.yaml", "--model", "m", "--crop", "100"])
+    assert result.exit_code == 2
+    assert "crop" in result.output
+    assert "multiple of 32" in result.output
