@@ -20,9 +20,11 @@ SIGMA_SCALE = 0.125
 def axis_weights(length: int, blend: Blend) -> Tensor:
     """Weights along one side of a window; the weight of a pixel is the product of its two sides' weights.
 
-    The gaussian is that of MONAI (`monai.data.utils.compute_importance_map`, sigma = 0.125 window lengths).
-    MONAI raises products under 0.001 to 0.001, which ties the two axes together; here they stay
-    independent, and the smallest weight (about 1e-7, in a corner) is still far from vanishing in float32.
+    The gaussian is that of MONAI (`monai.data.utils.compute_importance_map`, sigma = 0.125 window lengths),
+    with one deviation. MONAI raises products under 0.001 to 0.001, which makes plain averages of most places
+    where windows overlap little; here the two axes stay independent, so that one window fades into the next
+    in the same way all along their common edge. The smallest weight (about 1e-7, in a corner) is still far
+    from vanishing in float32.
 
     Args:
         length: pixels of the side.

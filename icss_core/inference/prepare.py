@@ -32,6 +32,7 @@ class PreparedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.dtype = dtype
+        self.eval()
 
     def forward(self, pixels: Tensor) -> object:
         """The network's output for raw pixel values (B, C, H, W) of any real dtype."""

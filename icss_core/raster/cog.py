@@ -10,13 +10,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
 from icss_core.raster.environment import gdal_ready, georeference_optional
+from icss_core.raster.extra_samples import mark_extra_sample_unspecified
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,8 @@ class CogSink:
         finally:
             self._file = None
             self._tiled_path.unlink(missing_ok=True)
-            self._cog_path.unlink(missing_ok=True)
+            for leftover in (self._cog_path, self._cog_path.with_name(self._cog_path.name + ".aux.xml")):
+                leftover.unlink(missing_ok=True)
 
     def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
         """Take the next rows; see `icss_core.inference.RowSink`.
@@ -141,6 +142,8 @@ class CogSink:
                 )  # fmt: skip
             except RasterioError as error:
                 raise OSError(f"the map {self.path} cannot be written: {error}") from error
+        if self._bands == 2:
+            mark_extra_sample_unspecified(self._cog_path)
         self._cog_path.replace(self.path)
 
     def _describe(self, file: DatasetWriter) -> None:
@@ -150,8 +153,6 @@ class CogSink:
         names = {f"CLASS_{index}": name for index, name in enumerate(self._label_space.names)}
         file.update_tags(1, **names)
         if self._bands == 2:
-            # said explicitly: the second of two samples beside a palette is taken for alpha otherwise
-            file.colorinterp = (ColorInterp.palette, ColorInterp.gray)
             file.set_band_description(2, "confidence")
             file.scales = (1.0, 1 / CONFIDENCE_STEPS)
 

@@ -42,7 +42,7 @@ DRIVERS: Final = ("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG")
 """GDAL drivers that may open an image; a driver that this GDAL lacks is passed over."""
 
 # GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one and
-# gives pixels from uninitialised memory; row by row it sees the damage. It looks when opening and when reading.
+# gives pixels from uninitialised memory; row by row it sees the damage. It asks on opening and on reading.
 _PNG_BY_ROWS: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 _MISSING: Final = ("does not exist", "no such file", "response code: 404", "nosuchkey", "nosuchbucket")
 
@@ -83,7 +83,8 @@ class Raster:
         """(height, width) of the blocks in which the file is stored."""
         self.colour_table = self._palette()
         """Palette index to 8-bit (red, green, blue, alpha); None where the file has no palette."""
-        self._mask_bands = self._bands_to_mask()
+        self._has_mask = self._per_dataset_mask()
+        self._absent = self._nodata_in_dtype()
         self._options = _PNG_BY_ROWS if dataset.driver == "PNG" else {}
 
     def __enter__(self) -> Self:
@@ -118,7 +119,7 @@ class Raster:
         try:
             with gdal_ready(**self._options):
                 values = self._dataset.read(list(self.band_numbers), window=area)
-                valid = self._read_valid(area)
+                valid = self._read_valid(area, values)
         except RasterioError as error:
             raise ImageUnreadableError(
                 f"{self.address}: rows {inside.row} to {inside.end_row - 1}, columns {inside.col} to "
@@ -126,22 +127,34 @@ class Raster:
             ) from error
         return placed(values, valid, inside, window)
 
-    def _read_valid(self, area: RasterioWindow) -> NDArray[np.bool_]:
+    def _read_valid(self, area: RasterioWindow, values: NDArray[np.generic]) -> NDArray[np.bool_]:
         valid = np.ones((int(area.height), int(area.width)), bool)
-        if self._mask_bands:
-            valid &= (self._dataset.read_masks(self._mask_bands, window=area) > 0).any(axis=0)
+        if self._has_mask:
+            valid &= self._dataset.read_masks(self.band_numbers[0], window=area) > 0
+        if self._absent is not None:
+            valid &= (values != self._absent).any(axis=0)
         if self._alpha:
             valid &= (self._dataset.read(self._alpha, window=area) > 0).all(axis=0)
         return valid
 
-    def _bands_to_mask(self) -> list[int]:
-        """Bands whose GDAL masks must be read, any of which makes a pixel valid; alpha is read on its own."""
-        flags = [self._dataset.mask_flag_enums[number - 1] for number in self.band_numbers]
-        if any(MaskFlags.all_valid in kinds or MaskFlags.alpha in kinds for kinds in flags):
-            return []
-        if all(MaskFlags.per_dataset in kinds for kinds in flags):
-            return [self.band_numbers[0]]
-        return list(self.band_numbers)
+    def _per_dataset_mask(self) -> bool:
+        """Whether the file has a mask that is neither alpha, read on its own, nor made from nodata."""
+        flags = self._dataset.mask_flag_enums[self.band_numbers[0] - 1]
+        return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+    def _nodata_in_dtype(self) -> np.generic | None:
+        """Nodata as it is stored; None where no pixel can have it, or GDAL puts a mask before it."""
+        flags = self._dataset.mask_flag_enums[self.band_numbers[0] - 1]
+        if self.nodata is None or MaskFlags.nodata not in flags or self._has_mask:
+            return None
+        kind = np.dtype(self.dtype)
+        if np.issubdtype(kind, np.integer):
+            limits = np.iinfo(kind)
+            if not float(self.nodata).is_integer() or not limits.min <= self.nodata <= limits.max:
+                return None
+        with np.errstate(over="ignore"):
+            value: np.generic = kind.type(self.nodata)
+        return value
 
     def _select(self, bands: Sequence[int] | None) -> tuple[int, ...]:
         colours = [i for i in range(1, self._dataset.count + 1) if i not in self._alpha]

@@ -118,6 +118,8 @@ RASTERS: dict[str, Callable[[Path], Path]] = {
     "alpha.tif": lambda path: write(path, _with_alpha(3), alpha_bands=(4,)),
     "alpha_after_five.tif": lambda path: write(path, _with_alpha(5), alpha_bands=(6,)),
     "grey_alpha_uint16.tif": lambda path: write(path, _with_alpha(1, "uint16"), alpha_bands=(2,)),
+    "alpha_and_nodata.tif": lambda path: write(path, _with_alpha(3), alpha_bands=(4,), nodata=0),
+    "nodata_out_of_range.tif": lambda path: write(path, values(1, "int16"), nodata=-9999),
     "internal_mask.tif": _internal_mask,
     "sidecar_mask.tif": _sidecar_mask,
     "uint32.tif": lambda path: write(path, values(1, "uint32")),

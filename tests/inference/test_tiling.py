@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from icss_core.errors import InvalidParameterError
+from icss_core.inference import DEFAULT_TILING, PAPER_TILING, Tiling
+from icss_core.inference.blending import axis_weights, summed_weights
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 100}, "multiple of 32"),
+        ({"window": 0}, "multiple of 32"),
+        ({"overlap": 512}, "0 to 511"),
+        ({"overlap": -1}, "0 to 511"),
+        ({"blend": "cosine"}, "gaussian"),
+        ({"batch": 0}, "at least 1"),
+    ],
+)
+def test_wrong_numbers_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        Tiling(**options)
+
+
+def test_windows_cover_every_pixel_and_stay_inside() -> None:
+    for height, width in ((512, 512), (513, 900), (2000, 577), (30, 700), (1, 1)):
+        for tiling in (DEFAULT_TILING, PAPER_TILING, Tiling(window=64, overlap=0)):
+            layout = tiling.layout(height, width)
+            covered = np.zeros((height, width), int)
+            for window in layout:
+                covered[window.row : window.end_row, window.col : window.end_col] += 1
+                assert window.end_row <= max(height, layout.window_height)
+                assert window.end_col <= max(width, layout.window_width)
+            assert covered.min() >= 1
+            assert len(list(layout)) == len(layout) == len(set(layout))
+
+
+def test_small_rasters_get_small_windows() -> None:
+    layout = DEFAULT_TILING.layout(70, 1000)
+    assert (layout.window_height, layout.window_width) == (96, 512)
+    assert layout.rows == (0,)
+
+
+def test_paper_tiling_passes_four_times_over_a_pixel_and_ours_less_than_half_as_often() -> None:
+    paper, ours = PAPER_TILING.layout(8192, 8192), DEFAULT_TILING.layout(8192, 8192)
+    passes = [len(layout) * layout.window_height * layout.window_width / 8192**2 for layout in (paper, ours)]
+    assert passes[0] == pytest.approx(63**2 * 256**2 / 8192**2)
+    assert passes[1] < 0.4 * passes[0]
+
+
+@pytest.mark.parametrize("blend", ["constant", "gaussian"])
+@pytest.mark.parametrize("length", [32, 96, 512])
+def test_weights_are_positive_symmetric_and_at_most_one(length: int, blend: str) -> None:
+    weights = axis_weights(length, blend)
+    assert weights.shape == (length,)
+    assert weights.dtype == torch.float32
+    assert weights.min() > 0
+    assert weights.max() <= 1
+    torch.testing.assert_close(weights, weights.flip(0))
+
+
+def test_gaussian_is_monais_where_monai_does_not_raise_it() -> None:
+    monai = pytest.importorskip("monai.data.utils")
+    theirs = monai.compute_importance_map((128, 96), mode="gaussian", sigma_scale=0.125)
+    ours = axis_weights(128, "gaussian")[:, None] * axis_weights(96, "gaussian")
+    torch.testing.assert_close(ours.clamp_min(1e-3), theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_summed_weights_equal_those_laid_down_window_by_window() -> None:
+    layout = Tiling(window=64, overlap=40).layout(200, 131)
+    row_weights = axis_weights(layout.window_height, "gaussian")
+    col_weights = axis_weights(layout.window_width, "gaussian")
+    plain = torch.zeros(layout.height, layout.width)
+    for window in layout:
+        plain[window.row : window.end_row, window.col : window.end_col] += row_weights[:, None] * col_weights
+    rows = summed_weights(layout.height, layout.rows, row_weights)
+    cols = summed_weights(layout.width, layout.cols, col_weights)
+    torch.testing.assert_close(rows[:, None] * cols, plain)

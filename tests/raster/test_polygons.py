@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from awkward_rasters import RASTERS, write
+from pyproj import Geod
+from rasterio.warp import transform
+from shapely.geometry import shape
+
+from icss_core.errors import BandMismatchError, ImageNotFoundError, InvalidParameterError
+from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.raster.cog import CogSink
+from icss_core.raster.polygons import polygons
+from icss_core.raster.reader import open_raster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LABELS = LabelSpace(
+    classes=(
+        ClassInfo(name="background", colour=(0, 0, 0)),
+        ClassInfo(name="road", colour=(200, 10, 10)),
+        ClassInfo(name="building", colour=(10, 20, 250)),
+    )
+)
+
+
+def class_map(folder: Path, source: str = "strips.tif", **profile: object) -> Path:
+    """A map with a 40 x 20 pixel road, a building ring with a hole, single building pixels, and no data."""
+    made = np.zeros((150, 133), np.uint8)
+    made[10:30, 10:50] = 1
+    made[60:90, 60:90] = 2
+    made[70:80, 70:80] = 0
+    made[100, 100] = made[101, 101] = 2
+    made[140:] = 255
+    if profile:
+        path = write(folder / "source.tif", np.zeros((1, 150, 133), np.uint8), **profile)
+    else:
+        path = RASTERS[source](folder / source)
+    out = folder / "map.tif"
+    with open_raster(path) as raster, CogSink(out, like=raster, label_space=LABELS) as sink:
+        sink.write(0, made, None)
+    return out
+
+
+def test_regions_have_class_colour_and_geodesic_area(tmp_path: Path) -> None:
+    collection = polygons(class_map(tmp_path), LABELS)
+    json.dumps(collection)
+    assert collection["type"] == "FeatureCollection"
+    assert collection["coordinates"] == "EPSG:4326"
+    found = sorted(
+        (feature["properties"]["class"], round(feature["properties"]["area_m2"], 2))
+        for feature in collection["features"]
+    )
+    # pixels of 0.25 m2 on the central meridian of UTM, whose scale there is 0.9996
+    squared = 0.9996**2
+    expected = [("building", 0.25), ("building", 0.25), ("building", 200.0), ("road", 200.0)]
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    for (_, area), (_, flat) in zip(found, expected, strict=True):
+        assert area == pytest.approx(flat / squared, rel=1e-3, abs=0.006)
+    assert {feature["properties"]["colour"] for feature in collection["features"]} == {"#c80a0a", "#0a14fa"}
+    assert {feature["properties"]["index"] for feature in collection["features"]} == {1, 2}
+
+
+def test_outlines_lie_where_the_pixels_are(tmp_path: Path) -> None:
+    path = class_map(tmp_path)
+    road = next(f for f in polygons(path, LABELS)["features"] if f["properties"]["class"] == "road")
+    with rasterio.open(path) as file:
+        corners = zip(file.transform @ (10, 10), file.transform @ (50, 30), strict=True)
+        xs, ys = transform(file.crs, "EPSG:4326", *corners)
+    bounds = shape(road["geometry"]).bounds
+    np.testing.assert_allclose(bounds, (min(xs), min(ys), max(xs), max(ys)), atol=2e-8)
+
+
+def test_rings_turn_as_rfc_7946_asks(tmp_path: Path) -> None:
+    for feature in polygons(class_map(tmp_path), LABELS, include_background=True)["features"]:
+        geometry = shape(feature["geometry"])
+        assert geometry.is_valid
+        assert geometry.exterior.is_ccw
+        assert not any(ring.is_ccw for ring in geometry.interiors)
+
+
+def test_small_regions_and_background_are_left_out_as_asked(tmp_path: Path) -> None:
+    path = class_map(tmp_path)
+    assert len(polygons(path, LABELS, min_area=1.0)["features"]) == 2
+    assert len(polygons(path, LABELS, min_area=1e6)["features"]) == 0
+    everything = polygons(path, LABELS, include_background=True)["features"]
+    total = sum(feature["properties"]["area_m2"] for feature in everything)
+    assert total == pytest.approx(140 * 133 * 0.25 / 0.9996**2, rel=1e-4)
+
+
+def test_without_georeference_coordinates_are_pixels_and_say_so(tmp_path: Path) -> None:
+    collection = polygons(class_map(tmp_path, "nowhere.tif"), LABELS, min_area=2)
+    assert collection["coordinates"] == "pixel"
+    road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
+    assert road["properties"]["area_pixels"] == 800
+    assert shape(road["geometry"]).bounds == (10, 10, 50, 30)
+    assert shape(road["geometry"]).exterior.is_ccw
+    assert len(collection["features"]) == 2
+
+
+def test_ground_control_points_place_outlines(tmp_path: Path) -> None:
+    collection = polygons(class_map(tmp_path, "gcps.tif"), LABELS, min_area=2)
+    road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
+    np.testing.assert_allclose(
+        shape(road["geometry"]).bounds, (9 + 10e-5, 48 - 30e-5, 9 + 50e-5, 48 - 10e-5), atol=1e-9
+    )
+
+
+def test_outlines_across_the_antimeridian_are_cut(tmp_path: Path) -> None:
+    path = class_map(tmp_path, crs="EPSG:4326", transform=Affine(0.01, 0, 179.7, 0, -0.01, 10))
+    road = next(f for f in polygons(path, LABELS)["features"] if f["properties"]["class"] == "road")
+    whole, _ = Geod(ellps="WGS84").geometry_area_perimeter(
+        shape({
+            "type": "Polygon",
+            "coordinates": [[(10.1, 9.9), (10.1, 9.7), (10.5, 9.7), (10.5, 9.9), (10.1, 9.9)]],
+        })
+    )  # fmt: skip
+    assert road["properties"]["area_m2"] == pytest.approx(abs(whole), rel=1e-4)
+    longitudes = [
+        longitude
+        for part in (
+            [road["geometry"]["coordinates"]]
+            if road["geometry"]["type"] == "Polygon"
+            else road["geometry"]["coordinates"]
+        )
+        for longitude, _ in part[0]
+    ]
+    assert max(longitudes) - min(longitudes) < 1 or road["geometry"]["type"] == "MultiPolygon"
+
+
+def test_what_is_no_class_map_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BandMismatchError, match="uint16"):
+        polygons(RASTERS["gcps.tif"](tmp_path / "a.tif"), LABELS)
+    with pytest.raises(ImageNotFoundError):
+        polygons(tmp_path / "nothing.tif", LABELS)
+    path = class_map(tmp_path)
+    with pytest.raises(InvalidParameterError, match="value 2"):
+        polygons(path, LabelSpace(classes=LABELS.classes[:2]))
+    with pytest.raises(InvalidParameterError, match="min_area"):
+        polygons(path, LABELS, min_area=-1)
