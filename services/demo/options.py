@@ -12,9 +12,10 @@ class DemoOptions:
 
     data: folder with the Dubai set or a user's own images and masks; None: made-up towns.
     known: classes the memory network learns; new: the class added by clicks; the rest is background.
-    clicks: of the new class, and as many of the background. images: validation scenes to add the class on.
-    minutes: of pretraining. control: also train a network on all classes with full masks. size: side of a
-    made-up scene, pixels; scenes: how many of them to train on. overrides: numbers of the update's preset.
+    backbone: encoder of the networks. minutes: of pretraining. control: also train a network on all classes
+    with full masks. clicks: of the new class, and as many of the background. images: validation scenes to
+    add the class on. overrides: numbers of the update's preset. scenes, size: made-up scenes to train on, and
+    their side in pixels.
     """
 
     data: Path | None = None
@@ -29,7 +30,7 @@ class DemoOptions:
     preset: str = "icss"
     overrides: dict[str, float] = field(default_factory=dict)
     decoder: str = "linknet"
-    encoder: str = "resnet34"
+    backbone: str | None = None
     iterations: int | None = None
     batch: int = 4
     crop: int = 256
@@ -46,6 +47,11 @@ class DemoOptions:
     def old(self) -> tuple[str, ...]:
         """Classes of the memory network: as asked, or the others of a town, or the road of real imagery."""
         return self.known or (("road", "vegetation", "water") if self.made_up else ("road",))
+
+    @property
+    def encoder(self) -> str:
+        """As asked, or small enough for the minutes of a demo, or the one of the ICSS paper."""
+        return self.backbone or ("resnet18" if self.made_up else "resnet34")
 
     @property
     def name(self) -> str:

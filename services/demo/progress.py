@@ -53,11 +53,11 @@ class Stage:
         """Show how far the stage is; without a terminal a line is printed now and then instead of a bar."""
         self._progress.update(self._task, completed=done, total=total, note=note)
         if not self._progress.console.is_terminal and note and self._is_news(done, total, note):
-            self._progress.console.print(f"  {note}")
+            self._progress.console.print(f"  {note}", soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(f"  [dim]{text}[/]", highlight=False)
+        self._progress.console.print(f"  [dim]{text}[/]", soft_wrap=True)
 
     def _is_news(self, done: float, total: float | None, note: str) -> bool:
         """Whether a tenth of the way has passed since the last line."""

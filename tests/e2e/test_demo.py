@@ -31,7 +31,7 @@ SMALL = {
     "size": 192,
     "crop": 64,
     "batch": 2,
-    "encoder": "resnet18",
+    "backbone": "resnet18",
     "iterations": 6,
     "minutes": 1.0,
     "clicks": 10,
