@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from icss_core.networks.head import HeadInit
+from icss_core.raster.windows import origins
 from icss_core.training import Optimisation
 
 
@@ -35,6 +36,11 @@ class CropRule(BaseModel):
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Of the grid of a sweep, as a share of the size."""
     flips: bool = True
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one window of a sweep to the next."""
+        return max(round(self.size * (1 - self.overlap)), 1)
 
 
 class HeadFit(BaseModel):
@@ -68,3 +74,14 @@ class Preset(BaseModel):
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Numbers of the method itself, checked by it."""
+
+    def iterations_on(self, height: int, width: int) -> int:
+        """Optimisation iterations of an update of a raster of `height` x `width` pixels.
+
+        A preset that counts in sweeps goes over the whole grid each time, so the raster's size counts.
+        """
+        if self.sweeps is None:
+            return self.optimisation.iterations
+        size, stride = self.crops.size, self.crops.stride
+        windows = len(origins(height, size, stride)) * len(origins(width, size, stride))
+        return -(-self.sweeps * windows // self.crops.batch)

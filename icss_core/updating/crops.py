@@ -94,8 +94,7 @@ class SweepCrops:
 
     def __init__(self, source: RasterSource, labels: ClickSet, rule: CropRule, *, seed: int) -> None:
         self._source, self._labels, self._rule, self._seed = source, labels, rule, seed
-        stride = max(round(rule.size * (1 - rule.overlap)), 1)
-        self.windows = list(grid(source.height, source.width, window=rule.size, stride=stride))
+        self.windows = list(grid(source.height, source.width, window=rule.size, stride=rule.stride))
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""

@@ -115,7 +115,7 @@ def update(
     precision = preset.optimisation.precision
     cached = CachedSource(source)
     area = working_area(source.height, source.width, clicks, seed=seed)
-    clock = _Clock(on_progress, area, _iterations(preset, source))
+    clock = _Clock(on_progress, area, preset.iterations_on(source.height, source.width))
 
     known = remember(
         memory,
@@ -238,17 +238,6 @@ def _validate_args(
     for label in range(len(label_space), len(extended)):
         if label not in counts:
             raise ClickError(f"no click of the new class {extended.names[label]!r}")
-
-
-def _iterations(preset: Preset, source: RasterSource) -> int:
-    """Iterations of the training; presets that count in sweeps depend on the size of the image."""
-    if preset.sweeps is None:
-        return preset.optimisation.iterations
-    stride = max(round(preset.crops.size * (1 - preset.crops.overlap)), 1)
-    down, across = (
-        max(-(-(length - preset.crops.size) // stride), 0) + 1 for length in (source.height, source.width)
-    )
-    return math.ceil(preset.sweeps * down * across / preset.crops.batch)
 
 
 class _Clock:

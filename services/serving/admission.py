@@ -13,7 +13,6 @@ from icss_core.labels import ClassInfo
 from icss_core.methods import get_preset
 from services.serving.colours import distinct_colour
 from services.serving.orders import UpdateOrder
-from services.serving.workload import planned_iterations
 
 if TYPE_CHECKING:
     from icss_core.labels import LabelSpace
@@ -82,7 +81,7 @@ class Admission:
             raise ClickError(f"{amount} clicks; this service takes {self._limits.max_clicks} in one update")
 
     def _check_iterations(self, preset: Preset, raster: Raster) -> None:
-        iterations = planned_iterations(preset, raster.height, raster.width)
+        iterations = preset.iterations_on(raster.height, raster.width)
         if iterations > self._limits.max_iterations:
             raise InvalidParameterError(
                 f"preset {preset.name!r} means {iterations} iterations on {raster.height} x {raster.width} "

@@ -1,10 +1,14 @@
 """Presets by name, overrides as strict as the presets."""
 
+import numpy as np
 import pytest
 
+from icss_core.clicks import ClickSet
 from icss_core.errors import InvalidParameterError, UnknownPresetError
 from icss_core.methods import METHODS, StepContext, build_objective, get_preset, method_of, preset_names
 from icss_core.methods.registry import method_parameters
+from icss_core.raster.source import ArraySource
+from icss_core.updating.crops import SweepCrops
 
 
 def test_default_comes_first_and_papers_are_named():
@@ -73,3 +77,12 @@ def test_a_method_that_needs_prototypes_says_so_when_it_gets_none():
     assert method_of(preset).needs_prototypes
     with pytest.raises(AssertionError, match="prototypes"):
         build_objective(preset, StepContext(n_old=2, n_classes=3))
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 100), (256, 257), (700, 1300)])
+def test_sweeps_count_the_windows_that_a_sweep_visits(height, width):
+    preset = get_preset("icss-code/sdr", {"crops.overlap": 0.5})
+    source = ArraySource(np.zeros((1, height, width), np.uint8))
+    windows = SweepCrops(source, ClickSet.empty(), preset.crops, seed=0).windows
+    assert preset.iterations_on(height, width) == -(-300 * len(windows) // 2)
+    assert get_preset("icss").iterations_on(height, width) == get_preset("icss").optimisation.iterations

@@ -10,17 +10,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from icss_core.clicks.click_set import ClickSet
-from icss_core.methods import get_preset
-from icss_core.raster.source import ArraySource
 from icss_core.updating import Progress
-from icss_core.updating.update import _iterations
 from services.serving.addresses import Colour, ImageReference, ModelReference
 from services.serving.colours import PALETTE, distinct_colour
 from services.serving.requests import PredictionRequest
 from services.serving.schema import inlined_schema
 from services.serving.update_control import UpdateControl
 from services.serving.update_pictures import view_around
-from services.serving.workload import planned_iterations
 
 
 def test_colour_is_a_triple_or_hexadecimal() -> None:
@@ -55,14 +51,6 @@ def test_chosen_colour_is_unlike_those_taken() -> None:
         assert colour not in taken
         taken.append(colour)
     assert distinct_colour([]) == PALETTE[0]
-
-
-@pytest.mark.parametrize("name", ["icss", "icss-paper/baseline", "icss-code/sdr"])
-@pytest.mark.parametrize(("height", "width"), [(100, 100), (256, 257), (700, 1300)])
-def test_planned_iterations_are_those_of_the_update(name: str, height: int, width: int) -> None:
-    preset = get_preset(name)
-    source = ArraySource(np.zeros((1, height, width), np.uint8))
-    assert planned_iterations(preset, height, width) == _iterations(preset, source)
 
 
 def test_view_lies_on_the_raster_around_the_clicks() -> None:
