@@ -34,7 +34,7 @@ def clicks_picture(rgb: Rgb, clicks: ClickSet, classes: LabelSpace) -> bytes:
     _show(axes, rgb, f"{len(clicks)} clicks")
     _mark(axes, clicks, classes, rgb.shape)
     _legend(figure, classes, clicks=clicks, shown=set(clicks.counts()))
-    return _png(figure)
+    return _png(figure, classes.colours)
 
 
 def map_picture(rgb: Rgb, labels: Labels, classes: LabelSpace, *, title: str, opacity: float = 0.55) -> bytes:
@@ -42,7 +42,7 @@ def map_picture(rgb: Rgb, labels: Labels, classes: LabelSpace, *, title: str, op
     figure, (axes,) = _panels(1, rgb.shape)
     _show(axes, _layer(rgb, labels, classes, opacity), title)
     _legend(figure, classes)
-    return _png(figure)
+    return _png(figure, classes.colours)
 
 
 def steps_picture(
@@ -78,7 +78,7 @@ def steps_picture(
     for axes, labels, title in zip(panels[1:], maps, titles[1:], strict=False):
         _show(axes, _layer(rgb, labels, classes, opacity), title)
     _legend(figure, classes, clicks=clicks)
-    return _png(figure)
+    return _png(figure, classes.colours)
 
 
 def difference_picture(rgb: Rgb, before: Labels, after: Labels, *, n_old: int) -> bytes:
@@ -97,7 +97,7 @@ def difference_picture(rgb: Rgb, before: Labels, after: Labels, *, n_old: int) -
     _show(axes, shown, f"what changed: {100 * changed / max(known, 1):.1f} % of the image")
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    return _png(figure)
+    return _png(figure, [colour for _, colour in CHANGES.values()])
 
 
 def _panels(count: int, shape: tuple[int, ...]) -> tuple[Figure, list[Axes]]:
@@ -173,7 +173,7 @@ def _legend(
                 label=f"{count} clicks: {classes.names[label]}",
             )
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
 
 
 def _swatch(colour: tuple[int, int, int], label: str) -> Any:
@@ -186,8 +186,8 @@ def _unit(colour: tuple[int, int, int]) -> tuple[float, float, float]:
     return colour[0] / 255, colour[1] / 255, colour[2] / 255
 
 
-def _png(figure: Figure) -> bytes:
-    """Render, and reduce to 256 colours: a quarter of the bytes, and nobody sees it in a class map."""
+def _png(figure: Figure, keep: Sequence[tuple[int, int, int]]) -> bytes:
+    """Render, and reduce to 256 colours, a third of the bytes; those of `keep` stay as they are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -195,6 +195,11 @@ def _png(figure: Figure) -> bytes:
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types this class only in part
     size = canvas.get_width_height()
     picture = Image.frombuffer("RGBA", size, canvas.buffer_rgba()).convert("RGB")  # type: ignore[no-untyped-call]
+    free = max(256 - len(keep), 64)
+    found = (picture.quantize(free).getpalette() or [])[: 3 * free]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*found, *(channel for colour in keep[: 256 - free] for channel in colour)])
     buffer = io.BytesIO()
-    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
+    reduced = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

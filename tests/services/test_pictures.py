@@ -109,6 +109,15 @@ def test_every_picture_is_a_readable_png(rgb, labels):
         assert opened(png).width >= 800
 
 
+def test_colours_of_the_legend_survive_the_reduction(rgb):
+    before = np.zeros((48, 64), np.uint8)
+    after = before.copy()
+    before[0, :4] = 1
+    after[0, :4] = 0  # a handful of pixels among thousands of others
+    picture = np.asarray(opened(difference_picture(rgb, before, after, n_old=2)).convert("RGB"))
+    assert ((picture == (52, 90, 200)).all(axis=-1)).sum() > 100
+
+
 def test_a_large_raster_gives_a_small_picture():
     rgb = np.zeros((4000, 300, 3), np.uint8)
     png = map_picture(rgb, np.ones((4000, 300), np.uint8), CLASSES, title="long")
