@@ -26,12 +26,10 @@ class MlflowCallback(UserCallback):
 
     Args:
         run_id: the run, which the job has created.
-        steps: iterations in all, for the progress line.
     """
 
-    def __init__(self, run_id: str, *, steps: int) -> None:
+    def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._steps = steps
         self._failures = 0
         self._resumed: list[int] = []
         self._points: list[tuple[int, float, dict[str, float]]] = []
@@ -58,9 +56,7 @@ class MlflowCallback(UserCallback):
         if scores:
             self._points.append((int(first["step"]), time.time(), scores))
         self._send()
-        self._say(
-            int(first["step"]), float(first["seconds"]), summaries, scores, saved=checkpoint is not None
-        )
+        self._say(first, summaries, scores, saved=checkpoint is not None)
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Workers have died: count it, and keep what they said."""
@@ -91,14 +87,13 @@ class MlflowCallback(UserCallback):
 
     def _say(
         self,
-        step: int,
-        seconds: float,
+        report: dict[str, Any],
         summaries: list[tuple[int, dict[str, float]]],
         scores: dict[str, float],
         *,
         saved: bool,
     ) -> None:
-        parts = [f"iteration {step}/{self._steps}, {seconds:.0f} s"]
+        parts = [f"iteration {report['step']}/{report['iterations']}, {report['seconds']:.0f} s"]
         if summaries:
             last = summaries[-1][1]
             parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")

@@ -26,6 +26,8 @@ class Progress(BaseModel):
     """How far a training is."""
 
     step: int
+    iterations: int
+    """Iterations in all, which a time budget may have made fewer than were asked for."""
     seconds: float
     """Time trained so far, over all starts."""
 

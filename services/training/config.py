@@ -42,7 +42,8 @@ class PretrainingConfig(BaseModel):
     """Most windows read for a validation, spread evenly over the validation scenes."""
     checkpoint_every: PositiveInt = 100
     minutes: Annotated[float, Field(gt=0)] | None = None
-    """Stop after this time, whatever the iterations: the learning rate's schedule is then cut short."""
+    """Time for the iterations and validations. Their number is lowered to what fits, as the first iterations
+    show, so that the learning rate's schedule comes to its end; when the time is over, training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 3
     """How often the workers may be started again after one died."""
     job: Annotated[str, Field(pattern=r"^[\w.\-]{1,100}$")] | None = None

@@ -109,7 +109,7 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             # the annotation still names the callbacks of Train V1, which V2 refuses
-            callbacks=[MlflowCallback(run_id, steps=config.optimisation.iterations)],  # type: ignore[list-item]
+            callbacks=[MlflowCallback(run_id)],  # type: ignore[list-item]
         ),
     )
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import statistics
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -30,13 +33,26 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 4.0
 """Between reports without a checkpoint: twice the controller's polling interval, so that none has to wait."""
 
+_FIRST_ITERATIONS = 12
+"""After so many the pace is known, where there is a time budget."""
+_SHARE_FOR_ITERATIONS = 0.85
+"""Of the time; the rest is for validations and checkpoints."""
+
 
 def train_worker(loop_config: dict[str, Any]) -> None:
     """Entry point of a worker. `loop_config["plan"]` is the plan as JSON."""
+    _quieten_ray()
     plan = Plan.model_validate_json(loop_config["plan"])
     storage = Storage(load_settings())
     with storage.raster_environment(), ExitStack() as closing:
         Worker(plan, storage, closing).train()
+
+
+def _quieten_ray() -> None:
+    """Do not print each report whole: that logger is named by its file, and `LoggingConfig` misses it."""
+    context = sys.modules.get("ray.train.v2._internal.execution.context")
+    if context is not None and context.__file__ is not None:
+        logging.getLogger(context.__file__).setLevel(logging.WARNING)
 
 
 class Worker:
@@ -62,12 +78,13 @@ class Worker:
             config.optimisation,
             device=self._device,
         )
-        self._progress = Progress(step=0, seconds=0.0)
+        self._progress = Progress(step=0, iterations=config.optimisation.iterations, seconds=0.0)
         checkpoint = ray.train.get_checkpoint()
         self._resumed = checkpoint is not None
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
                 self._progress = load_checkpoint(Path(folder), self._network, self._fit)
+            self._set_iterations(self._progress.iterations)
         train, val = (
             open_scenes(plan.dataset, split, classes=plan.classes, storage=storage, closing=closing)
             for split in ("train", "val")
@@ -85,6 +102,7 @@ class Worker:
             precision=config.optimisation.precision,
         )
         self._points: list[list[float]] = []
+        self._first_points: list[list[float]] = []
         self._started = self._reported = time.monotonic()
         self._out_of_time = False
 
@@ -94,16 +112,38 @@ class Worker:
             return  # the checkpoint this job was resumed from is its result
         self._report({"start": {"step": self._fit.step, "resumed": self._resumed}}, save=False)
         try:
-            self._fit.run(self._crops, on_step=self._after_step, should_stop=lambda: self._out_of_time)
+            if self._config.minutes is not None and not self._resumed:
+                self._iterate(until=_FIRST_ITERATIONS)
+                self._fit_into_the_time(60 * self._config.minutes)
+            self._iterate()
         except CancelledError:  # our own: the time is over
             if not self._out_of_time:
                 raise
         self._report({"validation": self._validate()}, save=True)
 
-    def _after_step(self, report: StepReport) -> None:
-        self._points.append(
-            [report.step, report.loss, report.lr, report.seconds, report.input_wait, report.samples]
+    def _iterate(self, *, until: int | None = None) -> None:
+        self._fit.run(
+            self._crops, until=until, on_step=self._after_step, should_stop=lambda: self._out_of_time
         )
+
+    def _fit_into_the_time(self, seconds: float) -> None:
+        """Lower the number of iterations to what fits, so that the learning rate comes to its end."""
+        # waiting for input is left out: the first crops come from a cold cache
+        pace = statistics.median(row[3] - row[4] for row in self._first_points)
+        fitting = self._fit.step + int(_SHARE_FOR_ITERATIONS * (seconds - self._seconds()) / max(pace, 1e-6))
+        agreed = torch.tensor([fitting], device=self._device)
+        if self._world > 1:
+            distributed.broadcast(agreed, src=0)
+        self._set_iterations(max(min(int(agreed), self._config.optimisation.iterations), self._fit.step))
+
+    def _set_iterations(self, iterations: int) -> None:
+        self._fit.optimisation = self._config.optimisation.model_copy(update={"iterations": iterations})
+
+    def _after_step(self, report: StepReport) -> None:
+        point = [report.step, report.loss, report.lr, report.seconds, report.input_wait, report.samples]
+        self._points.append(point)
+        if report.step <= _FIRST_ITERATIONS:
+            self._first_points.append(point)
         if self._fit.done:
             return  # the end is reported once the weights are final
         due, self._out_of_time = self._agree(
@@ -139,9 +179,14 @@ class Worker:
     def _report(self, extra: dict[str, Any], *, save: bool) -> None:
         """Report to the controller; every rank calls this at the same step, rank 0 brings the checkpoint."""
         metrics = {"step": self._fit.step, "seconds": self._seconds(), "points": self._points, **extra}
+        metrics["iterations"] = self._fit.optimisation.iterations
         if save and self._rank == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
-                progress = Progress(step=self._fit.step, seconds=self._seconds())
+                progress = Progress(
+                    step=self._fit.step,
+                    iterations=self._fit.optimisation.iterations,
+                    seconds=self._seconds(),
+                )
                 save_checkpoint(Path(name), self._network, self._plan.card, self._fit, progress)
                 ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(name))
         else:

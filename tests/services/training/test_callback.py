@@ -62,11 +62,19 @@ class Recorder:
 
 
 def report(step: int, **extra):
-    return [{"step": step, "seconds": float(step), "points": [[step, 1.0, 0.1, 1.0, 0.0, 2]], **extra}] * 2
+    return [
+        {
+            "step": step,
+            "iterations": 3,
+            "seconds": float(step),
+            "points": [[step, 1.0, 0.1, 1.0, 0.0, 2]],
+            **extra,
+        }
+    ] * 2
 
 
 def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsys) -> None:
-    callback, recorder = MlflowCallback("run", steps=3), Recorder(failures=1)
+    callback, recorder = MlflowCallback("run"), Recorder(failures=1)
     callback._tracking = recorder  # type: ignore[assignment]
     callback.after_report(None, report(1, start={"step": 0, "resumed": False}), None)
     assert recorder.steps == []

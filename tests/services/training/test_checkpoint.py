@@ -49,11 +49,11 @@ def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(tmp_path) -> 
     fit.run(crops())
     interrupted, fit = start()
     fit.run(crops(), until=3)
-    save_checkpoint(tmp_path, interrupted, CARD, fit, Progress(step=3, seconds=1.5))
+    save_checkpoint(tmp_path, interrupted, CARD, fit, Progress(step=3, iterations=4, seconds=1.5))
     torch.manual_seed(1)
     resumed = Segmenter(ARCHITECTURE, NORMALISATION)
     fit = Fit(resumed, cross_entropy_objective, OPTIMISATION)
-    assert load_checkpoint(tmp_path, resumed, fit) == Progress(step=3, seconds=1.5)
+    assert load_checkpoint(tmp_path, resumed, fit) == Progress(step=3, iterations=4, seconds=1.5)
     assert fit.step == 3
     fit.run(crops())
     for name, tensor in straight.state_dict().items():
@@ -62,7 +62,7 @@ def test_a_resumed_training_ends_with_the_same_weights_bit_for_bit(tmp_path) -> 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path) -> None:
     network, fit = start()
-    save_checkpoint(tmp_path, network, CARD, fit, Progress(step=0, seconds=0))
+    save_checkpoint(tmp_path, network, CARD, fit, Progress(step=0, iterations=4, seconds=0))
 
     class Trap:
         def __reduce__(self):
