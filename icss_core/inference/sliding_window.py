@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_TILING", "PAPER_TILING", "ArraySink", "RowSink", "Tiling", "predict"]
 
 PIXELS_PER_CALL: Final = {"cpu": 2**19, "cuda": 2**21}
-"""Pixels of the windows that go through the network together: enough to keep the device busy."""
+"""Pixels of the windows that go through the network together: enough to keep the device busy. Half as many in
+float32, whose activations are twice as large."""
 
 
 def predict(
@@ -69,7 +70,7 @@ def predict(
     prepared = prepare_for_inference(network, precision)
     device = next((weight.device for weight in prepared.parameters()), torch.device("cpu"))
     layout = tiling.layout(source.height, source.width)
-    size = windows_per_call(layout, device)
+    size = windows_per_call(layout, device, prepared.dtype)
     accumulator = StripAccumulator(
         layout, n_classes, blend=tiling.blend, confidence=confidence, device=device
     )
@@ -91,9 +92,11 @@ def predict(
         groups.close()
 
 
-def windows_per_call(layout: Layout, device: torch.device) -> int:
+def windows_per_call(layout: Layout, device: torch.device, dtype: torch.dtype) -> int:
     """How many windows go through the network together: the same for all calls on one raster."""
     pixels = PIXELS_PER_CALL.get(device.type, PIXELS_PER_CALL["cpu"])
+    if dtype == torch.float32:
+        pixels //= 2
     return min(len(layout), max(1, pixels // (layout.window_height * layout.window_width)))
 
 

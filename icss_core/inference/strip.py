@@ -11,6 +11,8 @@ from icss_core.inference.blending import axis_weights, summed_weights
 from icss_core.labels import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -28,10 +30,9 @@ class Rows(NamedTuple):
 class StripAccumulator:
     """Blends the logits of windows and reduces them to labels as soon as no further window touches them.
 
-    Windows come in the order of the layout: row by row, left to right. At any time sums are held for one
-    window and for the rows that the current row of windows shares with the next, over the raster's width:
-    4 K (window^2 + overlap W) bytes for K classes, whatever the height. (The last row of windows is shifted
-    up to end with the raster, so it may share more rows with the one before.)
+    Windows come in the order of the layout: band by band, left to right. At any time sums are held for one
+    column of windows and for the rows that this band shares with the next, over the raster's width:
+    4 K (window^2 + overlap W) bytes for K classes, whatever the height (twice the first term at the end).
 
     Logits are averaged, not probabilities. With window weights w_i, the weighted mean of logits differs from
     that of log-probabilities by sum(w_i logsumexp_i) / sum(w_i), which is the same for all classes of a
@@ -53,81 +54,80 @@ class StripAccumulator:
         self._layout = layout
         self._confidence = confidence
         self._device = device
-        height, width = layout.window_height, layout.window_width
-        row_weights, col_weights = axis_weights(height, blend), axis_weights(width, blend)
+        row_weights = axis_weights(layout.window_height, blend)
+        col_weights = axis_weights(layout.window_width, blend)
         self._weights = (row_weights[:, None] * col_weights).to(device)
         if confidence:
             self._row_sums = summed_weights(layout.height, layout.rows, row_weights).to(device)
             self._col_sums = summed_weights(layout.width, layout.cols, col_weights).to(device)
         self._n_classes = n_classes
-        self._open = torch.zeros(n_classes, height, width, device=device)
         self._carried = torch.zeros(n_classes, 0, layout.width, device=device)
         self._next_carried = self._carried
-        self._valid = np.zeros((height, layout.width), bool)
-        self._labels = torch.empty(0, layout.width, dtype=torch.uint8, device=device)
-        self._scores = torch.empty(0, layout.width, device=device)
-        self._position = 0
+        self._bands = layout.bands
+        self._places: Iterator[tuple[int, int, bool]] = iter(())
+        self._band = -1
 
     def add(self, logits: Tensor | None, valid: NDArray[np.bool_]) -> Rows | None:
-        """Add the next window; gives the rows it finishes, after the last window of a row of windows.
+        """Add the next window; gives the rows it finishes, after the last window of a band.
 
         Args:
             logits: (K, window_height, window_width) float; None for a window without data.
             valid: (window_height, window_width), True = data.
         """
+        place = next(self._places, None)
+        if place is None:
+            self._band += 1
+            self._start_band()
+            place = next(self._places)
+        col_index, offset, last_in_column = place
         layout = self._layout
-        row_index, col_index = divmod(self._position, len(layout.cols))
-        self._position += 1
-        if col_index == 0:
-            self._start_row(row_index)
         left = layout.cols[col_index]
-        last = col_index == len(layout.cols) - 1
-        right = layout.width if last else layout.cols[col_index + 1]
+        if offset == 0:
+            self._move_open(col_index)
+        rows = slice(offset, offset + layout.window_height)
         inside = min(layout.window_width, layout.width - left)
-        self._valid[:, left : left + inside] = valid[:, :inside]
-        self._add_to_open(logits, shared=0 if col_index == 0 else self._columns_shared(col_index))
-        self._finish_columns(left, right)
-        return self._finish_row(row_index) if last else None
+        self._valid[rows, left : left + inside] = valid[:, :inside]
+        if logits is not None:
+            self._open[:, rows].addcmul_(logits, self._weights)
+        if not last_in_column:
+            return None
+        last = col_index == len(layout.cols) - 1
+        self._finish_columns(left, layout.width if last else layout.cols[col_index + 1])
+        return self._finish_band() if last else None
 
-    def _columns_shared(self, col_index: int) -> int:
-        cols = self._layout.cols
-        return cols[col_index - 1] + self._layout.window_width - cols[col_index]
-
-    def _finished_height(self, row_index: int) -> int:
-        """Rows of this row of windows that no later window touches."""
-        rows = self._layout.rows
-        if row_index == len(rows) - 1:
-            return self._layout.height - rows[row_index]
-        return rows[row_index + 1] - rows[row_index]
-
-    def _start_row(self, row_index: int) -> None:
-        finished, width = self._finished_height(row_index), self._layout.width
-        to_carry = max(self._layout.window_height - finished, 0)
-        if row_index == len(self._layout.rows) - 1:
-            to_carry = 0
-        if to_carry > self._carried.shape[1]:
-            # Columns are read from the old sums just before the new ones take their place, so one buffer
-            # serves both as long as it is high enough.
-            grown = torch.zeros(self._n_classes, to_carry, width, device=self._device)
-            self._next_carried = grown
-        else:
-            self._next_carried = self._carried[:, :to_carry]
-        self._labels = torch.empty(finished, width, dtype=torch.uint8, device=self._device)
+    def _start_band(self) -> None:
+        """Make the buffers of the next band; the rows it shares with the one before are in `_carried`."""
+        layout, band = self._layout, self._bands[self._band]
+        height = band[-1] - band[0] + layout.window_height
+        last = self._band == len(self._bands) - 1
+        finished = (layout.height if last else self._bands[self._band + 1][0]) - band[0]
+        self._places = iter(
+            (col_index, row - band[0], row == band[-1])
+            for col_index in range(len(layout.cols))
+            for row in band
+        )
+        self._open = torch.zeros(self._n_classes, height, layout.window_width, device=self._device)
+        self._valid = np.zeros((height, layout.width), bool)
+        self._labels = torch.empty(finished, layout.width, dtype=torch.uint8, device=self._device)
         if self._confidence:
-            self._scores = torch.empty(finished, width, device=self._device)
+            self._scores = torch.empty(finished, layout.width, device=self._device)
+        to_carry = 0 if last else height - finished
+        if to_carry > self._carried.shape[1]:
+            self._next_carried = torch.zeros(self._n_classes, to_carry, layout.width, device=self._device)
+        else:
+            # columns are read from the old sums just before the new ones take their place: one buffer serves
+            self._next_carried = self._carried[:, :to_carry]
 
-    def _add_to_open(self, logits: Tensor | None, shared: int) -> None:
-        """Move the open sums to the next window and add its weighted logits."""
-        if shared:
+    def _move_open(self, col_index: int) -> None:
+        """Move the open sums to the next column of windows."""
+        cols = self._layout.cols
+        shared = cols[col_index - 1] + self._layout.window_width - cols[col_index] if col_index else 0
+        if shared > 0:
             self._open[:, :, :shared] = self._open[:, :, -shared:].clone()
-        if logits is None:
-            self._open[:, :, shared:] = 0
-            return
-        self._open[:, :, :shared].addcmul_(logits[:, :, :shared], self._weights[:, :shared])
-        torch.mul(logits[:, :, shared:], self._weights[:, shared:], out=self._open[:, :, shared:])
+        self._open[:, :, max(shared, 0) :] = 0
 
     def _finish_columns(self, left: int, right: int) -> None:
-        """Reduce the columns that no later window of this row touches; put the rest into the carried sums."""
+        """Reduce the columns that no later window of the band touches; carry the rows the next shares."""
         sums = self._open[:, :, : right - left]
         above = self._carried.shape[1]
         if above:
@@ -143,13 +143,12 @@ class StripAccumulator:
 
     def _probability(self, sums: Tensor, best: Tensor, left: int, right: int) -> Tensor:
         """Softmax of the mean logits at their maximum."""
-        top = self._layout.rows[(self._position - 1) // len(self._layout.cols)]
+        top = self._bands[self._band][0]
         weight = self._row_sums[top : top + sums.shape[1], None] * self._col_sums[left:right]
         return 1 / ((sums - best) / weight).exp_().sum(0)
 
-    def _finish_row(self, row_index: int) -> Rows:
-        finished = len(self._labels)
-        valid = self._valid[:finished]
+    def _finish_band(self) -> Rows:
+        valid = self._valid[: len(self._labels)]
         labels = self._labels.cpu().numpy()
         labels[~valid] = IGNORE
         scores = None
@@ -157,4 +156,4 @@ class StripAccumulator:
             scores = self._scores.cpu().numpy()
             scores[~valid] = 0
         self._carried = self._next_carried
-        return Rows(self._layout.rows[row_index], labels, scores)
+        return Rows(self._bands[self._band][0], labels, scores)

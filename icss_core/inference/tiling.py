@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from icss_core.errors import InvalidParameterError
@@ -74,14 +75,28 @@ class Layout:
     cols: tuple[int, ...]
     """First columns of the windows, ascending."""
 
+    @property
+    def bands(self) -> tuple[tuple[int, ...], ...]:
+        """Rows of windows that are visited together, column by column, as tuples of their first rows.
+
+        Each row of windows is a band of its own, except that the last, shifted up to end with the raster, may
+        share nearly all its rows with the one before: these two make one band, so that what they share need
+        not be kept over the whole width.
+        """
+        steps = {after - before for before, after in pairwise(self.rows)}
+        if len(self.rows) == 1 or (len(self.rows) > 2 and len(steps) == 1):
+            return tuple((row,) for row in self.rows)
+        return (*((row,) for row in self.rows[:-2]), self.rows[-2:])
+
     def __len__(self) -> int:
         return len(self.rows) * len(self.cols)
 
     def __iter__(self) -> Iterator[Window]:
-        """Windows row by row, left to right."""
-        for row in self.rows:
+        """Windows band by band; within a band from left to right, and in one column from top to bottom."""
+        for band in self.bands:
             for col in self.cols:
-                yield Window(row, col, self.window_height, self.window_width)
+                for row in band:
+                    yield Window(row, col, self.window_height, self.window_width)
 
 
 PAPER_TILING: Final = Tiling(window=256, overlap=128, blend="constant")

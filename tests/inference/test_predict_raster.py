@@ -26,7 +26,8 @@ def scene(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(1, 256, (4, 300, 210), np.uint8)
     pixels[:, :100, :90] = 0
     with rasterio.open(
-        path, "w", driver="GTiff", height=300, width=210, count=4, dtype="uint8", nodata=0, tiled=True, photometric="minisblack",
+        path, "w", driver="GTiff", height=300, width=210, count=4, dtype="uint8", nodata=0, tiled=True,
+        photometric="minisblack",
         blockxsize=64, blockysize=64, crs="EPSG:32632", transform=Affine(0.5, 0, 500_000, 0, -0.5, 5_300_000),
     ) as file:  # fmt: skip
         file.write(pixels)

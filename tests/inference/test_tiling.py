@@ -38,6 +38,13 @@ def test_windows_cover_every_pixel_and_stay_inside() -> None:
             assert len(list(layout)) == len(layout) == len(set(layout))
 
 
+def test_only_the_shifted_last_row_of_windows_joins_the_one_before() -> None:
+    assert Tiling(window=64, overlap=0).layout(192, 64).bands == ((0,), (64,), (128,))
+    assert Tiling(window=64, overlap=0).layout(200, 64).bands == ((0,), (64,), (128, 136))
+    assert Tiling(window=64, overlap=0).layout(70, 64).bands == ((0, 6),)
+    assert Tiling(window=64, overlap=0).layout(50, 64).bands == ((0,),)
+
+
 def test_small_rasters_get_small_windows() -> None:
     layout = DEFAULT_TILING.layout(70, 1000)
     assert (layout.window_height, layout.window_width) == (96, 512)
