@@ -99,7 +99,7 @@ def _run(options: DemoOptions, console: Console, *, up: bool) -> None:
             stack = LocalStack(folder, on_progress=stage.say)
             closing.push(lambda kind, *_: _keep_logs(kind, stack.logs, options.out / "logs"))
             closing.enter_context(stack)
-        job = MainJob(options, stack, stages)
+        job = closing.enter_context(MainJob(options, stack, stages))
         if up:
             stay_up(job, console)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from services.client import IcssClient
 from services.demo.report import DemoReport, scores_of
@@ -30,7 +30,7 @@ _SERVE_SECONDS: Final = 180
 
 
 class MainJob:
-    """The steps of the main job on a running stack; `run` does all of them.
+    """The steps of the main job on a running stack; `run` does all of them. A context manager.
 
     Args:
         options: What to do.
@@ -51,6 +51,12 @@ class MainJob:
         self.out = options.out
         self._logs = stack.logs
         self._environment = stack.environment()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
 
     def run(self) -> DemoReport:
         """Everything, in order; the results lie in the folder `out` afterwards.

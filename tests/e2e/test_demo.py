@@ -47,7 +47,8 @@ SMALL = {
 @pytest.fixture(scope="module")
 def job(stack, tmp_path_factory):
     options = DemoOptions(out=tmp_path_factory.mktemp("demo") / "out", control=True, **SMALL)
-    return MainJob(options, stack, Stages(Console(quiet=True)))
+    with MainJob(options, stack, Stages(Console(quiet=True))) as job:
+        yield job
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,11 @@ def test_tour_of_the_readme_works_as_pasted(report, job, tmp_path):
 
 
 def test_a_class_nobody_has_is_an_error_before_any_training(stack, tmp_path):
-    job = MainJob(DemoOptions(new="castle", out=tmp_path, **SMALL), stack, Stages(Console(quiet=True)))
-    with pytest.raises(DatasetError, match="unknown class 'castle'"):
+    options = DemoOptions(new="castle", out=tmp_path, **SMALL)
+    with (
+        MainJob(options, stack, Stages(Console(quiet=True))) as job,
+        pytest.raises(DatasetError, match="unknown class 'castle'"),
+    ):
         job.run()
 
 
@@ -155,33 +159,19 @@ def test_a_folder_that_is_not_there_is_an_error_before_anything_starts(tmp_path)
 
 
 def test_ctrl_c_stops_everything_that_was_started(tmp_path):
-    folder = tmp_path / "out" / "stack"
+    out = tmp_path / "out"
+    program = [sys.executable, "-m", "services.demo", "--up", "--scenes", "1", "--size", "192"]
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "services.demo",
-            "--up",
-            "--scenes",
-            "1",
-            "--size",
-            "64",
-            "--out",
-            str(tmp_path / "out"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        [*program, "--out", str(out)], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        for line in process.stdout:
-            if "the job starts" in line:
-                break
-        assert _processes_of(folder)
+        started = next((line for line in process.stdout if "the job starts" in line), None)
+        assert started is not None
+        assert _processes_of(out / "stack")
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(60) == 130
     assert "all services are down again" in rest
-    assert _processes_of(folder) == []
+    assert _processes_of(out / "stack") == []
 
 
 def _processes_of(folder: Path) -> list[str]:
