@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from icss_core.inference.tiling import Blend, Layout
 
 
+_OPEN_WIDTH: Final = 1024
+"""Columns that are open together. Reducing them a few windows at a time saves starting the threads of the
+processor several times for every window, which costs more than the arithmetic on a busy machine."""
+
+
 class Rows(NamedTuple):
     """Finished rows of a class map, as `RowSink.write` takes them."""
 
@@ -30,9 +35,9 @@ class Rows(NamedTuple):
 class StripAccumulator:
     """Blends the logits of windows and reduces them to labels as soon as no further window touches them.
 
-    Windows come in the order of the layout: band by band, left to right. At any time sums are held for one
-    column of windows and for the rows that this band shares with the next, over the raster's width:
-    4 K (window^2 + overlap W) bytes for K classes, whatever the height (twice the first term at the end).
+    Windows come in the order of the layout: band by band, left to right. At any time sums are held for a few
+    columns of windows and for the rows that this band shares with the next, over the raster's width:
+    4 K (1024 window + overlap W) bytes for K classes, whatever the height (twice the first term at the end).
 
     Logits are averaged, not probabilities. With window weights w_i, the weighted mean of logits differs from
     that of log-probabilities by sum(w_i logsumexp_i) / sum(w_i), which is the same for all classes of a
@@ -82,18 +87,19 @@ class StripAccumulator:
         col_index, offset, last_in_column = place
         layout = self._layout
         left = layout.cols[col_index]
-        if offset == 0:
-            self._move_open(col_index)
+        end = left + layout.window_width
+        if end > self._open_from + self._open.shape[2]:
+            self._finish_columns(left)
+            self._move_open(left, layout.cols[col_index - 1] + layout.window_width)
         rows = slice(offset, offset + layout.window_height)
-        inside = min(layout.window_width, layout.width - left)
-        self._valid[rows, left : left + inside] = valid[:, :inside]
+        self._valid[rows, left:end] = valid[:, : layout.width - left]
         if logits is not None:
-            self._open[:, rows].addcmul_(logits, self._weights)
-        if not last_in_column:
+            inside = slice(left - self._open_from, end - self._open_from)
+            self._open[:, rows, inside].addcmul_(logits, self._weights)
+        if not last_in_column or col_index < len(layout.cols) - 1:
             return None
-        last = col_index == len(layout.cols) - 1
-        self._finish_columns(left, layout.width if last else layout.cols[col_index + 1])
-        return self._finish_band() if last else None
+        self._finish_columns(layout.width)
+        return self._finish_band()
 
     def _start_band(self) -> None:
         """Make the buffers of the next band; the rows it shares with the one before are in `_carried`."""
@@ -106,7 +112,9 @@ class StripAccumulator:
             for col_index in range(len(layout.cols))
             for row in band
         )
-        self._open = torch.zeros(self._n_classes, height, layout.window_width, device=self._device)
+        width = min(max(layout.window_width, _OPEN_WIDTH), layout.cols[-1] + layout.window_width)
+        self._open = torch.zeros(self._n_classes, height, width, device=self._device)
+        self._open_from = 0
         self._valid = np.zeros((height, layout.width), bool)
         self._labels = torch.empty(finished, layout.width, dtype=torch.uint8, device=self._device)
         if self._confidence:
@@ -118,16 +126,20 @@ class StripAccumulator:
             # columns are read from the old sums just before the new ones take their place: one buffer serves
             self._next_carried = self._carried[:, :to_carry]
 
-    def _move_open(self, col_index: int) -> None:
-        """Move the open sums to the next column of windows."""
-        cols = self._layout.cols
-        shared = cols[col_index - 1] + self._layout.window_width - cols[col_index] if col_index else 0
-        if shared > 0:
-            self._open[:, :, :shared] = self._open[:, :, -shared:].clone()
-        self._open[:, :, max(shared, 0) :] = 0
+    def _move_open(self, left: int, summed_to: int) -> None:
+        """Let the open sums begin at column `left`; columns up to `summed_to` have something in them."""
+        first, shared = left - self._open_from, max(summed_to - left, 0)
+        if shared:
+            self._open[:, :, :shared] = self._open[:, :, first : first + shared].clone()
+        self._open[:, :, shared:] = 0
+        self._open_from = left
 
-    def _finish_columns(self, left: int, right: int) -> None:
-        """Reduce the columns that no later window of the band touches; carry the rows the next shares."""
+    def _finish_columns(self, right: int) -> None:
+        """Reduce the open columns before `right`, where no later window of the band adds anything.
+
+        Their rows that the next band shares go to the carried sums.
+        """
+        left = self._open_from
         sums = self._open[:, :, : right - left]
         above = self._carried.shape[1]
         if above:
