@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import rasterio
-from rasterio.session import DummySession
 
 from icss_core.errors import BandMismatchError
 from icss_core.inference.prepare import PreparedNetwork
@@ -14,6 +12,7 @@ from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, Tiling
 from icss_core.networks.segmenter import Segmenter
 from icss_core.raster.cog import CogSink
+from icss_core.raster.environment import limited_block_cache
 from icss_core.raster.reader import open_raster
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def predict_raster(
     with open_raster(address, bands=bands) as raster:
         _check_bands(network, raster)
         with (
-            rasterio.Env(session=DummySession(), GDAL_CACHEMAX=_cache_bytes(raster, tiling)),
+            limited_block_cache(_cache_bytes(raster, tiling)),
             CogSink(out_path, like=raster, label_space=label_space, confidence=confidence) as sink,
         ):
             predict(

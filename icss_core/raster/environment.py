@@ -78,3 +78,8 @@ def georeference_optional() -> Iterator[None]:
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+def limited_block_cache(size: int) -> AbstractContextManager[object]:
+    """A context in which GDAL keeps at most `size` bytes of decoded blocks; its cache belongs to the process."""
+    return rasterio.Env(session=DummySession(), GDAL_CACHEMAX=size)
