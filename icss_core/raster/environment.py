@@ -81,5 +81,5 @@ def georeference_optional() -> Iterator[None]:
 
 
 def limited_block_cache(size: int) -> AbstractContextManager[object]:
-    """A context in which GDAL keeps at most `size` bytes of decoded blocks; its cache belongs to the process."""
+    """A context in which GDAL keeps at most `size` bytes of decoded blocks, in the whole process."""
     return rasterio.Env(session=DummySession(), GDAL_CACHEMAX=size)
