@@ -82,4 +82,5 @@ def georeference_optional() -> Iterator[None]:
 
 def limited_block_cache(size: int) -> AbstractContextManager[object]:
     """A context in which GDAL keeps at most `size` bytes of decoded blocks, in the whole process."""
-    return rasterio.Env(session=DummySession(), GDAL_CACHEMAX=size)
+    environment: AbstractContextManager[object] = rasterio.Env(session=DummySession(), GDAL_CACHEMAX=size)
+    return environment
