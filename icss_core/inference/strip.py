@@ -61,12 +61,14 @@ class StripAccumulator:
         self._device = device
         row_weights = axis_weights(layout.window_height, blend)
         col_weights = axis_weights(layout.window_width, blend)
-        self._weights = (row_weights[:, None] * col_weights).to(device)
+        # Classes come last, as in the networks' channels-last logits: adding up is five times faster so.
+        self._weights = (row_weights[:, None] * col_weights)[:, :, None].to(device)
+        self._all_weights_are_1 = blend == "constant"
         if confidence:
             self._row_sums = summed_weights(layout.height, layout.rows, row_weights).to(device)
             self._col_sums = summed_weights(layout.width, layout.cols, col_weights).to(device)
         self._n_classes = n_classes
-        self._carried = torch.zeros(n_classes, 0, layout.width, device=device)
+        self._carried = torch.zeros(0, layout.width, n_classes, device=device)
         self._next_carried = self._carried
         self._bands = layout.bands
         self._places: Iterator[tuple[int, int, bool]] = iter(())
@@ -88,14 +90,17 @@ class StripAccumulator:
         layout = self._layout
         left = layout.cols[col_index]
         end = left + layout.window_width
-        if end > self._open_from + self._open.shape[2]:
+        if end > self._open_from + self._open.shape[1]:
             self._finish_columns(left)
             self._move_open(left, layout.cols[col_index - 1] + layout.window_width)
         rows = slice(offset, offset + layout.window_height)
         self._valid[rows, left:end] = valid[:, : layout.width - left]
         if logits is not None:
-            inside = slice(left - self._open_from, end - self._open_from)
-            self._open[:, rows, inside].addcmul_(logits, self._weights)
+            sums = self._open[rows, left - self._open_from : end - self._open_from]
+            if self._all_weights_are_1:
+                sums += logits.permute(1, 2, 0)
+            else:
+                sums.addcmul_(logits.permute(1, 2, 0), self._weights)
         if not last_in_column or col_index < len(layout.cols) - 1:
             return None
         self._finish_columns(layout.width)
@@ -113,25 +118,25 @@ class StripAccumulator:
             for row in band
         )
         width = min(max(layout.window_width, _OPEN_WIDTH), layout.cols[-1] + layout.window_width)
-        self._open = torch.zeros(self._n_classes, height, width, device=self._device)
+        self._open = torch.zeros(height, width, self._n_classes, device=self._device)
         self._open_from = 0
         self._valid = np.zeros((height, layout.width), bool)
         self._labels = torch.empty(finished, layout.width, dtype=torch.uint8, device=self._device)
         if self._confidence:
             self._scores = torch.empty(finished, layout.width, device=self._device)
         to_carry = 0 if last else height - finished
-        if to_carry > self._carried.shape[1]:
-            self._next_carried = torch.zeros(self._n_classes, to_carry, layout.width, device=self._device)
+        if to_carry > len(self._carried):
+            self._next_carried = torch.zeros(to_carry, layout.width, self._n_classes, device=self._device)
         else:
             # columns are read from the old sums just before the new ones take their place: one buffer serves
-            self._next_carried = self._carried[:, :to_carry]
+            self._next_carried = self._carried[:to_carry]
 
     def _move_open(self, left: int, summed_to: int) -> None:
         """Let the open sums begin at column `left`; columns up to `summed_to` have something in them."""
         first, shared = left - self._open_from, max(summed_to - left, 0)
         if shared:
-            self._open[:, :, :shared] = self._open[:, :, first : first + shared].clone()
-        self._open[:, :, shared:] = 0
+            self._open[:, :shared] = self._open[:, first : first + shared].clone()
+        self._open[:, shared:] = 0
         self._open_from = left
 
     def _finish_columns(self, right: int) -> None:
@@ -140,24 +145,24 @@ class StripAccumulator:
         Their rows that the next band shares go to the carried sums.
         """
         left = self._open_from
-        sums = self._open[:, :, : right - left]
-        above = self._carried.shape[1]
+        sums = self._open[:, : right - left]
+        above = len(self._carried)
         if above:
-            sums[:, :above] += self._carried[:, :, left:right]
-        finished, carried = len(self._labels), self._next_carried.shape[1]
-        done = sums[:, :finished]
-        best, labels = done.max(0)  # several times faster than argmax on a CPU, with the same ties
+            sums[:above] += self._carried[:, left:right]
+        finished, carried = len(self._labels), len(self._next_carried)
+        done = sums[:finished]
+        best, labels = done.max(2)  # faster than argmax on a CPU, and gives what confidence needs
         self._labels[:, left:right] = labels
         if self._confidence:
             self._scores[:, left:right] = self._probability(done, best, left, right)
         if carried:
-            self._next_carried[:, :, left:right] = sums[:, finished : finished + carried]
+            self._next_carried[:, left:right] = sums[finished : finished + carried]
 
     def _probability(self, sums: Tensor, best: Tensor, left: int, right: int) -> Tensor:
         """Softmax of the mean logits at their maximum."""
         top = self._bands[self._band][0]
-        weight = self._row_sums[top : top + sums.shape[1], None] * self._col_sums[left:right]
-        return 1 / ((sums - best) / weight).exp_().sum(0)
+        weight = self._row_sums[top : top + len(sums), None] * self._col_sums[left:right]
+        return 1 / ((sums - best[:, :, None]) / weight[:, :, None]).exp_().sum(2)
 
     def _finish_band(self) -> Rows:
         valid = self._valid[: len(self._labels)]
