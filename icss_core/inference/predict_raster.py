@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from icss_core.precision import Precision
     from icss_core.raster.reader import Raster
 
-_SMALLEST_CACHE: Final = 32 * 2**20
+_SMALLEST_CACHE: Final = 16 * 2**20
 _LARGEST_CACHE: Final = 2**30
 
 
@@ -88,6 +88,7 @@ def _check_bands(network: nn.Module, raster: Raster) -> None:
 
 def _cache_bytes(raster: Raster, tiling: Tiling) -> int:
     """The blocks that one row of windows touches, so that none is decoded once for every window."""
-    rows = min(tiling.window + 2 * raster.block_shape[0], raster.height)
+    block = raster.block_shape[0]
+    rows = min((-(-(tiling.window - 1) // block) + 1) * block, raster.height)
     needed = rows * raster.width * raster.bands * np.dtype(raster.dtype).itemsize
     return min(max(needed, _SMALLEST_CACHE), _LARGEST_CACHE)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from icss_core.inference.tiling import Blend, Layout
 
 
-_OPEN_WIDTH: Final = 1024
+_OPEN_WIDTH: Final = 768
 """Columns that are open together. Reducing them a few windows at a time saves starting the threads of the
 processor several times for every window, which costs more than the arithmetic on a busy machine."""
 
@@ -37,7 +37,7 @@ class StripAccumulator:
 
     Windows come in the order of the layout: band by band, left to right. At any time sums are held for a few
     columns of windows and for the rows that this band shares with the next, over the raster's width:
-    4 K (1024 window + overlap W) bytes for K classes, whatever the height (twice the first term at the end).
+    4 K (768 window + overlap W) bytes for K classes, whatever the height (twice the first term at the end).
 
     Logits are averaged, not probabilities. With window weights w_i, the weighted mean of logits differs from
     that of log-probabilities by sum(w_i logsumexp_i) / sum(w_i), which is the same for all classes of a
