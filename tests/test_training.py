@@ -21,8 +21,8 @@ def network() -> Segmenter:
 def batches(step: int) -> Batch:
     rng = np.random.default_rng(step)
     return Batch(
-        pixels=torch.from_numpy(rng.random((2, 3, 32, 32), np.float32)),
-        labels=torch.from_numpy(rng.integers(0, 3, (2, 32, 32))),
+        pixels=torch.from_numpy(rng.random((2, 3, 64, 64), np.float32)),
+        labels=torch.from_numpy(rng.integers(0, 3, (2, 64, 64))),
     )
 
 
@@ -37,8 +37,9 @@ def weights(module: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_loop_equals_plain_pytorch(optimiser):
     ours, theirs = network(), network()
-    changes = {"optimiser": optimiser, "weight_decay": 1e-3, "nesterov": optimiser == "sgd"}
-    Fit(ours, cross_entropy_objective, plan(**changes)).run(batches)
+    # running statistics: those of a batch of two amplify the last bit of a sum, which threads change
+    changes = {"optimiser": optimiser, "weight_decay": 1e-3, "batch_norm": "statistics"}
+    Fit(ours, cross_entropy_objective, plan(nesterov=optimiser == "sgd", **changes)).run(batches)
     if optimiser == "adam":
         # Adam's first steps are signs of gradients: only the same memory format rounds the same way
         theirs.to(memory_format=torch.channels_last)
@@ -47,7 +48,7 @@ def test_loop_equals_plain_pytorch(optimiser):
         reference = torch.optim.SGD(
             theirs.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-3
         )
-    theirs.train()
+    theirs.eval()
     for step in range(6):
         batch = batches(step)
         loss = nn.functional.cross_entropy(theirs(batch.pixels).logits, batch.labels)
@@ -176,7 +177,14 @@ def test_bfloat16_learns_like_float32():
     for precision in ("float32", "bfloat16"):
         history = []
         fit = Fit(network(), cross_entropy_objective, plan(iterations=12, precision=precision))
-        fit.run(lambda _: batches(0), on_step=lambda report, into=history: into.append(report.loss))
+        fit.run(halves, on_step=lambda report, into=history: into.append(report.loss))
         losses[precision] = history
-    assert losses["bfloat16"][-1] < 0.7 * losses["bfloat16"][0]
-    assert losses["bfloat16"][-1] == pytest.approx(losses["float32"][-1], abs=0.15)
+    assert losses["bfloat16"][-1] < 0.5 * losses["bfloat16"][0]
+    assert losses["bfloat16"][-1] == pytest.approx(losses["float32"][-1], abs=0.1)
+
+
+def halves(step: int) -> Batch:
+    """A dark left half of class 0, a bright right half of class 1."""
+    labels = torch.zeros(2, 64, 64, dtype=torch.int64)
+    labels[:, :, 32:] = 1
+    return Batch(pixels=batches(step).pixels * 0.2 + labels[:, None], labels=labels)
