@@ -124,7 +124,7 @@ def class_map(network: Segmenter, source: ArraySource) -> np.ndarray:
 def score(labels: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """IoU per class and their mean, on one image."""
     confusion = ConfusionAccumulator(3)
-    confusion.update(truth, labels, image="image")
+    confusion.update(labels, truth, image="image")
     report = segmentation_report(confusion, class_names=[info.name for info in CLASSES], new_classes=[2])
     return {**report.iou_of_images["image"], "mean": report.mean_iou_of_images["image"]}
 
