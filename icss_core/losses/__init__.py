@@ -9,7 +9,10 @@ from icss_core.losses.cross_entropy import (
     class_balanced_cross_entropy,
     partial_cross_entropy,
 )
+from icss_core.losses.disca import memory_label_cross_entropy
 from icss_core.losses.distillation import unbiased_distillation
+from icss_core.losses.festa import FestaTerms, draw_anchors, festa_terms
+from icss_core.losses.podnet import pooled_distillation
 from icss_core.losses.prototypes import (
     Assignment,
     LabelledFeatures,
@@ -19,9 +22,11 @@ from icss_core.losses.prototypes import (
     merge_prototypes,
 )
 from icss_core.losses.sdr import SdrTerms, attraction, matching, repulsion, sdr_terms
+from icss_core.losses.sdr_published import published_sdr_terms
 
 __all__ = [
     "Assignment",
+    "FestaTerms",
     "LabelledFeatures",
     "Prototypes",
     "SdrTerms",
@@ -29,10 +34,15 @@ __all__ = [
     "capped_class_weights",
     "class_balanced_cross_entropy",
     "class_means",
+    "draw_anchors",
+    "festa_terms",
     "labelled_features",
     "matching",
+    "memory_label_cross_entropy",
     "merge_prototypes",
     "partial_cross_entropy",
+    "pooled_distillation",
+    "published_sdr_terms",
     "repulsion",
     "sdr_terms",
     "unbiased_distillation",
