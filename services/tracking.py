@@ -35,6 +35,7 @@ FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _PARAM_LENGTH = 500  # longer values are readable only in the artefact
 _METRICS_PER_CALL = 1000  # the server's limit
+_RUNS_PER_CALL = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,12 @@ class Tracking:
     def find(
         self, experiment: Experiment, *, tags: Mapping[str, str | Sequence[str]], limit: int = 1000
     ) -> list[RunRecord]:
-        """Runs that carry all these tags (a sequence: any of its values), oldest first.
+        """The newest runs that carry all these tags (a sequence: any of its values), oldest of them first.
+
+        Args:
+            experiment: where to look.
+            tags: what a run must carry.
+            limit: most runs; with more, the oldest are left out.
 
         Raises:
             TrackingError: the server refused or did not answer.
@@ -103,19 +109,21 @@ class Tracking:
             experiment_id = self._experiment_id(experiment)
             for one in filters:
                 token: str | None = None
-                while len(found) < limit:
+                wanted = limit
+                while wanted:
                     page = self._client.search_runs(
                         [experiment_id],
                         filter_string=one,
-                        max_results=min(limit - len(found), 1000),
-                        order_by=["attributes.start_time ASC"],
+                        max_results=min(wanted, _RUNS_PER_CALL),
+                        order_by=["attributes.start_time DESC"],
                         page_token=token,
                     )
                     found += [_record(run) for run in page]
+                    wanted -= len(page)
                     token = page.token
                     if not token:
                         break
-        return sorted(found, key=lambda record: record.started)
+        return sorted(found, key=lambda record: record.started)[-limit:]
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set or overwrite tags, all in one call.

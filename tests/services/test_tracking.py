@@ -21,6 +21,8 @@ def test_a_run_is_found_by_its_tags_after_a_restart(tracking, mlflow_settings) -
     after_restart = Tracking(mlflow_settings)
     found = after_restart.find(UPDATES, tags={"icss.status": ["running", "accepted"], "icss.model": "a"})
     assert [record.run_id for record in found] == [first, second], "oldest first"
+    states = {"icss.status": ["running", "accepted"], "icss.model": "a"}
+    assert [record.run_id for record in after_restart.find(UPDATES, tags=states, limit=1)] == [second]
     after_restart.set_tags(first, {"icss.status": "running", "icss.step": "3"})
     record = after_restart.get(first)
     assert record is not None
