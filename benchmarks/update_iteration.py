@@ -31,7 +31,7 @@ from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.raster.windows import Window
 from icss_core.training import Fit
-from icss_core.updating.crops import LabelledCrops
+from icss_core.updating.crops import LabelledCrops, StepImage
 from icss_core.updating.tiles import working_area
 
 SIZE, BATCH, SCENE = 256, 2, 2000
@@ -101,7 +101,8 @@ class Ours:
         source = CachedSource(open_raster(path))
         preset = get_preset("icss-paper/baseline", {"optimisation.iterations": 10**6})
         area = working_area(SCENE, SCENE, clicks)
-        self.batches = LabelledCrops(source, area, clicks, CropRule(size=SIZE, batch=BATCH), seed=0)
+        image = StepImage(source=source, area=area, labels=clicks)
+        self.batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
         objective = build_objective(preset, StepContext(n_old=2, n_classes=3))
         self.fit = Fit(network(), objective, preset.optimisation)
         self.log = log

@@ -6,8 +6,8 @@ seen, and a worker needs no state but the step number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,20 @@ from icss_core.labels import IGNORE
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from icss_core.raster.reader import RasterSource
+
+
+class Crop(NamedTuple):
+    """Where the pixels of a batch come from: crops that are equal hold equal pixels."""
+
+    row: int
+    col: int
+    flip: tuple[int, ...] = ()
+    """Spatial axes that were mirrored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +43,32 @@ class Batch:
     labels: Tensor
     """(B, h, w) int64, label-space indices, 255 = unlabelled."""
     memory_logits: Tensor | None = None
-    """(B, O, h, w) float, logits of the memory network for the same crops, where a method asks for them."""
+    """(B, O, h, w) float, the memory network's logits, where a regulariser needs them."""
+    memory_labels: Tensor | None = None
+    """(B, h, w) int64, its class map, 255 = no data, where a regulariser needs it."""
+    crops: tuple[Crop, ...] = ()
+    """Places in the image, for samplers of one image."""
+    step: int = 0
+    """Iteration that sees the batch, counted from 0."""
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; page-locked tensors are copied without waiting."""
-        return Batch(
-            pixels=self.pixels.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            memory_logits=None
-            if self.memory_logits is None
-            else self.memory_logits.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> Batch:
         """The batch in page-locked memory, from which a GPU copies in the background."""
-        return Batch(
-            pixels=self.pixels.pin_memory(),
-            labels=self.labels.pin_memory(),
-            memory_logits=None if self.memory_logits is None else self.memory_logits.pin_memory(),
-        )
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            field.name: change(value)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +157,8 @@ def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.flatnonzero(rng.random(2) < 0.5))
 
 
-def collate(
-    pixels: Sequence[NDArray[np.generic]],
-    labels: Sequence[NDArray[np.uint8]],
-    memory_logits: Sequence[Tensor] | None = None,
-) -> Batch:
+def collate(pixels: Sequence[NDArray[np.generic]], labels: Sequence[NDArray[np.uint8]]) -> Batch:
     """One batch of crops of the same size."""
     return Batch(
-        pixels=torch.from_numpy(np.stack(pixels)),
-        labels=torch.from_numpy(np.stack(labels).astype(np.int64)),
-        memory_logits=None if memory_logits is None else torch.stack(list(memory_logits)),
+        pixels=torch.from_numpy(np.stack(pixels)), labels=torch.from_numpy(np.stack(labels).astype(np.int64))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -136,7 +136,7 @@ class Fit:
         context = RasterEnvironment.capture().enter
 
         def make(step: int) -> Batch:
-            batch = batches(step)
+            batch = replace(batches(step), step=step)
             return batch.pin() if pin else batch
 
         with closing(prefetched(make, range(self.step, last), context=context)) as source:

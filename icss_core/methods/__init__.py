@@ -1,29 +1,29 @@
-"""Methods: how a step prepares the updated network and what one batch's loss is, as data plus functions."""
+"""Methods: presets say how a step goes, and its loss is a cross-entropy plus any of the regularisers.
 
-from icss_core.methods.method import Method, StepContext
-from icss_core.methods.preset import CropRule, HeadFit, Preset, PseudoLabelRule
+A method is data (`presets.py`) plus functions (a file per regulariser).
+"""
+
+from icss_core.methods.objective import build_objective, needs_of
+from icss_core.methods.preset import CropRule, CrossEntropyRule, HeadFit, Preset, PseudoLabelRule
 from icss_core.methods.presets import DEFAULT_PRESET
-from icss_core.methods.registry import (
-    METHODS,
-    build_objective,
-    get_preset,
-    method_of,
-    method_parameters,
-    preset_names,
-)
+from icss_core.methods.registry import REGULARISERS, get_preset, preset_names, regularisers_of
+from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, StepContext
 
 __all__ = [
     "DEFAULT_PRESET",
-    "METHODS",
+    "REGULARISERS",
     "CropRule",
+    "CrossEntropyRule",
     "HeadFit",
-    "Method",
+    "Need",
     "Preset",
     "PseudoLabelRule",
+    "Regulariser",
+    "RegulariserParameters",
     "StepContext",
     "build_objective",
     "get_preset",
-    "method_of",
-    "method_parameters",
+    "needs_of",
     "preset_names",
+    "regularisers_of",
 ]

@@ -43,6 +43,17 @@ class CropRule(BaseModel):
         return max(round(self.size * (1 - self.overlap)), 1)
 
 
+class CrossEntropyRule(BaseModel):
+    """How the labelled pixels of a batch are averaged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mean", "balanced"] = "mean"
+    """mean: every labelled pixel alike (ICSS); balanced: every class has a vote (ours)."""
+    cap: int = Field(default=16, ge=1)
+    """Of balanced: labelled pixels of a class in a batch from which its vote is full."""
+
+
 class HeadFit(BaseModel):
     """Fitting the classifier alone, on the frozen features of the labelled pixels, before fine-tuning."""
 
@@ -61,6 +72,7 @@ class Preset(BaseModel):
 
     name: str
     method: str
+    """Name of the recipe in tables; what it does is in the numbers below."""
     summary: str = ""
     """One sentence: whose numbers these are."""
     warning: str | None = None
@@ -72,8 +84,13 @@ class Preset(BaseModel):
     optimisation: Optimisation = Optimisation()
     sweeps: int | None = Field(default=None, ge=1)
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    """Numbers of the method itself, checked by it."""
+    learning_steps: int = Field(default=1, ge=1)
+    """Equal parts of the training, after each of which the network can be looked at (ICSS: 30)."""
+    tiles: int = Field(default=64, ge=1, le=4096)
+    """Most tiles of 512 pixels in the working area: on a larger raster those with the most clicks."""
+    cross_entropy: CrossEntropyRule = CrossEntropyRule()
+    regularisers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Numbers of each regulariser by its name, checked by it; any can be combined."""
 
     def iterations_on(self, height: int, width: int) -> int:
         """Optimisation iterations of an update of a raster of `height` x `width` pixels.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from icss_core.methods.preset import CropRule, HeadFit, Preset, PseudoLabelRule
+from icss_core.methods.preset import CropRule, CrossEntropyRule, HeadFit, Preset, PseudoLabelRule
 from icss_core.training import Optimisation
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ DEFAULT_PRESET: Final = "icss"
 
 _DEFAULT = Preset(
     name=DEFAULT_PRESET,
-    method="icss",
+    method=DEFAULT_PRESET,
     summary="our default: head fitted to the clicks, balanced votes, unbiased distillation",
     head_fit=HeadFit(iterations=100, pull=0.01),
     pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
@@ -23,7 +23,25 @@ _DEFAULT = Preset(
     optimisation=Optimisation(
         lr=1e-4, iterations=100, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
+    cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
+    regularisers={"distillation": {"weight": 1.0}},
 )
+
+_PAPER: Final[Mapping[str, dict[str, dict[str, Any]]]] = MappingProxyType(
+    {
+        "baseline": {},
+        "festa": {"festa": {}},
+        "disca": {"disca": {}},
+        "podnet": {"podnet": {}},
+        "sdr": {"sdr": {}},
+    }
+)
+"""Regularisers of the paper's methods, each with weight 1."""
+
+_CODE: Final[Mapping[str, dict[str, dict[str, Any]]]] = MappingProxyType(
+    {**_PAPER, "disca": {"disca": {"decay": True}}, "sdr": {"sdr_published": {}}}
+)
+"""The same where the published code does something else."""
 
 
 def _paper(method: str) -> Preset:
@@ -39,6 +57,9 @@ def _paper(method: str) -> Preset:
         pseudo_labels=PseudoLabelRule(kind="top_n", multiple=1, threshold=0),
         crops=CropRule(kind="sweep", size=256, batch=2, overlap=0.5, flips=False),
         optimisation=Optimisation(lr=2e-5, iterations=300, batch_norm="statistics"),
+        learning_steps=30,
+        tiles=256,
+        regularisers=_PAPER[method],
     )
 
 
@@ -56,12 +77,12 @@ def _code(method: str) -> Preset:
         crops=CropRule(kind="sweep", size=256, batch=2, overlap=0, flips=False),
         optimisation=Optimisation(lr=2e-5, batch_norm="statistics"),
         sweeps=300,
+        learning_steps=30,
+        tiles=256,
+        regularisers=_CODE[method],
     )
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
-    {
-        preset.name: preset
-        for preset in (_DEFAULT, _paper("baseline"), _paper("sdr"), _code("baseline"), _code("sdr"))
-    }
+    {preset.name: preset for preset in (_DEFAULT, *map(_paper, _PAPER), *map(_code, _CODE))}
 )

@@ -1,4 +1,4 @@
-"""Methods and presets by name, and overrides checked as strictly as the presets themselves."""
+"""Regularisers and presets by name, and overrides checked as strictly as the presets themselves."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from icss_core.errors import InvalidParameterError, UnknownPresetError
-from icss_core.methods.baseline import BASELINE
-from icss_core.methods.icss import ICSS
+from icss_core.methods.disca import DISCA
+from icss_core.methods.distillation import DISTILLATION
+from icss_core.methods.festa import FESTA
+from icss_core.methods.podnet import PODNET
 from icss_core.methods.preset import Preset
 from icss_core.methods.presets import PRESETS
 from icss_core.methods.sdr import SDR
+from icss_core.methods.sdr_published import SDR_PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from icss_core.methods.method import Method, StepContext
-    from icss_core.training import Objective
+    from icss_core.methods.regulariser import Regulariser, RegulariserParameters
 
-METHODS: Final[Mapping[str, Method[Any]]] = MappingProxyType(
-    {method.name: method for method in (BASELINE, SDR, ICSS)}
+REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
+    {one.name: one for one in (DISTILLATION, DISCA, FESTA, PODNET, SDR, SDR_PUBLISHED)}
 )
 
 
@@ -36,7 +38,8 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
     Args:
         name: one of `preset_names()`.
         overrides: nested as in the preset (`{"optimisation": {"lr": 1e-4}}`) or with dots
-            (`{"optimisation.lr": 1e-4}`).
+            (`{"optimisation.lr": 1e-4}`); `{"regularisers.podnet.weight": 0.1}` adds a regulariser that the
+            preset does not have.
 
     Raises:
         UnknownPresetError: no such preset.
@@ -51,28 +54,28 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
         raise InvalidParameterError("name and method of a preset cannot be overridden; choose another preset")
     try:
         preset = Preset.model_validate(content)
-        method_parameters(preset)
+        regularisers_of(preset)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise InvalidParameterError(f"overrides of preset {name!r}: {faults}") from error
     return preset
 
 
-def method_of(preset: Preset) -> Method[Any]:
-    """The method a preset belongs to."""
-    if preset.method not in METHODS:
-        raise UnknownPresetError(f"unknown method {preset.method!r}; one of {list(METHODS)}")
-    return METHODS[preset.method]
+def regularisers_of(preset: Preset) -> list[tuple[Regulariser[Any], RegulariserParameters]]:
+    """The regularisers of a preset with their numbers, those of weight 0 left out.
 
-
-def method_parameters(preset: Preset) -> Any:
-    """The method's own numbers, checked."""
-    return method_of(preset).parameters.model_validate(preset.parameters)
-
-
-def build_objective(preset: Preset, context: StepContext) -> Objective:
-    """The loss of one batch of a step."""
-    return method_of(preset).objective(method_parameters(preset), context)
+    Raises:
+        InvalidParameterError: no such regulariser.
+        ValidationError: its numbers are wrong; located as in the preset.
+    """
+    found = []
+    for name, numbers in preset.regularisers.items():
+        if name not in REGULARISERS:
+            raise InvalidParameterError(f"unknown regulariser {name!r}; one of {list(REGULARISERS)}")
+        parameters = REGULARISERS[name].parameters.model_validate(numbers)
+        if parameters.weight:
+            found.append((REGULARISERS[name], parameters))
+    return found
 
 
 def _merge(content: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,27 +1,30 @@
-"""`sdr`: the baseline plus matching, attraction and repulsion of class prototypes."""
+"""`sdr`: class prototypes matched to the memory network's, classes contracted and pushed apart."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from icss_core.losses import partial_cross_entropy, sdr_terms
+from icss_core.losses import sdr_terms
 from icss_core.losses.prototypes import Assignment
-from icss_core.methods.method import Method, StepContext
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from icss_core.networks.segmenter import SegmenterOutput
     from icss_core.sampling import Batch
-    from icss_core.training import Objective
 
 
-class SdrParameters(BaseModel):
+class SdrParameters(RegulariserParameters):
     """Weights of the three terms; ICSS exposes none and uses 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     match: float = Field(default=1.0, ge=0)
     attract: float = Field(default=1.0, ge=0)
@@ -30,14 +33,12 @@ class SdrParameters(BaseModel):
     """How a labelled pixel reads the stride-32 features."""
 
 
-def _objective(parameters: SdrParameters, context: StepContext) -> Objective:
-    memory = context.prototypes
-    if memory is None:
-        raise AssertionError("the step gave no prototypes although the method needs them")
+def _penalty(parameters: SdrParameters, context: StepContext) -> Penalty:
+    memory = provided(context.prototypes, "prototypes")
 
-    def loss(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         device = output.features.device
-        terms = sdr_terms(
+        found = sdr_terms(
             output.features,
             batch.labels,
             memory.means.to(device),
@@ -45,20 +46,19 @@ def _objective(parameters: SdrParameters, context: StepContext) -> Objective:
             assignment=parameters.assignment,
         )
         return {
-            "cross_entropy": partial_cross_entropy(output.logits, batch.labels),
-            "match": parameters.match * terms.match,
-            "attract": parameters.attract * terms.attract,
-            "repulse": parameters.repulse * terms.repulse,
+            "match": parameters.match * found.match,
+            "attract": parameters.attract * found.attract,
+            "repulse": parameters.repulse * found.repulse,
         }
 
-    return loss
+    return terms
 
 
-SDR = Method(
+SDR = Regulariser(
     name="sdr",
     summary="prototypes of the memory network matched, classes contracted and pushed apart",
     source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, as used by ICSS, formulas corrected",
     parameters=SdrParameters,
-    objective=_objective,
-    needs_prototypes=True,
+    build=_penalty,
+    needs=frozenset({"prototypes"}),
 )

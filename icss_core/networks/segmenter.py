@@ -112,6 +112,22 @@ class Segmenter(nn.Module):
             BandMismatchError: another number of bands than the network was built for.
             InvalidParameterError: H or W is no multiple of `output_stride`.
         """
+        levels = self._levels(pixels)
+        decoded = self.body.decoder(levels)
+        logits = self.body.segmentation_head(decoded)
+        return SegmenterOutput(logits.float(), levels[-1], decoded)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""
+        return self._levels(pixels)[-1]
+
+    def classify(self, decoder_features: Tensor) -> Tensor:
+        """Logits (B, N, H, W) float32 of decoder features, as `forward` gives them."""
+        logits: Tensor = self.body.segmentation_head(decoder_features)
+        return logits.float()
+
+    def _levels(self, pixels: Tensor) -> list[Tensor]:
+        """All levels of the encoder, of pixels that fit."""
         _, bands, height, width = pixels.shape
         if bands != self.architecture.in_channels:
             raise BandMismatchError(f"the network takes {self.architecture.in_channels} bands, not {bands}")
@@ -120,15 +136,8 @@ class Segmenter(nn.Module):
                 f"height and width must be multiples of {self.output_stride}, not {height} x {width}"
             )
         normalised = (pixels.to(self.mean.dtype) - self.mean) * self.inverse_std
-        levels = self.body.encoder(normalised)
-        decoded = self.body.decoder(levels)
-        logits = self.body.segmentation_head(decoded)
-        return SegmenterOutput(logits.float(), levels[-1], decoded)
-
-    def classify(self, decoder_features: Tensor) -> Tensor:
-        """Logits (B, N, H, W) float32 of decoder features, as `forward` gives them."""
-        logits: Tensor = self.body.segmentation_head(decoder_features)
-        return logits.float()
+        levels: list[Tensor] = self.body.encoder(normalised)
+        return levels
 
     def extend(
         self,

@@ -38,6 +38,21 @@ class Window:
             max(min(self.end_col, width) - col, 0),
         )
 
+    def intersect(self, other: Window) -> Window:
+        """The part that lies in both; its size is 0 where there is none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        return Window(
+            row,
+            col,
+            max(min(self.end_row, other.end_row) - row, 0),
+            max(min(self.end_col, other.end_col) - col, 0),
+        )
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return self.height * self.width
+
 
 def origins(length: int, window: int, stride: int) -> list[int]:
     """Positions along one axis that cover [0, length) with windows of one size.

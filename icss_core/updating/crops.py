@@ -2,81 +2,93 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from icss_core.raster.windows import Window, grid
-from icss_core.sampling import Batch, collate, draw_flip
+from icss_core.sampling import Batch, Crop, collate, draw_flip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
-
     from icss_core.clicks.click_set import ClickSet
-    from icss_core.methods.preset import CropRule
+    from icss_core.methods import CropRule
     from icss_core.raster.source import RasterSource
+    from icss_core.updating.mosaic import Mosaic
     from icss_core.updating.tiles import Tile, WorkingArea
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepImage:
+    """What crops are cut from: the image, its labels, and what the memory network said about it."""
+
+    source: RasterSource
+    area: WorkingArea
+    labels: ClickSet
+    """Clicks and pseudo-labels."""
+    memory_logits: Mosaic | None = None
+    memory_labels: Mosaic | None = None
+
+    def batch(self, crops: Sequence[Crop], size: int) -> Batch:
+        """The batch of some crops of `size` x `size` pixels."""
+        windows = [Window(crop.row, crop.col, size, size) for crop in crops]
+        # the last two axes, whatever comes before them
+        axes = [tuple(axis - 2 for axis in crop.flip) for crop in crops]
+        pixels = [np.flip(self.source.read(w).values, a) for w, a in zip(windows, axes, strict=True)]
+        labels = [np.flip(self.labels.label_map(w), a) for w, a in zip(windows, axes, strict=True)]
+        batch = replace(collate(pixels, labels), crops=tuple(crops))
+        if self.memory_logits is not None:
+            maps = [torch.flip(self.memory_logits.read(w), a) for w, a in zip(windows, axes, strict=True)]
+            batch = replace(batch, memory_logits=torch.stack(maps))
+        if self.memory_labels is not None:
+            maps = [torch.flip(self.memory_labels.read(w), a) for w, a in zip(windows, axes, strict=True)]
+            batch = replace(batch, memory_labels=torch.stack(maps).long())
+        return batch
+
+
 class LabelledCrops:
-    """Random crops that hold at least one labelled pixel, with the memory network's logits if there are any.
+    """Random crops that hold at least one labelled pixel.
 
     A class is drawn uniformly among those with labels, then one of its labelled pixels, then a crop of the
     pixel's tile that contains it: rare classes are seen as often as common ones.
 
     Args:
-        source: the image.
-        area: where the crops come from.
-        labels: clicks and pseudo-labels inside the area.
+        image: what to cut from; labels outside its working area are not used.
         rule: size, batch and flips.
         seed: of everything random.
-        memory_logits: per tile (O, size, size), or None.
     """
 
-    def __init__(
-        self,
-        source: RasterSource,
-        area: WorkingArea,
-        labels: ClickSet,
-        rule: CropRule,
-        *,
-        seed: int,
-        memory_logits: Sequence[Tensor] | None = None,
-    ) -> None:
-        self._source, self._area, self._labels, self._rule = source, area, labels, rule
-        self._seed, self._memory_logits = seed, memory_logits
-        self._size = min(rule.size, area.size)
-        self._owner = area.holding(labels.rows, labels.cols)
-        self._by_class = [np.flatnonzero(labels.labels == label) for label in np.unique(labels.labels)]
+    def __init__(self, image: StepImage, rule: CropRule, *, seed: int) -> None:
+        self._image, self._rule, self._seed = image, rule, seed
+        self._size = min(rule.size, image.area.size)
+        labels = image.labels
+        self._owner = image.area.holding(labels.rows, labels.cols)
+        self._by_class = [
+            np.flatnonzero((labels.labels == label) & (self._owner >= 0))
+            for label in np.unique(labels.labels[self._owner >= 0])
+        ]
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
         rng = np.random.default_rng([self._seed, step])
-        pixels, labels, memory = [], [], []
-        for _ in range(self._rule.batch):
-            tile, row, col = self._place(rng)
-            window = Window(tile.window.row + row, tile.window.col + col, self._size, self._size)
-            axes = tuple(axis - 2 for axis in (draw_flip(rng) if self._rule.flips else ()))
-            pixels.append(np.flip(self._source.read(window).values, axes))
-            labels.append(np.flip(self._labels.label_map(window), axes))
-            if self._memory_logits is not None:
-                logits = self._memory_logits[self._area.tiles.index(tile)]
-                crop = logits[:, row : row + self._size, col : col + self._size]
-                memory.append(torch.flip(crop, axes))
-        return collate(pixels, labels, memory or None)
+        return self._image.batch([self._place(rng) for _ in range(self._rule.batch)], self._size)
 
-    def _place(self, rng: np.random.Generator) -> tuple[Tile, int, int]:
-        """A tile and the crop's position in its window."""
+    def _place(self, rng: np.random.Generator) -> Crop:
         members = self._by_class[int(rng.integers(len(self._by_class)))]
         chosen = int(members[rng.integers(len(members))])
-        tile = self._area.tiles[self._owner[chosen]]
-        row = int(self._labels.rows[chosen]) - tile.window.row
-        col = int(self._labels.cols[chosen]) - tile.window.col
-        free = self._area.size - self._size
-        return tile, _start(row, self._size, free, rng), _start(col, self._size, free, rng)
+        area, labels = self._image.area, self._image.labels
+        tile: Tile = area.tiles[self._owner[chosen]]
+        row = int(labels.rows[chosen]) - tile.window.row
+        col = int(labels.cols[chosen]) - tile.window.col
+        free = area.size - self._size
+        return Crop(
+            tile.window.row + _start(row, self._size, free, rng),
+            tile.window.col + _start(col, self._size, free, rng),
+            draw_flip(rng) if self._rule.flips else (),
+        )
 
 
 def _start(position: int, size: int, free: int, rng: np.random.Generator) -> int:
@@ -86,24 +98,34 @@ def _start(position: int, size: int, free: int, rng: np.random.Generator) -> int
 
 
 class SweepCrops:
-    """Windows of a regular grid over the whole image, labels or not, in a new order each sweep (ICSS).
+    """Windows of a regular grid over the working area, labels or not, in a new order each sweep (ICSS).
 
     The published code repeats edge windows; here every window occurs once in a sweep. A sweep's last batch is
     filled up from the next sweep.
+
+    Args:
+        image: what to cut from.
+        rule: size, overlap, batch and flips.
+        seed: of everything random.
     """
 
-    def __init__(self, source: RasterSource, labels: ClickSet, rule: CropRule, *, seed: int) -> None:
-        self._source, self._labels, self._rule, self._seed = source, labels, rule, seed
-        self.windows = list(grid(source.height, source.width, window=rule.size, stride=rule.stride))
+    def __init__(self, image: StepImage, rule: CropRule, *, seed: int) -> None:
+        self._image, self._rule, self._seed = image, rule, seed
+        height, width = image.source.height, image.source.width
+        self._size = min(rule.size, image.area.size)
+        self.windows = [
+            window
+            for window in grid(height, width, window=self._size, stride=rule.stride)
+            if image.area.covers(window, height, width)
+        ]
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
-        pixels, labels = [], []
+        crops = []
         for position in range(step * self._rule.batch, (step + 1) * self._rule.batch):
             sweep, place = divmod(position, len(self.windows))
             order = np.random.default_rng([self._seed, sweep])
             window = self.windows[int(order.permutation(len(self.windows))[place])]
-            axes = tuple(axis - 2 for axis in (draw_flip(order) if self._rule.flips else ()))
-            pixels.append(np.flip(self._source.read(window).values, axes))
-            labels.append(np.flip(self._labels.label_map(window), axes))
-        return collate(pixels, labels)
+            draw = np.random.default_rng([self._seed, sweep, place])
+            crops.append(Crop(window.row, window.col, draw_flip(draw) if self._rule.flips else ()))
+        return self._image.batch(crops, self._size)

@@ -39,7 +39,7 @@ class Memory:
     """The memory network's view of the working area."""
 
     logits: list[Tensor] = field(default_factory=list)
-    """Per tile (O, size, size) bfloat16 on the CPU; empty unless asked for."""
+    """Per tile (O, size, size) bfloat16 on the CPU; empty unless a regulariser needs them."""
     labels: list[NDArray[np.uint8]] = field(default_factory=list)
     """Per tile its class map (size, size), 255 where there is no data."""
     pseudo_labels: ClickSet = field(default_factory=ClickSet.empty)

@@ -12,13 +12,16 @@ import torch
 
 from icss_core.device import default_device
 from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
-from icss_core.methods import StepContext, build_objective, method_of
+from icss_core.labels import IGNORE
+from icss_core.methods import StepContext, build_objective, needs_of
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, StepReport
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.crops import LabelledCrops, SweepCrops
+from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.memory import labelled_rows, remember
+from icss_core.updating.memory_features import MemoryFeatures
+from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.tiles import WorkingArea, working_area
 
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ def update(
     device: torch.device | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    on_learning_step: Callable[[int, Segmenter], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> UpdateResult:
     """Teach a network new classes from clicks on one image.
@@ -96,6 +100,8 @@ def update(
         device: where to compute; None: a GPU if there is one.
         on_progress: told about every tile and iteration.
         on_step: told about every iteration of the training.
+        on_learning_step: shown the network, in eval mode, after each of the preset's learning steps, counted
+            from 1. Looking costs what the caller does; an update by itself predicts nothing on the way.
         should_stop: asked between tiles and iterations.
 
     Raises:
@@ -111,10 +117,10 @@ def update(
     _validate_args(memory, label_space, extended, source, clicks)
     device = device or default_device()
     memory = memory.to(device)
-    method = method_of(preset)
+    needs = needs_of(preset)
     precision = preset.optimisation.precision
     cached = CachedSource(source)
-    area = working_area(source.height, source.width, clicks, seed=seed)
+    area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
     clock = _Clock(on_progress, area, preset.iterations_on(source.height, source.width))
 
     known = remember(
@@ -123,7 +129,7 @@ def update(
         area,
         clicks,
         preset.pseudo_labels,
-        keep_logits=method.needs_memory_logits,
+        keep_logits="memory_logits" in needs,
         device=device,
         precision=precision,
         seed=seed,
@@ -135,7 +141,7 @@ def update(
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(new_classes), init=preset.head_init, generator=generator)
     prototypes = None
-    if preset.head_fit.iterations or method.needs_prototypes:
+    if preset.head_fit.iterations or "prototypes" in needs:
         clock.tell("head", 0, 1)
         rows, prototypes = labelled_rows(
             memory,
@@ -155,14 +161,29 @@ def update(
             )
         clock.tell("head", 1, 1)
 
-    context = StepContext(n_old=len(label_space), n_classes=len(extended), prototypes=prototypes)
-    optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
-    fit = Fit(network, build_objective(preset, context), optimisation, device=device)
-    batches: Callable[[int], Batch] = (
-        LabelledCrops(cached, area, labels, preset.crops, seed=seed, memory_logits=known.logits or None)
-        if preset.crops.kind == "labelled"
-        else SweepCrops(cached, labels, preset.crops, seed=seed)
+    iterations = clock.iterations
+    learning_step = max(iterations // preset.learning_steps, 1)
+    context = StepContext(
+        n_old=len(label_space),
+        n_classes=len(extended),
+        seed=seed,
+        learning_step=learning_step,
+        prototypes=prototypes,
+        memory_features=MemoryFeatures(memory, device=device, precision=precision),
     )
+    optimisation = preset.optimisation.model_copy(update={"iterations": iterations})
+    fit = Fit(network, build_objective(preset, context), optimisation, device=device)
+    image = StepImage(
+        source=cached,
+        area=area,
+        labels=labels,
+        memory_logits=Mosaic(area, known.logits, fill=math.nan) if known.logits else None,
+        memory_labels=Mosaic(area, [torch.from_numpy(one) for one in known.labels], fill=IGNORE)
+        if "memory_labels" in needs
+        else None,
+    )
+    sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
+    batches: Callable[[int], Batch] = sampler(image, preset.crops, seed=seed)
     history: list[StepReport] = []
 
     def note(report: StepReport) -> None:
@@ -170,6 +191,9 @@ def update(
         clock.tell("training", report.step, report.steps, report)
         if on_step is not None:
             on_step(report)
+        if on_learning_step is not None and report.step % learning_step == 0:
+            on_learning_step(report.step // learning_step, network.eval())
+            fit.train_mode()
 
     fit.run(batches, on_step=note, should_stop=should_stop)
     network.eval()

@@ -1,19 +1,37 @@
-"""One battery for every method: its loss of a batch is finite and reaches the network."""
+"""One battery for every preset: its loss of a batch is finite, reaches the network, and is what it says."""
 
 import pytest
 import torch
 
-from icss_core.losses import Prototypes, partial_cross_entropy, sdr_terms, unbiased_distillation
-from icss_core.methods import METHODS, StepContext
+from icss_core.losses import (
+    Prototypes,
+    draw_anchors,
+    festa_terms,
+    memory_label_cross_entropy,
+    partial_cross_entropy,
+    pooled_distillation,
+    sdr_terms,
+    unbiased_distillation,
+)
+from icss_core.methods import StepContext, build_objective, get_preset, preset_names
 from icss_core.networks.segmenter import SegmenterOutput
 from icss_core.sampling import Batch
+
+ALL = {"distillation": {}, "disca": {}, "festa": {}, "podnet": {}, "sdr": {}}
+MEMORY_FEATURES = torch.rand(2, 8, 2, 2, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.fixture
 def context():
     generator = torch.Generator().manual_seed(0)
     means = torch.rand(3, 8, generator=generator)
-    return StepContext(n_old=2, n_classes=3, prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])))
+    return StepContext(
+        n_old=2,
+        n_classes=3,
+        learning_step=10,
+        prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])),
+        memory_features=lambda _: MEMORY_FEATURES,
+    )
 
 
 @pytest.fixture
@@ -24,52 +42,99 @@ def output():
     return SegmenterOutput(logits, features, logits)
 
 
-def batch(labelled: bool) -> Batch:
+def batch(labelled: bool = True, step: int = 0) -> Batch:
     labels = torch.full((2, 64, 64), 255)
     if labelled:
         labels[0, 1, 1], labels[0, 40, 40], labels[1, 9, 50], labels[1, 9, 51] = 0, 1, 2, 2
     generator = torch.Generator().manual_seed(2)
     memory = torch.randn(2, 2, 64, 64, generator=generator).bfloat16()
-    return Batch(pixels=torch.zeros(2, 3, 64, 64), labels=labels, memory_logits=memory)
+    return Batch(
+        pixels=torch.zeros(2, 3, 64, 64),
+        labels=labels,
+        memory_logits=memory,
+        memory_labels=memory.argmax(dim=1),
+        step=step,
+    )
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("labelled", [True, False])
-class TestEveryMethod:
+class TestEveryPreset:
     def test_loss_is_finite_with_a_gradient(self, name, labelled, context, output):
-        method = METHODS[name]
-        terms = method.objective(method.parameters(), context)(output, batch(labelled))
-        total = sum(terms.values())
+        preset = get_preset(name)
+        total = sum(build_objective(preset, context)(output, batch(labelled)).values())
         assert torch.isfinite(total)
         total.backward()
         assert torch.isfinite(output.logits.grad).all()
-        assert (output.logits.grad.abs().sum() > 0) == (labelled or name == "icss")
+        dense = preset.regularisers.keys() & {"distillation", "disca", "festa"}
+        assert (output.logits.grad.abs().sum() > 0) == (labelled or bool(dense))
 
-    def test_objective_keeps_no_state(self, name, labelled, context, output):
-        method = METHODS[name]
-        objective = method.objective(method.parameters(), context)
-        first, second = objective(output, batch(labelled)), objective(output, batch(labelled))
+    def test_a_new_step_keeps_nothing_of_the_one_before(self, name, labelled, context, output):
+        preset = get_preset(name)
+        first = build_objective(preset, context)(output, batch(labelled))
+        second = build_objective(preset, context)(output, batch(labelled))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[term], second[term]) for term in first)
 
 
 def test_terms_are_the_losses_times_their_weights(context, output):
-    one = batch(labelled=True)
-    sdr = METHODS["sdr"]
-    weighted = sdr.objective(sdr.parameters(match=2, attract=0, repulse=0.5), context)(output, one)
-    plain = sdr_terms(
-        output.features,
-        one.labels,
-        context.prototypes.means,
-        context.prototypes.valid,
-        assignment="pooled",
+    one = batch()
+    preset = get_preset(
+        "icss-paper/sdr",
+        {
+            "regularisers": ALL,
+            "regularisers.sdr": {"weight": 3, "match": 2, "attract": 0, "repulse": 0.5},
+            "regularisers.distillation": {"weight": 5, "alpha": 2},
+            "regularisers.podnet.weight": 0.25,
+            "regularisers.disca.weight": 7,
+        },
     )
-    torch.testing.assert_close(weighted["match"], 2 * plain.match)
-    assert weighted["attract"] == 0
-    torch.testing.assert_close(weighted["repulse"], 0.5 * plain.repulse)
-    torch.testing.assert_close(weighted["cross_entropy"], partial_cross_entropy(output.logits, one.labels))
+    terms = build_objective(preset, context)(output, one)
+    plain = sdr_terms(
+        output.features, one.labels, context.prototypes.means, context.prototypes.valid, assignment="pooled"
+    )
+    expected = {
+        "cross_entropy": partial_cross_entropy(output.logits, one.labels),
+        "match": 6 * plain.match,
+        "attract": 0 * plain.attract,
+        "repulse": 1.5 * plain.repulse,
+        "distillation": 5 * unbiased_distillation(output.logits, one.memory_logits.float(), alpha=2),
+        "podnet": 0.25 * pooled_distillation(output.features, MEMORY_FEATURES),
+        "disca": 7 * memory_label_cross_entropy(output.logits, one.memory_labels),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value, msg=name)
+    assert terms.keys() == expected.keys() | {"feature_neighbour", "spatial_neighbour", "far"}
 
-    icss = METHODS["icss"]
-    terms = icss.objective(icss.parameters(distillation=3), context)(output, one)
-    expected = 3 * unbiased_distillation(output.logits, one.memory_logits.float())
-    torch.testing.assert_close(terms["distillation"], expected)
+
+def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context, output):
+    objective = build_objective(get_preset("icss-paper/festa"), context)
+    first, again, later = (objective(output, batch(step=step)) for step in (0, 0, 1))
+    assert torch.equal(first["far"], again["far"])
+    assert not torch.equal(first["far"], later["far"])
+    everywhere = festa_terms(output.logits, draw_anchors(64, 64, share=1))
+    assert first["far"].item() == pytest.approx(everywhere.far.mean().item(), rel=0.1)
+    assert first["feature_neighbour"].item() == pytest.approx(
+        0.5 * everywhere.feature_neighbour.mean().item(), rel=0.3
+    )
+    assert first["spatial_neighbour"].item() == pytest.approx(
+        1.5 * everywhere.spatial_neighbour.mean().item(), rel=0.3
+    )
+
+
+def test_published_disca_fades_with_the_learning_steps(context, output):
+    paper = build_objective(get_preset("icss-paper/disca"), context)
+    code = build_objective(get_preset("icss-code/disca"), context)
+    for step, divisor in ((0, 1), (9, 1), (10, 2), (299, 30)):
+        faded, constant = (objective(output, batch(step=step))["disca"] for objective in (code, paper))
+        torch.testing.assert_close(faded, constant / divisor)
+
+
+def test_published_sdr_compares_with_the_batch_before(context, output):
+    objective = build_objective(
+        get_preset("icss-code/sdr", {"regularisers.sdr_published.every_label": True}), context
+    )
+    first, second = objective(output, batch()), objective(output, batch())
+    assert first["match"] > 0  # the prototypes before the first batch are zeros
+    assert second["match"] == 0
+    assert torch.equal(first["repulse"], second["repulse"])

@@ -5,29 +5,39 @@ import pytest
 
 from icss_core.clicks import ClickSet
 from icss_core.errors import InvalidParameterError, UnknownPresetError
-from icss_core.methods import METHODS, StepContext, build_objective, get_preset, method_of, preset_names
-from icss_core.methods.registry import method_parameters
+from icss_core.methods import (
+    REGULARISERS,
+    StepContext,
+    build_objective,
+    get_preset,
+    needs_of,
+    preset_names,
+    regularisers_of,
+)
 from icss_core.raster.source import ArraySource
-from icss_core.updating.crops import SweepCrops
+from icss_core.updating.crops import StepImage, SweepCrops
+from icss_core.updating.tiles import working_area
+
+PAPER_METHODS = ("baseline", "festa", "disca", "podnet", "sdr")
 
 
 def test_default_comes_first_and_papers_are_named():
     assert preset_names()[0] == "icss"
-    assert {"icss-paper/baseline", "icss-paper/sdr", "icss-code/baseline", "icss-code/sdr"} <= set(
+    assert {f"icss-{kind}/{method}" for kind in ("paper", "code") for method in PAPER_METHODS} <= set(
         preset_names()
     )
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_has_a_method_and_round_trips(name):
+def test_every_preset_round_trips(name):
     preset = get_preset(name)
     assert preset.name == name
-    assert preset.method in METHODS
+    assert preset.regularisers.keys() <= REGULARISERS.keys()
     assert type(preset).model_validate_json(preset.model_dump_json()) == preset
 
 
 def test_paper_presets_have_the_papers_numbers():
-    for method in ("baseline", "sdr"):
+    for method in PAPER_METHODS:
         paper, code = get_preset(f"icss-paper/{method}"), get_preset(f"icss-code/{method}")
         for preset in (paper, code):
             assert (preset.optimisation.optimiser, preset.optimisation.lr) == ("adam", 2e-5)
@@ -39,16 +49,35 @@ def test_paper_presets_have_the_papers_numbers():
         assert (code.pseudo_labels.kind, code.pseudo_labels.multiple) == ("threshold", 10)
         assert code.pseudo_labels.threshold == 0.99
         assert code.sweeps == 30 * 10
-    assert method_parameters(get_preset("icss-paper/sdr")).match == 1
+        assert (paper.learning_steps, code.learning_steps) == (30, 30)
+        for preset in (paper, code):
+            assert [parameters.weight for _, parameters in regularisers_of(preset)] in ([], [1.0])
+    ((_, festa),) = regularisers_of(get_preset("icss-paper/festa"))
+    assert (festa.feature_neighbour, festa.spatial_neighbour, festa.far, festa.anchors) == (0.5, 1.5, 1, 0.01)
+    ((_, disca),) = regularisers_of(get_preset("icss-paper/disca"))
+    ((_, published),) = regularisers_of(get_preset("icss-code/disca"))
+    assert (disca.decay, published.decay) == (False, True)
     assert get_preset("icss").warning is None
 
 
 def test_overrides_nested_and_dotted():
-    dotted = get_preset("icss", {"optimisation.lr": 3e-4, "parameters.distillation": 5})
-    nested = get_preset("icss", {"optimisation": {"lr": 3e-4}, "parameters": {"distillation": 5}})
+    dotted = get_preset("icss", {"optimisation.lr": 3e-4, "regularisers.distillation.weight": 5})
+    weights = {"distillation": {"weight": 5}}
+    nested = get_preset("icss", {"optimisation": {"lr": 3e-4}, "regularisers": weights})
     assert dotted == nested
     assert dotted.optimisation.iterations == get_preset("icss").optimisation.iterations
-    assert method_parameters(dotted).distillation == 5
+    ((_, parameters),) = regularisers_of(dotted)
+    assert parameters.weight == 5
+
+
+def test_any_regularisers_can_be_combined_and_switched_off():
+    both = get_preset("icss", {"regularisers.podnet.weight": 0.1, "regularisers.festa": {"far": 0}})
+    assert [one.name for one, _ in regularisers_of(both)] == ["distillation", "podnet", "festa"]
+    assert needs_of(both) == {"memory_logits", "memory_features"}
+    without = get_preset("icss", {"regularisers.distillation.weight": 0})
+    assert regularisers_of(without) == []
+    assert needs_of(without) == frozenset()
+    assert [one.name for one, _ in regularisers_of(get_preset("icss"))] == ["distillation"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +85,9 @@ def test_overrides_nested_and_dotted():
     [
         ({"optimisation.lr": -1}, "optimisation.lr"),
         ({"lr": 1}, "lr"),
-        ({"parameters.typo": 1}, "typo"),
+        ({"regularisers.distillation.typo": 1}, "typo"),
+        ({"regularisers.distillation.weight": -1}, "weight"),
+        ({"regularisers.sdrr.weight": 1}, "unknown regulariser 'sdrr'; one of .*'sdr'"),
         ({"crops.size": 100}, "crops.size"),
         ({"method": "sdr"}, "cannot be overridden"),
         ({"name.first": 1}, "no parts"),
@@ -72,9 +103,9 @@ def test_unknown_preset_lists_the_known_ones():
         get_preset("icss-paper/sdrr")
 
 
-def test_a_method_that_needs_prototypes_says_so_when_it_gets_none():
+def test_a_regulariser_that_needs_prototypes_says_so_when_it_gets_none():
     preset = get_preset("icss-paper/sdr")
-    assert method_of(preset).needs_prototypes
+    assert needs_of(preset) == {"prototypes"}
     with pytest.raises(AssertionError, match="prototypes"):
         build_objective(preset, StepContext(n_old=2, n_classes=3))
 
@@ -83,6 +114,8 @@ def test_a_method_that_needs_prototypes_says_so_when_it_gets_none():
 def test_sweeps_count_the_windows_that_a_sweep_visits(height, width):
     preset = get_preset("icss-code/sdr", {"crops.overlap": 0.5})
     source = ArraySource(np.zeros((1, height, width), np.uint8))
-    windows = SweepCrops(source, ClickSet.empty(), preset.crops, seed=0).windows
+    none = ClickSet.empty()
+    image = StepImage(source=source, area=working_area(height, width, none), labels=none)
+    windows = SweepCrops(image, preset.crops, seed=0).windows
     assert preset.iterations_on(height, width) == -(-300 * len(windows) // 2)
     assert get_preset("icss").iterations_on(height, width) == get_preset("icss").optimisation.iterations

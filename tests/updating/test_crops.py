@@ -7,7 +7,8 @@ import torch
 from icss_core.clicks import ClickSet
 from icss_core.methods import CropRule
 from icss_core.raster.source import ArraySource
-from icss_core.updating.crops import LabelledCrops, SweepCrops
+from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops
+from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.tiles import working_area
 
 HEIGHT, WIDTH = 700, 600
@@ -26,13 +27,16 @@ def labels():
     return ClickSet(rows, cols, np.where(np.arange(200) < 195, 0, 2))
 
 
+def image(source, labels):
+    return StepImage(source=source, area=working_area(HEIGHT, WIDTH, labels, size=256), labels=labels)
+
+
 def rule(**changes):
     return CropRule(**{"size": 128, "batch": 4, **changes})
 
 
 def test_every_crop_holds_a_label_and_labels_are_in_place(source, labels):
-    area = working_area(HEIGHT, WIDTH, labels, size=256)
-    crops = LabelledCrops(source, area, labels, rule(), seed=1)
+    crops = LabelledCrops(image(source, labels), rule(), seed=1)
     where = {
         row * WIDTH + col: label
         for row, col, label in zip(labels.rows, labels.cols, labels.labels, strict=True)
@@ -47,31 +51,47 @@ def test_every_crop_holds_a_label_and_labels_are_in_place(source, labels):
 
 
 def test_rare_class_is_in_about_half_of_the_crops(source, labels):
-    area = working_area(HEIGHT, WIDTH, labels, size=256)
-    crops = LabelledCrops(source, area, labels, rule(), seed=1)
+    crops = LabelledCrops(image(source, labels), rule(), seed=1)
     hits = [bool((target == 2).any()) for step in range(50) for target in crops(step).labels]
     assert 0.4 < np.mean(hits) < 0.75  # 5 of 200 clicks; uniform crops would hold one in a few per cent
 
 
-def test_memory_logits_are_those_of_the_same_pixels(source, labels):
-    area = working_area(HEIGHT, WIDTH, labels, size=256)
-    # logits that spell the pixel's own value
-    memory = [torch.from_numpy(source.read(tile.window).values.astype(np.float32)) for tile in area.tiles]
-    crops = LabelledCrops(source, area, labels, rule(), seed=2, memory_logits=memory)
+@pytest.mark.parametrize("sampler", [LabelledCrops, SweepCrops])
+@pytest.mark.parametrize("limit", [64, 4])
+def test_what_the_memory_network_said_is_of_the_same_pixels(sampler, limit, source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256, limit=limit)
+    # logits that spell the pixel's own value, labels that spell its column
+    views = [torch.from_numpy(source.read(tile.window).values) for tile in area.tiles]
+    shown = StepImage(
+        source=source,
+        area=area,
+        labels=labels,
+        memory_logits=Mosaic(area, [view.float() for view in views], fill=float("nan")),
+        memory_labels=Mosaic(area, [(view[0] % WIDTH % 251).byte() for view in views], fill=255),
+    )
+    crops = sampler(shown, rule(), seed=2)
     for step in range(10):
         batch = crops(step)
         torch.testing.assert_close(batch.memory_logits, batch.pixels.float())
+        assert torch.equal(batch.memory_labels, batch.pixels[:, 0].long() % WIDTH % 251)
+
+
+def test_a_crop_names_its_place(source, labels):
+    batch = LabelledCrops(image(source, labels), rule(), seed=3)(0)
+    for pixels, crop in zip(batch.pixels[:, 0], batch.crops, strict=True):
+        upright = torch.flip(pixels, crop.flip)
+        assert int(upright[0, 0]) == crop.row * WIDTH + crop.col
 
 
 def test_same_step_same_batch(source, labels):
-    area = working_area(HEIGHT, WIDTH, labels, size=256)
-    first, again, other = (LabelledCrops(source, area, labels, rule(), seed=seed)(3) for seed in (1, 1, 2))
+    shown = image(source, labels)
+    first, again, other = (LabelledCrops(shown, rule(), seed=seed)(3) for seed in (1, 1, 2))
     assert torch.equal(first.pixels, again.pixels)
     assert not torch.equal(first.pixels, other.pixels)
 
 
 def test_sweep_visits_every_window_once_before_any_twice(source, labels):
-    crops = SweepCrops(source, labels, rule(batch=3, overlap=0.5, flips=False), seed=0)
+    crops = SweepCrops(image(source, labels), rule(batch=3, overlap=0.5, flips=False), seed=0)
     assert len(crops.windows) == 10 * 9  # ceil((700-128)/64)+1, ceil((600-128)/64)+1
     origins = [int(p[0, 0, 0, 0]) for step in range(30) for p in crops(step).pixels.split(1)]
     assert len(set(origins)) == 90
@@ -84,5 +104,20 @@ def test_sweep_visits_every_window_once_before_any_twice(source, labels):
 def test_raster_smaller_than_the_crop(labels):
     small = ArraySource(np.ones((1, 100, 90), np.uint8))
     near = ClickSet(labels.rows % 100, labels.cols % 90, labels.labels)
-    batch = LabelledCrops(small, working_area(100, 90, near), near, rule(), seed=0)(0)
-    assert batch.pixels.shape == (4, 1, 128, 128)
+    shown = StepImage(source=small, area=working_area(100, 90, near), labels=near)
+    for sampler in (LabelledCrops, SweepCrops):
+        assert sampler(shown, rule(), seed=0)(0).pixels.shape == (4, 1, 128, 128)
+
+
+def test_sweep_stays_inside_the_working_area(source, labels):
+    area = working_area(HEIGHT, WIDTH, labels, size=256, limit=4)
+    assert not area.whole
+    windows = SweepCrops(
+        StepImage(source=source, area=area, labels=labels), rule(overlap=0.5), seed=0
+    ).windows
+    owned = np.zeros((HEIGHT, WIDTH), bool)
+    for tile in area.tiles:
+        owned[tile.cell.row : tile.cell.end_row, tile.cell.col : tile.cell.end_col] = True
+    assert windows
+    for window in windows:
+        assert owned[window.row : window.end_row, window.col : window.end_col].all()

@@ -129,6 +129,30 @@ def test_every_preset_runs(name, memory, image, clicks):
     assert (preset.warning is not None) == (preset.warning in result.warnings)
 
 
+def test_combined_regularisers_run_on_swept_crops(memory, image, clicks):
+    everything = {name: {} for name in ("distillation", "disca", "festa", "podnet", "sdr")}
+    preset = quick("icss-paper/baseline", iterations=2, regularisers=everything, **{"crops.flips": True})
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    assert result.history[0].terms.keys() > {"distillation", "disca", "far", "podnet", "repulse"}
+    assert result.history[0].terms["podnet"] == 0, "nothing has changed before the first iteration"
+    assert result.history[1].terms["podnet"] > 0
+
+
+def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memory, image, clicks):
+    preset = quick(iterations=6, learning_steps=3)
+    seen = []
+
+    def look(number: int, network: Segmenter) -> None:
+        assert not network.training
+        seen.append((number, predict(network, image[0])))
+
+    shown = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_learning_step=look)
+    assert [number for number, _ in seen] == [1, 2, 3]
+    assert not np.array_equal(seen[0][1], seen[2][1])
+    alone = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    assert same_weights(shown.network, alone.network)
+
+
 def test_sweeps_are_turned_into_iterations(memory, image, clicks):
     preset = get_preset("icss-code/baseline", {"sweeps": 2, "crops.size": 64, "crops.batch": 3})
     result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)

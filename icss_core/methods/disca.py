@@ -1,0 +1,47 @@
+"""`disca`: cross-entropy with the memory network's map of the old classes of interest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import memory_label_cross_entropy
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+class DiscaParameters(RegulariserParameters):
+    """Numbers of DISCA."""
+
+    decay: bool = False
+    """Divide by the number of the learning step, 1, 2, ... (ICSS's code; its paper does not)."""
+
+
+def _penalty(parameters: DiscaParameters, context: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        labels = provided(batch.memory_labels, "memory_labels")
+        value = memory_label_cross_entropy(output.logits, labels)
+        learning_step = batch.step // context.learning_step + 1 if parameters.decay else 1
+        return {"disca": value / learning_step}
+
+    return terms
+
+
+DISCA = Regulariser(
+    name="disca",
+    summary="cross-entropy with the memory network's map where it shows a class of interest",
+    source="Lenczner et al., DISCA, as used by ICSS (background left out)",
+    parameters=DiscaParameters,
+    build=_penalty,
+    needs=frozenset({"memory_labels"}),
+)

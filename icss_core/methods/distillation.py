@@ -1,0 +1,47 @@
+"""`distillation`: the memory network's view of every pixel, new classes inside its background."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from icss_core.losses import unbiased_distillation
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+class DistillationParameters(RegulariserParameters):
+    """Numbers of unbiased distillation; MiB weighs it 10 against a dense cross-entropy."""
+
+    alpha: float = Field(default=1.0, gt=0)
+    """Factor on the memory network's logits: above 1 its view gets harder."""
+
+
+def _penalty(parameters: DistillationParameters, _: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        memory = provided(batch.memory_logits, "memory_logits").float()
+        return {"distillation": unbiased_distillation(output.logits, memory, alpha=parameters.alpha)}
+
+    return terms
+
+
+DISTILLATION = Regulariser(
+    name="distillation",
+    summary="unbiased distillation of the memory network on every pixel of the crops",
+    source="Cermelli et al., Modeling the Background (MiB), arXiv 2002.00718, Eqs. 7-9",
+    parameters=DistillationParameters,
+    build=_penalty,
+    needs=frozenset({"memory_logits"}),
+)

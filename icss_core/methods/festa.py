@@ -1,0 +1,56 @@
+"""`festa`: scores of a pixel near its neighbours' in space and in score space, and far from one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from icss_core.losses import draw_anchors, festa_terms
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+class FestaParameters(RegulariserParameters):
+    """Numbers of FESTA; its authors weigh the whole 0.1, ICSS 1."""
+
+    feature_neighbour: float = Field(default=0.5, ge=0)
+    """On the squared distance to the nearest of all pixels' scores."""
+    spatial_neighbour: float = Field(default=1.5, ge=0)
+    """On the squared distance to the nearest of the 8 neighbours' scores."""
+    far: float = Field(default=1.0, ge=0)
+    """On 1 + the smallest cosine with any pixel's scores."""
+    anchors: float = Field(default=0.01, gt=0, le=1)
+    """Pixels that are compared with all others, as a share of a crop."""
+
+
+def _penalty(parameters: FestaParameters, context: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        height, width = output.logits.shape[2:]
+        seed = np.random.SeedSequence([context.seed, batch.step]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed[0]))
+        anchors = draw_anchors(height, width, share=parameters.anchors, generator=generator)
+        found = festa_terms(output.logits, anchors.to(output.logits.device))
+        return {
+            "feature_neighbour": parameters.feature_neighbour * found.feature_neighbour.mean(),
+            "spatial_neighbour": parameters.spatial_neighbour * found.spatial_neighbour.mean(),
+            "far": parameters.far * found.far.mean(),
+        }
+
+    return terms
+
+
+FESTA = Regulariser(
+    name="festa",
+    summary="scores near their neighbours' in space and in score space, and far from one pixel's",
+    source="Hua et al., Semantic segmentation with sparse labels (FESTA), as used by ICSS, on the logits",
+    parameters=FestaParameters,
+    build=_penalty,
+)

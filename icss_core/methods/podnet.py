@@ -1,0 +1,39 @@
+"""`podnet`: the deepest features keep their sums over rows and columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import pooled_distillation
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+def _penalty(_: RegulariserParameters, context: StepContext) -> Penalty:
+    memory_features = provided(context.memory_features, "memory_features")
+
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        return {"podnet": pooled_distillation(output.features, memory_features(batch))}
+
+    return terms
+
+
+PODNET = Regulariser(
+    name="podnet",
+    summary="sums of the deepest features over rows and columns stay the memory network's",
+    source="Douillard et al., PODNet, arXiv 2004.13513, as used by ICSS (one level, not normalised)",
+    parameters=RegulariserParameters,
+    build=_penalty,
+    needs=frozenset({"memory_features"}),
+)

@@ -1,0 +1,54 @@
+"""`sdr_published`: SDR as ICSS's code computes it, kept to check what it claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from icss_core.losses import published_sdr_terms
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+class PublishedSdrParameters(RegulariserParameters):
+    """Numbers of SDR as published."""
+
+    match: float = Field(default=1.0, ge=0)
+    attract: float = Field(default=1.0, ge=0)
+    repulse: float = Field(default=1.0, ge=0)
+    every_label: bool = False
+    """Count every label (published `LATENT_SPACE: false`) and not one in a thousand (its default)."""
+
+
+def _penalty(parameters: PublishedSdrParameters, context: StepContext) -> Penalty:
+    previous: Tensor | None = None  # class means of the batch before; a new step starts anew
+
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        nonlocal previous
+        if previous is None:
+            previous = output.features.new_zeros(context.n_classes, output.features.shape[1])
+        found, previous = published_sdr_terms(
+            output.features, batch.labels, previous, every_label=parameters.every_label
+        )
+        return {
+            "match": parameters.match * found.match,
+            "attract": parameters.attract * found.attract,
+            "repulse": parameters.repulse * found.repulse,
+        }
+
+    return terms
+
+
+SDR_PUBLISHED = Regulariser(
+    name="sdr_published",
+    summary="SDR as published with ICSS: previous batch's prototypes, zeros outside the class",
+    source="ICSS, published code; the carry-over of prototypes from image to image is not repeated",
+    parameters=PublishedSdrParameters,
+    build=_penalty,
+)

@@ -1,0 +1,55 @@
+"""The memory network's deepest features of the crops a training sees, each distinct crop computed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.precision import Precision, resolve_precision
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.sampling import Batch, Crop
+
+
+class MemoryFeatures:
+    """Call it with a batch. Sweeps come back to the same windows; random crops mostly do not.
+
+    Args:
+        memory: the memory network; put into eval mode.
+        device: where it computes and where the features are kept.
+        precision: the training's own, so that an unchanged network has equal features.
+        limit: bytes of features that are kept; later crops are computed each time.
+    """
+
+    def __init__(
+        self, memory: Segmenter, *, device: torch.device, precision: Precision, limit: int = 256 * 2**20
+    ) -> None:
+        self._memory = memory.eval()
+        self._device = device
+        self._dtype = resolve_precision(precision, device)
+        self._free = limit
+        self._known: dict[Crop, Tensor] = {}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """(B, C, h, w), without gradient."""
+        missing = [i for i, crop in enumerate(batch.crops) if crop not in self._known]
+        found = dict(self._known) if not missing else {**self._known, **self._compute(batch, missing)}
+        return torch.stack([found[crop] for crop in batch.crops])
+
+    def _compute(self, batch: Batch, which: list[int]) -> dict[Crop, Tensor]:
+        with (
+            torch.no_grad(),
+            torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32),
+        ):
+            features = self._memory.encode(batch.pixels[which])
+        computed = {batch.crops[i]: one for i, one in zip(which, features, strict=True)}
+        for crop, one in computed.items():
+            size = one.numel() * one.element_size()
+            if size <= self._free:
+                self._free -= size
+                self._known[crop] = one.clone()  # not a view that keeps the whole batch
+        return computed
