@@ -51,7 +51,7 @@ def festa_terms(maps: Tensor, anchors: Tensor) -> FestaTerms:
         InvalidParameterError: shapes do not fit, or an anchor lies on the border or outside.
     """
     _validate_args(maps, anchors)
-    batch, _, height, width = maps.shape
+    batch, width = maps.shape[0], maps.shape[3]
     scores = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(2).transpose(1, 2)  # (B, HW, K)
     own = scores[:, anchors]
     with torch.no_grad():
@@ -59,13 +59,9 @@ def festa_terms(maps: Tensor, anchors: Tensor) -> FestaTerms:
         offsets = torch.tensor([row * width + col for row, col in NEIGHBOURS], device=maps.device)
         around = anchors[:, None] + offsets  # (n, 8)
         spatial = (scores[:, around] - own[:, :, None]).square().sum(dim=3).argmin(dim=2)
-        near = torch.stack(
-            [nearest(own[i], scores[i], (height, width), exclude=anchors) for i in range(batch)]
-        )
+        near = torch.stack([nearest(own[i], scores[i], exclude=anchors) for i in range(batch)])
         # of unit vectors the smallest cosine with a is the smallest distance to -a
-        far = torch.stack(
-            [nearest(-unit[i, anchors], unit[i], (height, width), exclude=None) for i in range(batch)]
-        )
+        far = torch.stack([nearest(-unit[i, anchors], unit[i]) for i in range(batch)])
     beside = torch.gather(around.expand(batch, -1, -1), 2, spatial[:, :, None])[:, :, 0]
     opposite = _rows(scores, far)
     lengths = own.norm(dim=2) * opposite.norm(dim=2)

@@ -1,93 +1,86 @@
-"""Exact nearest neighbours among the pixels of a map, without a table of all distances.
+"""Exact nearest neighbours among many points of few dimensions, without a table of all distances.
 
-Neighbouring pixels have similar scores. The pixels are cut into blocks of 8 x 8, each with the box its scores
-fill; the distance to a box bounds the distance to everything inside. Blocks are opened in the order of their
-bounds until the next bound is no better than what was found: a few per cent of all distances, on any device.
+The points are cut into blocks of equal size, sorted by one channel, each slab by a second, each column by a
+third. The box that a block's points fill bounds the distance to everything inside. Each query looks into its
+nearest box first, and then into those few whose bound is below what it found there.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
 
 import torch
 from torch import Tensor
 
-_BLOCK = 8
-_OPENED_FIRST = 8  # blocks per query in the first round; doubled in each that follows
-_LARGEST = 1 << 22  # distances held at once
+_BLOCK = 64
+_SORTED_CHANNELS = 3
+_LARGEST = 1 << 21  # numbers held at once
 
 
-def nearest(queries: Tensor, points: Tensor, shape: tuple[int, int], *, exclude: Tensor | None) -> Tensor:
+def nearest(queries: Tensor, points: Tensor, *, exclude: Tensor | None = None) -> Tensor:
     """The nearest point of each query, by Euclidean distance.
 
     Args:
         queries: (n, K) float.
-        points: (H * W, K) float, row by row.
-        shape: H and W. Only the speed depends on points being a map.
+        points: (P, K) float, finite; at least 2.
         exclude: (n,) int64, a point that is not to be found for its query; None: all may be.
 
     Returns:
         (n,) int64, positions in `points`; any of them where several are nearest.
     """
-    table = _block_table(*shape, points.device)
-    blocks = points[table]  # (M, 64, K)
-    low, high = blocks.amin(dim=1), blocks.amax(dim=1)
-    found = torch.full((len(queries),), -1, dtype=torch.int64, device=points.device)
-    best = torch.full((len(queries),), torch.inf, dtype=points.dtype, device=points.device)
-    per_query = len(table) * (points.shape[1] + 2)
-    for part in torch.split(torch.arange(len(queries), device=points.device), max(_LARGEST // per_query, 1)):
-        bounds, order = _bounds(queries[part], low, high).sort(dim=1)
-        start, amount, pending = 0, _OPENED_FIRST, part
-        while len(pending):
-            stop = min(start + amount, len(table))
-            here = pending - part[0]
-            _open(pending, order[here, start:stop], queries, points, table, exclude, best, found)
-            if stop == len(table):
-                break
-            pending = pending[bounds[here, stop] <= best[pending]]
-            start, amount = stop, 2 * amount
-    return found
+    search = _Search(queries, points, exclude)
+    for part in torch.split(torch.arange(len(queries), device=points.device), search.queries_at_once):
+        bounds = search.bounds(part)
+        search.open(part, bounds.argmin(dim=1))
+        rows, blocks = torch.nonzero(bounds < search.best[part, None], as_tuple=True)
+        search.open(part[rows], blocks)
+    return search.found
 
 
-def _bounds(queries: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(n, M): no point of a block's box is nearer, in squared distance, up to rounding."""
-    squares = torch.zeros(len(queries), len(low), dtype=queries.dtype, device=queries.device)
-    for channel in range(queries.shape[1]):
-        value = queries[:, channel, None]
-        outside = torch.maximum(low[:, channel] - value, value - high[:, channel]).clamp_(min=0)
-        squares.addcmul_(outside, outside)
-    return squares * (1 - 1e-5)
+class _Search:
+    """The best of each query so far."""
+
+    def __init__(self, queries: Tensor, points: Tensor, exclude: Tensor | None) -> None:
+        self._queries, self._points, self._exclude = queries, points, exclude
+        self._table = _blocks(points)
+        members = points[self._table]
+        self._low, self._high = members.amin(dim=1), members.amax(dim=1)
+        self.best = torch.full((len(queries),), torch.inf, dtype=points.dtype, device=points.device)
+        self.found = torch.full((len(queries),), -1, dtype=torch.int64, device=points.device)
+        self.queries_at_once = max(_LARGEST // len(self._table), 1)
+
+    def bounds(self, which: Tensor) -> Tensor:
+        """(n, M): no point of a block is nearer to a query, in squared distance, up to rounding."""
+        squares = torch.zeros(len(which), len(self._low), dtype=self.best.dtype, device=which.device)
+        for channel in range(self._points.shape[1]):
+            value = self._queries[which, channel, None]
+            outside = torch.maximum(self._low[:, channel] - value, value - self._high[:, channel])
+            squares.addcmul_(outside.clamp_(min=0), outside)
+        return squares.mul_(1 - 1e-5)
+
+    def open(self, which: Tensor, blocks: Tensor) -> None:
+        """Compare queries (m,) with all points of a block each (m,); a query may occur more than once."""
+        step = max(_LARGEST // (self._table.shape[1] * self._points.shape[1]), 1)
+        for ours, chosen in zip(torch.split(which, step), torch.split(blocks, step), strict=True):
+            members = self._table[chosen]
+            distances = (self._points[members] - self._queries[ours][:, None]).square_().sum(dim=2)
+            if self._exclude is not None:
+                distances.masked_fill_(members == self._exclude[ours][:, None], torch.inf)
+            smallest, place = distances.min(dim=1)
+            before = self.best[ours]
+            self.best.scatter_reduce_(0, ours, smallest, "amin")
+            won = (smallest < before) & (smallest == self.best[ours])
+            self.found[ours[won]] = members[won].gather(1, place[won][:, None])[:, 0]
 
 
-def _open(
-    which: Tensor,
-    chosen: Tensor,
-    queries: Tensor,
-    points: Tensor,
-    table: Tensor,
-    exclude: Tensor | None,
-    best: Tensor,
-    found: Tensor,
-) -> None:
-    """Compare queries `which` with the points of their chosen blocks (n, m); updates `best` and `found`."""
-    per_query = chosen.shape[1] * table.shape[1] * (points.shape[1] + 2)
-    step = max(_LARGEST // per_query, 1)
-    for ours, blocks in zip(torch.split(which, step), torch.split(chosen, step), strict=True):
-        members = table[blocks].flatten(1)  # (n, 64 m)
-        distances = (points[members] - queries[ours][:, None]).square().sum(dim=2)
-        if exclude is not None:
-            distances.masked_fill_(members == exclude[ours][:, None], torch.inf)
-        smallest, place = distances.min(dim=1)
-        better = smallest < best[ours]
-        winners = ours[better]
-        best[winners] = smallest[better]
-        found[winners] = members[better].gather(1, place[better][:, None])[:, 0]
-
-
-@lru_cache(maxsize=8)
-def _block_table(height: int, width: int, device: torch.device) -> Tensor:
-    """(M, 64) int64: the pixels of each block; blocks that stick out repeat the last row or column."""
-    rows = torch.arange(-(-height // _BLOCK) * _BLOCK).clamp(max=height - 1)
-    cols = torch.arange(-(-width // _BLOCK) * _BLOCK).clamp(max=width - 1)
-    grid = (rows[:, None] * width + cols).unfold(0, _BLOCK, _BLOCK).unfold(1, _BLOCK, _BLOCK)
-    return grid.reshape(-1, _BLOCK * _BLOCK).to(device)
+def _blocks(points: Tensor) -> Tensor:
+    """(M, m) int64: the points of each block; the last point is repeated to fill the last ones."""
+    amount, channels = points.shape
+    sorted_by = points.var(dim=0).topk(min(channels, _SORTED_CHANNELS)).indices.tolist()
+    cuts = max(round((amount / _BLOCK) ** (1 / len(sorted_by))), 1)
+    size = math.ceil(amount / cuts ** len(sorted_by))
+    order = torch.arange(cuts ** len(sorted_by) * size, device=points.device).clamp_(max=amount - 1)[None]
+    for channel in sorted_by:
+        places = points[order, channel].argsort(dim=1)
+        order = order.gather(1, places).view(len(order) * cuts, -1)
+    return order

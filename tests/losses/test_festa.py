@@ -82,7 +82,7 @@ def test_the_nearest_are_those_of_a_full_table(height, width, channels, smooth):
         table = torch.cdist(queries.double(), points.double())
         if exclude is not None:
             table[torch.arange(50), exclude] = torch.inf
-        found = nearest(queries, points, (height, width), exclude=exclude)
+        found = nearest(queries, points, exclude=exclude)
         reached = table.gather(1, found[:, None])[:, 0]
         torch.testing.assert_close(reached, table.min(dim=1).values, rtol=1e-5, atol=1e-6)
 
