@@ -20,12 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from icss_core.clicks import simulate_clicks
-from icss_core.inference.sinks import ArraySink
-from icss_core.inference.sliding_window import predict
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.methods import get_preset
-from icss_core.metrics import ConfusionAccumulator, segmentation_report
 from icss_core.networks import (
     Architecture,
     ModelCard,
@@ -34,12 +30,12 @@ from icss_core.networks import (
     load_model,
     save_model,
 )
+from icss_core.protocols import ImageScore, TrueImage, map_image, run_session, score_map
 from icss_core.raster.reader import open_raster
 from icss_core.raster.source import ArraySource
 from icss_core.raster.windows import Window
 from icss_core.sampling import LabelledScene, RandomCrops
 from icss_core.training import Fit, Optimisation, StepReport, cross_entropy_objective
-from icss_core.updating import update
 
 LAND, BUILDING, ROAD = 0, 1, 2
 CLASSES = (
@@ -115,18 +111,9 @@ def pretrained(kind: str, arguments: argparse.Namespace) -> Segmenter:
     return network.eval()
 
 
-def class_map(network: Segmenter, source: ArraySource) -> np.ndarray:
-    sink = ArraySink(source.height, source.width)
-    predict(network, source, sink, n_classes=network.n_classes)
-    return sink.labels
-
-
-def score(labels: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """IoU per class and their mean, on one image."""
-    confusion = ConfusionAccumulator(3)
-    confusion.update(labels, truth, image="image")
-    report = segmentation_report(confusion, class_names=[info.name for info in CLASSES], new_classes=[2])
-    return {**report.iou_of_images["image"], "mean": report.mean_iou_of_images["image"]}
+def flat(score: ImageScore) -> dict[str, float | None]:
+    """IoU per class and their mean, beside each other."""
+    return {**score.iou, "mean": score.mean}
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -142,30 +129,32 @@ def measure(arguments: argparse.Namespace) -> None:
         wanted += [(name, label, seed) for seed in range(arguments.seeds)]
         if done.issuperset(wanted):
             continue
-        source = read_whole(arguments.data / "images" / f"{name}.jpg")
-        mask = read_whole(arguments.data / "masks" / f"{name}.png").read(
-            Window(0, 0, source.height, source.width)
+        scene = LabelledScene(
+            image=read_whole(arguments.data / "images" / f"{name}.jpg"),
+            mask=read_whole(arguments.data / "masks" / f"{name}.png"),
+            lookup=lookup(building=2),
         )
-        truth = lookup(building=2)[mask.values[0]]
+        true = TrueImage.of(name, scene)
+        names = [info.name for info in CLASSES]
         for image, what, seed in wanted:
             if (image, what, seed) in done:
                 continue
             started, more = time.perf_counter(), {}
-            if what == "memory":
-                labels = class_map(memory, source)
-            elif what == "control":
-                labels = class_map(control, source)
+            if what in {"memory", "control"}:
+                network = memory if what == "memory" else control
+                score = score_map(map_image(network, true.source), true.truth, names)
             else:
-                clicks = simulate_clicks(truth, classes=[0, 2], per_class=arguments.clicks, seed=seed)
-                result = update(memory, space, source, clicks, [CLASSES[2]], preset, seed=seed)
-                more = {"seconds_update": round(result.seconds, 1), "warnings": result.warnings}
-                labels = class_map(result.network, source)
+                found, _ = run_session(
+                    memory, space, true, [CLASSES[2]], preset, annotations=arguments.clicks, seed=seed
+                )
+                more = {"seconds_update": found.seconds, "warnings": found.warnings}
+                score = found.last
             seconds = round(time.perf_counter() - started, 1)
             line = {
                 "image": image,
                 "what": what,
                 "seed": seed,
-                **score(labels, truth),
+                **flat(score),
                 "seconds": seconds,
                 **more,
             }
