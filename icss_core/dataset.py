@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from icss_core.errors import DatasetError, UnknownClassError
+from icss_core.errors import DatasetError, UnknownClassError, faults_of
 from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace
 
 if TYPE_CHECKING:
@@ -111,10 +111,7 @@ class Dataset(BaseModel):
         try:
             return cls.model_validate({**content, "base": base})
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()
-            )
-            raise DatasetError(f"{where} is not a data set: {faults}") from error
+            raise DatasetError(f"{where} is not a data set: {faults_of(error)}") from error
 
     def to_yaml(self) -> str:
         """The text of dataset.yaml; `from_yaml` gives back an equal data set."""

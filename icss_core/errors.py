@@ -4,6 +4,13 @@ The message of an instance says what was wrong, where, and what would be right; 
 HTTP status in one table.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class IcssError(Exception):
     """Base of all errors that a caller may want to handle."""
@@ -59,3 +66,15 @@ class TrainingDivergedError(IcssError):
 
 class CancelledError(IcssError):
     """The work was stopped on request; nothing was kept."""
+
+
+def faults_of(error: ValidationError, *, whole: str = "file") -> str:
+    """Every fault of some data in one line, as "where: what; where: what".
+
+    Args:
+        error: what pydantic raised.
+        whole: where a fault is that belongs to no field.
+    """
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in error.errors()
+    )

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 PRETRAINING: Final = "icss-pretraining"
 UPDATES: Final = "icss-updates"
+SWEEPS: Final = "icss-sweeps"
 
-Experiment = Literal["icss-pretraining", "icss-updates"]
+Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _PARAM_LENGTH = 500  # longer values are readable only in the artefact

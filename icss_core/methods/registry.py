@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from icss_core.errors import InvalidParameterError, UnknownPresetError
+from icss_core.errors import InvalidParameterError, UnknownPresetError, faults_of
 from icss_core.methods.disca import DISCA
 from icss_core.methods.distillation import DISTILLATION
 from icss_core.methods.festa import FESTA
@@ -56,8 +56,7 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
         preset = Preset.model_validate(content)
         regularisers_of(preset)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise InvalidParameterError(f"overrides of preset {name!r}: {faults}") from error
+        raise InvalidParameterError(f"overrides of preset {name!r}: {faults_of(error)}") from error
     return preset
 
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from icss_core.errors import IcssError
 from services.cli.ingest import ingest_app
+from services.cli.local import local
 from services.cli.models import accept, list_models
 from services.cli.predict import predict
 from services.cli.pretrain import pretrain
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(ingest_app, name="ingest")
 app.command("pretrain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(pretrain)
+app.command("local")(local)
 app.command("models")(list_models)
 app.command("add-class")(add_class)
 app.command("status")(status)

@@ -1,6 +1,12 @@
 """Pictures of scenes, clicks and class maps, as PNG bytes: one hand for demo and service."""
 
-from services.pictures.figures import clicks_picture, difference_picture, map_picture, steps_picture
+from services.pictures.figures import (
+    clicks_picture,
+    difference_picture,
+    grid_picture,
+    map_picture,
+    steps_picture,
+)
 from services.pictures.layers import colourise, difference, overlay, to_rgb
 
 __all__ = [
@@ -8,6 +14,7 @@ __all__ = [
     "colourise",
     "difference",
     "difference_picture",
+    "grid_picture",
     "map_picture",
     "overlay",
     "steps_picture",

@@ -81,6 +81,36 @@ def steps_picture(
     return _png(figure, classes.colours)
 
 
+def grid_picture(
+    rows: Sequence[Sequence[npt.NDArray[np.uint8]]], classes: LabelSpace, *, titles: Sequence[str]
+) -> bytes:
+    """Images in rows, methods in columns, as PNG: how results are compared by eye (ICSS, Figure 2).
+
+    Args:
+        rows: For each image its picture (H, W, 3) uint8 and class maps (H, W) uint8 of the same size.
+        classes: Label space of the maps.
+        titles: One for each column.
+
+    Raises:
+        InvalidParameterError: a row has another number of pictures than there are titles.
+    """
+    if any(len(row) != len(titles) for row in rows):
+        raise InvalidParameterError(f"each row needs {len(titles)} pictures, for {list(titles)}")
+    from matplotlib.figure import Figure
+
+    side = 2.6
+    heights = [min(max(row[0].shape[0] / row[0].shape[1], 0.3), 3.0) for row in rows]
+    size = (side * len(titles), side * sum(heights) + 0.8)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    grid = figure.add_gridspec(len(rows), len(titles), height_ratios=heights)
+    for number, row in enumerate(rows):
+        for column, (picture, title) in enumerate(zip(row, titles, strict=True)):
+            shown = picture if picture.ndim == 3 else colourise(picture, classes)
+            _show(figure.add_subplot(grid[number, column]), shown, title if number == 0 else "")
+    _legend(figure, classes)
+    return _png(figure, classes.colours)
+
+
 def difference_picture(rgb: Rgb, before: Labels, after: Labels, *, n_old: int) -> bytes:
     """Where and how an update changed the map, over a pale image (H, W, 3), as PNG with shares."""
     changes = difference(before, after, n_old=n_old)

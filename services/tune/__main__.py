@@ -1,0 +1,51 @@
+"""The entry point of a sweep: `ray job submit ... -- python -m services.tune tune_specs/NAME.yaml ...`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import ray
+import typer
+
+from icss_core.errors import IcssError, InvalidParameterError
+from services.settings import load_settings
+from services.tracking import Tracking
+from services.tune.spec import read_spec
+from services.tune.sweep import run_sweep
+
+SpecFile = Annotated[Path, typer.Argument(help="a file of tune_specs/")]
+
+
+def main(
+    spec: SpecFile,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="NAME=s3://.../dataset.yaml, for each data set of the sweep")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(help="one of the file's scales, as smoke")] = None,
+) -> None:
+    """Run a sweep, or what is left of it; its answer is printed and kept in its MLflow run."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        datasets = dict(_pair(one) for one in dataset or ())
+        found = read_spec(spec, scale)
+        settings = load_settings()
+        ray.init()
+        run_id = run_sweep(found, datasets, settings)
+        typer.echo(Tracking(settings).read_bytes(run_id, "table.md").decode())
+    except IcssError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"sweep {found.name} is MLflow run {run_id}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, address = text.partition("=")
+    if not separator or not name or not address:
+        raise InvalidParameterError(f"--dataset takes NAME=s3://.../dataset.yaml, not {text!r}")
+    return name, address
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,100 @@
+"""A sweep with every real part, stopped in the middle and submitted again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.ingest import ingest_town
+from services.storage import Storage
+from services.tracking import SWEEPS, Tracking
+
+if TYPE_CHECKING:
+    from services.local import LocalStack
+    from services.tracking import RunRecord
+
+pytestmark = pytest.mark.e2e
+
+SPEC = Path(__file__).parents[2] / "tune_specs" / "icss_table1.yaml"
+
+
+def submit(stack: LocalStack, uri: str) -> subprocess.Popen[str]:
+    """The sweep as a user submits it."""
+    command = f"ray job submit -- python -m services.tune {SPEC} --scale smoke --dataset town={uri}"
+    return subprocess.Popen(
+        command.split(),
+        env=stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def trials(stack: LocalStack) -> dict[str, RunRecord]:
+    """The runs of the trials by the variant they belong to."""
+    found = Tracking(stack.settings).find(SWEEPS, tags={"icss.kind": "trial"})
+    return {record.tags["icss.variant"]: record for record in found}
+
+
+@pytest.fixture(scope="module")
+def swept(stack: LocalStack) -> tuple[str, dict[str, RunRecord], dict[str, RunRecord]]:
+    """The log of the second submission, and the trials when the first was stopped and at the end."""
+    uri = f"{stack.settings.data_prefix}/sweep-town"
+    dataset = ingest_town(Storage(stack.settings), uri, train=2, val=1, size=256, seed=3)
+    with submit(stack, f"{dataset.base}/dataset.yaml") as first:
+        deadline = time.monotonic() + 240
+        while not any(record.status == "FINISHED" for record in trials(stack).values()):
+            assert first.poll() is None, first.communicate()[0]
+            assert time.monotonic() < deadline, "no trial has ended"
+            time.sleep(0.2)
+        job = re.search(r"raysubmit_\w+", "".join(first.stdout.readline() for _ in range(12)))
+        assert job is not None
+        stopped = ["ray", "job", "stop", job[0]]
+        subprocess.run(stopped, env=stack.environment(), check=True, capture_output=True)
+        first.communicate(timeout=60)
+    before = trials(stack)
+    with submit(stack, f"{dataset.base}/dataset.yaml") as second:
+        log = second.communicate(timeout=240)[0]
+    assert second.returncode == 0, log
+    return log, before, trials(stack)
+
+
+def test_what_was_done_is_not_done_again(swept) -> None:
+    _, before, after = swept
+    assert set(after) == {"memory", "control", "icss", "icss-paper/baseline"}
+    assert all(record.status == "FINISHED" for record in after.values())
+    done = {variant: record for variant, record in before.items() if record.status == "FINISHED"}
+    assert done
+    assert len(done) < len(after), "stopped after everything was done: the test shows nothing"
+    for variant, record in done.items():
+        assert (after[variant].run_id, after[variant].ended) == (record.run_id, record.ended)
+
+
+def test_the_answer_is_in_the_sweeps_run(stack, swept) -> None:
+    tracking = Tracking(stack.settings)
+    (parent,) = tracking.find(SWEEPS, tags={"icss.kind": "sweep"})
+    assert parent.status == "FINISHED"
+    assert {record.tags["mlflow.parentRunId"] for record in swept[2].values()} == {parent.run_id}
+    table = tracking.read_bytes(parent.run_id, "table.md").decode()
+    assert table in swept[0].replace("\r", "")
+    for variant in swept[2]:
+        assert f"\n| {variant} |" in table
+    assert tracking.read_bytes(parent.run_id, "table.csv").count(b"\n") == 5
+    assert tracking.read_bytes(parent.run_id, "pictures/town-road+building.png")[:4] == b"\x89PNG"
+
+
+def test_a_trial_holds_its_sessions_metrics_and_map(stack, swept) -> None:
+    tracking = Tracking(stack.settings)
+    record = swept[2]["icss"]
+    (session,) = tracking.read_json(record.run_id, "sessions.json")
+    assert session["clicks"] == {"background": 30, "building": 30}
+    assert session["iterations"] == 4
+    assert list(session["steps"]) == ["2"]
+    assert record.metrics["mean_iou"] == pytest.approx(session["last"]["mean"])
+    assert record.params["preset.optimisation.iterations"] == "4"
+    assert tracking.read_bytes(record.run_id, f"maps/{session['image']}.png")[:4] == b"\x89PNG"
