@@ -93,6 +93,28 @@ def vaihingen(
     )
 
 
+@ingest_app.command("toulouse")
+def toulouse(
+    source: Source,
+    prefix: Prefix,
+    bands: Annotated[
+        Literal["multispectral", "rgb", "nirrg"], typer.Option(help="which of the images")
+    ] = "multispectral",
+    split: Annotated[
+        Literal["paper", "semcity"], typer.Option(help="the ICSS paper's, or that of the set's own users")
+    ] = "paper",
+    partial: Partial = False,
+) -> None:
+    """SemCity Toulouse: satellite images of 0.5 m in eight bands with eight classes, as downloaded."""
+    from services.ingest import ingest_toulouse
+
+    _ingest(
+        lambda storage, on_scene: ingest_toulouse(
+            storage, source, prefix, bands=bands, split=split, partial=partial, on_scene=on_scene
+        )
+    )
+
+
 @ingest_app.command("folder")
 def folder(
     source: Source, prefix: Prefix, name: Annotated[str | None, typer.Option(help="of the data set")] = None
