@@ -18,8 +18,8 @@ count it. Three masks of Potsdam are known to be faulty, as several who decoded 
 - 4_12 was stored lossily, in thousands of colours, but no channel is further from a class's than 70, so that
   it is never in doubt which class is meant: they are taken for the colours that they were.
 - 6_7 has 252 where 255 is meant, in the red of most of its cars; likewise.
-- 7_10 has proper colours, but is annotated so wrongly that many leave the tile out. The ICSS paper counts 38
-  tiles, so it stays in.
+- 7_10 has proper colours, but errors of annotation, for which many leave the tile out. The ICSS paper counts
+  38 tiles, so it stays in.
 
 Any other colour is an error: nobody knows what it means.
 """

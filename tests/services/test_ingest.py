@@ -5,15 +5,18 @@ from affine import Affine
 from PIL import Image
 from scenes_in_store import pixels_of, stored
 from tiny_tiles import image, write
+from typer.testing import CliRunner
 
 from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
+from services.cli import app
 from services.errors import UriNotAllowedError
 from services.ingest import ingest_dubai, ingest_folder, ingest_town
 from services.ingest.dubai import DUBAI_CLASSES
 from services.ingest.mask_file import read_mask, read_values
 from services.ingest.writer import DatasetWriter
+from services.settings import environment_of
 
 
 def rgb(seed, height=40, width=50):
@@ -214,6 +217,21 @@ def test_town_is_georeferenced_and_repeatable(storage):
     _, raster = pixels_of(storage, first.address(first.scenes[0].image))
     assert raster.crs.to_epsg() == 32632
     assert (raster.height, raster.width, raster.bands) == (128, 128, 3)
+
+
+def test_commands_convert_what_they_are_named_after(store_settings, flat_dubai):
+    runner = CliRunner(env=environment_of(store_settings) | {"COLUMNS": "200"})
+    prefix = "s3://icss/data/by-command"
+    commands = {
+        f"dubai {flat_dubai} {prefix}/dubai": ("2 scenes (1 train, 1 val)", "classes: land, building", "CC0"),
+        f"folder {flat_dubai / 'images'} {prefix}/folder --name mine": ("2 scenes (2 test)", "background"),
+        f"town {prefix}/town --train 0 --val 1 --size 64": ("1 scenes (1 val)", "seed 0"),
+    }
+    for command, lines in commands.items():
+        done = runner.invoke(app, ["ingest", *command.split()])
+        assert done.exit_code == 0, done.output
+        for line in lines:
+            assert line in done.output
 
 
 def test_a_prefix_that_is_not_allowed_is_refused_before_anything_is_read(storage, tmp_path):
