@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from services.settings import load_settings
 from services.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from icss_core.dataset import Dataset
     from services.ingest.writer import Progress as OnScene
@@ -26,6 +26,13 @@ ingest_app = typer.Typer(
 
 Source = Annotated[Path, typer.Argument(help="folder of the data set", exists=True, file_okay=False)]
 Prefix = Annotated[str, typer.Argument(help="where to: s3://bucket/prefix")]
+NoBoundary = Annotated[
+    bool, typer.Option("--no-boundary", help="eroded masks: borders of objects are ignored")
+]
+Partial = Annotated[bool, typer.Option("--partial", help="leave out tiles that the folder lacks")]
+IsprsSplit = Annotated[
+    Literal["paper", "isprs"], typer.Option(help="the ICSS paper's, or the contest's train and test")
+]
 
 
 @ingest_app.command("dubai")
@@ -33,9 +40,79 @@ def dubai(source: Source, prefix: Prefix) -> None:
     """The Dubai set: satellite RGB with land, building, road, vegetation and water; not georeferenced."""
     from services.ingest import ingest_dubai
 
-    with _progress() as on_scene:
-        dataset = ingest_dubai(Storage(load_settings()), source, prefix, on_scene=on_scene)
-    _say(dataset)
+    _ingest(lambda storage, on_scene: ingest_dubai(storage, source, prefix, on_scene=on_scene))
+
+
+@ingest_app.command("potsdam")
+def potsdam(
+    source: Source,
+    prefix: Prefix,
+    bands: Annotated[Literal["rgb", "irrg", "rgbir"], typer.Option(help="which of the images")] = "rgb",
+    split: IsprsSplit = "paper",
+    no_boundary: NoBoundary = False,
+    partial: Partial = False,
+) -> None:
+    """ISPRS Potsdam: aerial images of 5 cm with six classes, as downloaded."""
+    from services.ingest import ingest_potsdam
+
+    _ingest(
+        lambda storage, on_scene: ingest_potsdam(
+            storage,
+            source,
+            prefix,
+            bands=bands,
+            split=split,
+            no_boundary=no_boundary,
+            partial=partial,
+            on_scene=on_scene,
+        )
+    )
+
+
+@ingest_app.command("vaihingen")
+def vaihingen(
+    source: Source,
+    prefix: Prefix,
+    split: IsprsSplit = "paper",
+    no_boundary: NoBoundary = False,
+    partial: Partial = False,
+) -> None:
+    """ISPRS Vaihingen: aerial images of 9 cm in infrared, red and green with six classes, as downloaded."""
+    from services.ingest import ingest_vaihingen
+
+    _ingest(
+        lambda storage, on_scene: ingest_vaihingen(
+            storage,
+            source,
+            prefix,
+            split=split,
+            no_boundary=no_boundary,
+            partial=partial,
+            on_scene=on_scene,
+        )
+    )
+
+
+@ingest_app.command("toulouse")
+def toulouse(
+    source: Source,
+    prefix: Prefix,
+    bands: Annotated[
+        Literal["multispectral", "rgb", "nirrg"], typer.Option(help="which of the images")
+    ] = "multispectral",
+    split: Annotated[
+        Literal["paper", "semcity"], typer.Option(help="the ICSS paper's, or that of the set's own users")
+    ] = "paper",
+    partial: Partial = False,
+) -> None:
+    """SemCity Toulouse: satellite images of 0.5 m in eight bands with eight classes, as downloaded."""
+    from services.ingest import ingest_toulouse
+
+    _ingest(
+        lambda storage, on_scene: ingest_toulouse(
+            storage, source, prefix, bands=bands, split=split, partial=partial, on_scene=on_scene
+        )
+    )
 
 
 @ingest_app.command("folder")
@@ -45,9 +122,7 @@ def folder(
     """Your own images/, with masks/ and classes.yaml if there are any."""
     from services.ingest import ingest_folder
 
-    with _progress() as on_scene:
-        dataset = ingest_folder(Storage(load_settings()), source, prefix, name=name, on_scene=on_scene)
-    _say(dataset)
+    _ingest(lambda storage, on_scene: ingest_folder(storage, source, prefix, name=name, on_scene=on_scene))
 
 
 @ingest_app.command("town")
@@ -61,11 +136,23 @@ def town(
     """Made-up towns with perfect masks, georeferenced."""
     from services.ingest import ingest_town
 
-    with _progress() as on_scene:
-        dataset = ingest_town(
-            Storage(load_settings()), prefix, train=train, val=val, size=size, seed=seed, on_scene=on_scene
+    _ingest(
+        lambda storage, on_scene: ingest_town(
+            storage, prefix, train=train, val=val, size=size, seed=seed, on_scene=on_scene
         )
-    _say(dataset)
+    )
+
+
+def _ingest(convert: Callable[[Storage, OnScene], Dataset]) -> None:
+    """Convert a data set into the store of the settings under a progress bar, and say what came of it."""
+    with _progress() as on_scene:
+        dataset = convert(Storage(load_settings()), on_scene)
+    splits = {split: len(dataset.scenes_of(split)) for split in ("train", "val", "test")}
+    counts = ", ".join(f"{count} {split}" for split, count in splits.items() if count)
+    typer.echo(f"{dataset.base}/dataset.yaml: {len(dataset.scenes)} scenes ({counts})")
+    typer.echo(f"classes: {', '.join(dataset.classes.names)}")
+    if dataset.notes:
+        typer.echo(dataset.notes)
 
 
 @contextmanager
@@ -84,10 +171,3 @@ def _progress() -> Iterator[OnScene]:
             progress.update(task, completed=done, total=total, description=name)
 
         yield on_scene
-
-
-def _say(dataset: Dataset) -> None:
-    splits = {split: len(dataset.scenes_of(split)) for split in ("train", "val", "test")}
-    counts = ", ".join(f"{count} {split}" for split, count in splits.items() if count)
-    typer.echo(f"{dataset.base}/dataset.yaml: {len(dataset.scenes)} scenes ({counts})")
-    typer.echo(f"classes: {', '.join(dataset.classes.names)}")

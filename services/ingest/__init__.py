@@ -2,6 +2,15 @@
 
 from services.ingest.dubai import ingest_dubai
 from services.ingest.folder import ingest_folder
+from services.ingest.isprs import ingest_potsdam, ingest_vaihingen
+from services.ingest.toulouse import ingest_toulouse
 from services.ingest.town import ingest_town
 
-__all__ = ["ingest_dubai", "ingest_folder", "ingest_town"]
+__all__ = [
+    "ingest_dubai",
+    "ingest_folder",
+    "ingest_potsdam",
+    "ingest_toulouse",
+    "ingest_town",
+    "ingest_vaihingen",
+]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from icss_core.errors import DatasetError, ImageUnreadableError
+from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
 from icss_core.labels import IGNORE
 from icss_core.raster.reader import open_raster
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Colour = tuple[int, int, int]
+
+_ROWS: Final = 512
+"""How many rows of a mask of colours are looked up at a time."""
 
 
 def read_values(path: Path) -> npt.NDArray[Any]:
@@ -39,18 +42,23 @@ def read_values(path: Path) -> npt.NDArray[Any]:
                 raise ImageUnreadableError(f"{path} is damaged: {error}") from error
 
 
-def read_mask(path: Path, palette: Mapping[Colour, int] | None = None) -> npt.NDArray[np.uint8]:
+def read_mask(
+    path: Path, palette: Mapping[Colour, int] | None = None, *, tolerance: int = 0
+) -> npt.NDArray[np.uint8]:
     """A mask as class indices.
 
     Args:
         path: One band of indices, or three of colours (alpha is passed over).
         palette: Index of each 8-bit colour; needed for masks of colours only.
+        tolerance: How far each channel of a pixel may be from that of its class's colour; for masks that were
+            once stored with loss, so that no pixel has quite the colour it was drawn in.
 
     Returns:
         (H, W) uint8, 255 = ignore.
 
     Raises:
         DatasetError: colours without palette, a colour that is not in it, or values over 255.
+        InvalidParameterError: a tolerance at which one colour could be taken for another.
     """
     values = read_values(path)
     if values.shape[0] == 1:
@@ -64,18 +72,43 @@ def read_mask(path: Path, palette: Mapping[Colour, int] | None = None) -> npt.ND
         )
     if not palette:
         raise DatasetError(f"{path} is a mask of colours, and no class has a colour to look up")
-    packed = _pack(values[:3].astype(np.uint32))
+    rounded = _rounding(palette, tolerance)
+    mask = np.empty(values.shape[1:], dtype=np.uint8)
+    for top in range(0, values.shape[1], _ROWS):  # packed colours take four bytes a pixel: not all at once
+        part = values[:3, top : top + _ROWS]
+        mask[top : top + _ROWS], known = _indices(rounded[part], palette)
+        if not known.all():
+            row, col = np.argwhere(~known)[0]
+            odd = "#{:02X}{:02X}{:02X}".format(*part[:, row, col])
+            raise DatasetError(f"{path}: colour {odd} at row {top + row}, column {col} belongs to no class")
+    return mask
+
+
+def _indices(
+    colours: npt.NDArray[np.uint8], palette: Mapping[Colour, int]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Indices (H, W) of colours (3, H, W), and where a colour is in the palette at all."""
+    packed = _pack(colours.astype(np.uint32))
     mask = np.full(packed.shape, IGNORE, dtype=np.uint8)
     known = np.zeros(packed.shape, dtype=bool)
     for colour, index in palette.items():
         where = packed == _pack(np.asarray(colour, dtype=np.uint32))
         mask[where] = index
         known |= where
-    if not known.all():
-        row, col = np.argwhere(~known)[0]
-        odd = "#{:02X}{:02X}{:02X}".format(*values[:3, row, col])
-        raise DatasetError(f"{path}: colour {odd} at row {row}, column {col} belongs to no class")
-    return mask
+    return mask, known
+
+
+def _rounding(palette: Mapping[Colour, int], tolerance: int) -> npt.NDArray[np.uint8]:
+    """Table (256,) from a channel's value to the palette's value within the tolerance, or to itself."""
+    levels = np.unique(np.asarray(list(palette), dtype=np.int16))
+    if tolerance < 0 or (np.diff(levels) <= 2 * tolerance).any():
+        raise InvalidParameterError(
+            f"a tolerance of {tolerance} does not tell the channel values {levels.tolist()} apart"
+        )
+    table = np.arange(256, dtype=np.uint8)
+    for level in levels:
+        table[max(level - tolerance, 0) : level + tolerance + 1] = level
+    return table
 
 
 def _pack(colour: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

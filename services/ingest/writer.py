@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -84,8 +85,24 @@ class DatasetWriter:
         image = _geotiff(pixels, place)
         return self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:])
 
-    def add_file(self, name: str, path: Path, mask: npt.NDArray[np.uint8] | None, *, split: Split) -> Scene:
+    def add_file(
+        self,
+        name: str,
+        path: Path,
+        mask: npt.NDArray[np.uint8] | None,
+        *,
+        split: Split,
+        alpha_is_data: bool = False,
+    ) -> Scene:
         """Add a scene from a raster file, copied block by block with its georeference, nodata and masks.
+
+        Args:
+            name: Name of the scene, unique in the set.
+            path: GeoTIFF or picture; a world file beside it counts as its georeference.
+            mask: (H, W) uint8, indices of the set's classes, 255 = ignore; None where there is none.
+            split: Part of the set the scene belongs to.
+            alpha_is_data: A band that the file marks as alpha is a band like the others, such as infrared
+                after red, green and blue, which much software writes as RGBA; its zeros are no holes.
 
         Raises:
             ImageUnreadableError: the file is not a raster we read.
@@ -102,7 +119,9 @@ class DatasetWriter:
                 place = {"crs": source.crs, "transform": source.transform}
                 shape = (source.height, source.width)
             try:
-                rasterio.shutil.copy(path, target, **_TILED)
+                rasterio.shutil.copy(path, target, **_TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
+                if alpha_is_data:
+                    _unmark_alpha(target)
             except RasterioError as error:
                 raise DatasetError(f"{path} cannot be copied: {error}") from error
             return self._add(name, target, mask, split=split, place=place, shape=shape)
@@ -180,6 +199,16 @@ class DatasetWriter:
                 f"({', '.join(self._classes.names)}) with indices from 0, and 255 for ignore"
             )
         return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
+
+
+def _unmark_alpha(path: Path) -> None:
+    """Make alpha bands plain ones; GDAL's ALPHA=NO does so for RGBA, but not for gray with extra bands."""
+    with rasterio.open(path, "r+") as target:
+        kinds = target.colorinterp
+        if ColorInterp.alpha in kinds:
+            target.colorinterp = [
+                ColorInterp.undefined if kind == ColorInterp.alpha else kind for kind in kinds
+            ]
 
 
 def _geotiff(values: npt.NDArray[Any], profile: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
 from services.settings import Settings
+from services.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,12 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting
         )
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def storage(store_settings: Settings) -> Storage:
+    """The whole first bucket of that server, for tests that put data sets where they like."""
+    return Storage(store_settings.model_copy(update={"data_prefix": "s3://icss"}))
 
 
 @pytest.fixture(scope="session")

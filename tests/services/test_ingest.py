@@ -1,57 +1,22 @@
-import secrets
-
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from PIL import Image
-from pydantic import SecretStr
+from scenes_in_store import pixels_of, stored
+from tiny_tiles import image, write
+from typer.testing import CliRunner
 
-from icss_core.dataset import Dataset
-from icss_core.errors import DatasetError, ImageUnreadableError
+from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
+from services.cli import app
 from services.errors import UriNotAllowedError
 from services.ingest import ingest_dubai, ingest_folder, ingest_town
 from services.ingest.dubai import DUBAI_CLASSES
 from services.ingest.mask_file import read_mask, read_values
-from services.local.object_store import start_object_store, wait_for_object_store
-from services.local.ports import free_ports
-from services.settings import Settings
-from services.storage import Storage
-
-
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ingest")
-    (port,) = free_ports(1)
-    keys = {"access_key": secrets.token_hex(8), "secret_key": secrets.token_hex(16)}
-    process = start_object_store(
-        folder / "s3", port=port, buckets=("icss",), environment={}, log=folder / "s3.log", **keys
-    )
-    try:
-        wait_for_object_store(process, port=port, seconds=30)
-        yield Storage(
-            Settings(
-                s3_endpoint=f"http://127.0.0.1:{port}",
-                s3_access_key=keys["access_key"],
-                s3_secret_key=SecretStr(keys["secret_key"]),
-                s3_ranges_with_200=True,
-                data_prefix="s3://icss",
-                mlflow_uri="http://127.0.0.1:9",
-            )
-        )
-    finally:
-        process.stop()
-
-
-def stored(storage, dataset):
-    return Dataset.from_yaml(storage.read_bytes(f"{dataset.base}/dataset.yaml"), base=dataset.base)
-
-
-def pixels_of(storage, address):
-    with storage.raster_environment(), open_raster(address) as raster:
-        return raster.read(Window(0, 0, raster.height, raster.width)).values, raster
+from services.ingest.writer import DatasetWriter
+from services.settings import environment_of
 
 
 def rgb(seed, height=40, width=50):
@@ -254,6 +219,88 @@ def test_town_is_georeferenced_and_repeatable(storage):
     assert (raster.height, raster.width, raster.bands) == (128, 128, 3)
 
 
+def test_commands_convert_what_they_are_named_after(store_settings, flat_dubai):
+    runner = CliRunner(env=environment_of(store_settings) | {"COLUMNS": "200"})
+    prefix = "s3://icss/data/by-command"
+    commands = {
+        f"dubai {flat_dubai} {prefix}/dubai": ("2 scenes (1 train, 1 val)", "classes: land, building", "CC0"),
+        f"folder {flat_dubai / 'images'} {prefix}/folder --name mine": ("2 scenes (2 test)", "background"),
+        f"town {prefix}/town --train 0 --val 1 --size 64": ("1 scenes (1 val)", "seed 0"),
+    }
+    for command, lines in commands.items():
+        done = runner.invoke(app, ["ingest", *command.split()])
+        assert done.exit_code == 0, done.output
+        for line in lines:
+            assert line in done.output
+
+
 def test_a_prefix_that_is_not_allowed_is_refused_before_anything_is_read(storage, tmp_path):
     with pytest.raises(UriNotAllowedError):
         ingest_town(storage, "s3://elsewhere/town", train=1, val=0, size=64)
+
+
+RED_AND_WHITE = {(255, 0, 0): 0, (255, 255, 255): 1}
+
+
+def test_mask_of_colours_is_read_in_parts_without_a_seam(tmp_path):
+    mask = np.random.default_rng(3).integers(0, 5, (1100, 3)).astype(np.uint8)
+    palette = {colour: index for index, colour in enumerate(DUBAI_CLASSES.colours)}
+    Image.fromarray(colours_of(mask)).save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png", palette), mask)
+    picture = colours_of(mask)
+    picture[1030, 2] = (1, 2, 3)
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    with pytest.raises(DatasetError, match="#010203 at row 1030, column 2"):
+        read_mask(tmp_path / "mask.png", palette)
+
+
+def test_mask_stored_with_loss_is_read_within_a_tolerance(tmp_path):
+    picture = np.array([[(255, 0, 0), (215, 40, 12), (250, 231, 216), (215, 215, 215)]], np.uint8)
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=40).tolist() == [[0, 0, 1, 1]]
+    with pytest.raises(DatasetError, match="#D7280C at row 0, column 1"):  # the colour as it is in the file
+        read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=39)
+    with pytest.raises(DatasetError, match="#D7280C"):
+        read_mask(tmp_path / "mask.png", RED_AND_WHITE)
+
+
+@pytest.mark.parametrize("tolerance", [-1, 128])
+def test_a_tolerance_that_mixes_colours_up_is_refused(tmp_path, tolerance):
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(InvalidParameterError, match=rf"{tolerance} does not tell .* \[0, 255\] apart"):
+        read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=tolerance)
+
+
+RGBA = {"photometric": "RGB", "alpha": "YES"}
+GRAY_AND_ALPHA = {"photometric": "MINISBLACK", "alpha": "YES"}  # GDAL marks the second of four bands
+PLAIN = {"photometric": "MINISBLACK", "alpha": "NO"}
+
+
+def copied(storage, prefix, path, **options):
+    """Pixels of a file that was added to a data set."""
+    writer = DatasetWriter(storage, prefix, name="one", classes=DUBAI_CLASSES)
+    scene = writer.add_file("one", path, None, split="test", **options)
+    with storage.raster_environment(), open_raster(f"{prefix}/{scene.image}") as raster:
+        return raster.read(Window(0, 0, raster.height, raster.width))
+
+
+@pytest.mark.parametrize(
+    ("kind", "profile"),
+    [("rgba", RGBA), ("gray-alpha", GRAY_AND_ALPHA), ("plain", PLAIN)],
+    ids=["rgba", "gray-alpha", "plain"],
+)
+def test_a_band_of_data_marked_as_alpha_stays_a_band(storage, tmp_path, kind, profile):
+    values = image(0, bands=4)
+    values[1:, :20] = 0
+    path = write(tmp_path / "four.tif", values, **profile)
+    pixels = copied(storage, f"s3://icss/data-in-alpha/{kind}", path, alpha_is_data=True)
+    assert np.array_equal(pixels.values, values)
+    assert pixels.valid.all()
+
+
+def test_alpha_is_otherwise_a_mask(storage, tmp_path):
+    values = image(0, bands=4)
+    values[3, :20] = 0
+    pixels = copied(storage, "s3://icss/alpha", write(tmp_path / "four.tif", values, **RGBA))
+    assert np.array_equal(pixels.valid, values[3] > 0)
+    assert np.array_equal(pixels.values[:, 20:], values[:3, 20:])
