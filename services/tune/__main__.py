@@ -15,7 +15,13 @@ from services.tracking import Tracking
 from services.tune.spec import read_spec
 from services.tune.sweep import run_sweep
 
-SpecFile = Annotated[Path, typer.Argument(help="a file of tune_specs/")]
+_REPOSITORY = Path(__file__).parents[2]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        help="as tune_specs/icss_table1.yaml, from the job's folder or else from the repository's"
+    ),
+]
 
 
 def main(
@@ -29,7 +35,7 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         datasets = dict(_pair(one) for one in dataset or ())
-        found = read_spec(spec, scale)
+        found = read_spec(spec if spec.is_file() else _REPOSITORY / spec, scale)
         settings = load_settings()
         ray.init()
         run_id = run_sweep(found, datasets, settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-SPEC = Path(__file__).parents[2] / "tune_specs" / "icss_table1.yaml"
+SPEC = "tune_specs/icss_table1.yaml"
 
 
 def submit(stack: LocalStack, uri: str) -> subprocess.Popen[str]:
