@@ -7,78 +7,71 @@ from typing import Annotated, Any
 
 import ray
 import typer
-from pydantic import ValidationError
 
 from icss_core.errors import IcssError
-from icss_core.training import Optimisation
 from services.settings import load_settings
-from services.training.config import PretrainingConfig
 from services.training.job import pretrain
-
-_DEFAULT = PretrainingConfig(dataset="s3://bucket/dataset.yaml", model="model")
-_FIT = _DEFAULT.optimisation
+from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
 
 
 def main(
     dataset: Annotated[str, typer.Option(help="s3:// address of a dataset.yaml")],
     model: Annotated[str, typer.Option("--model", "--name", help="name to register the network under")],
     classes: Annotated[str, typer.Option(help="classes to learn, by commas; the rest is background")] = "",
+    preset: Annotated[
+        str, typer.Option(help=f"numbers that are not given: {', '.join(PRETRAINING_PRESETS)}")
+    ] = DEFAULT_PRETRAINING,
     decoder: Annotated[
-        str, typer.Option(help="architecture of segmentation-models-pytorch")
-    ] = _DEFAULT.decoder,
-    encoder: Annotated[str, typer.Option(help="encoder of segmentation-models-pytorch")] = _DEFAULT.encoder,
+        str | None, typer.Option(help="architecture of segmentation-models-pytorch; linknet")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="encoder of that library; resnet34")] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(help="pretrained encoder weights, as 'imagenet'; downloaded")
     ] = None,
-    crop: Annotated[int, typer.Option(help="side of the crops, in pixels")] = _DEFAULT.crop,
-    batch: Annotated[int, typer.Option(help="crops in an iteration, on each worker")] = _DEFAULT.batch,
-    iterations: Annotated[int, typer.Option(help="optimiser steps")] = _FIT.iterations,
-    lr: Annotated[float, typer.Option(help="learning rate at the start")] = _FIT.lr,
-    schedule: Annotated[str, typer.Option(help="constant, poly, multistep or cosine")] = _FIT.schedule,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16")] = _FIT.precision,
-    workers: Annotated[int, typer.Option(help="data-parallel workers")] = _DEFAULT.workers,
-    cpus_per_worker: Annotated[int, typer.Option(help="CPUs of each worker")] = _DEFAULT.cpus_per_worker,
+    crop: Annotated[int | None, typer.Option(help="side of the crops, in pixels; 256")] = None,
+    batch: Annotated[int | None, typer.Option(help="crops in an iteration, on each worker")] = None,
+    iterations: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
+    lr: Annotated[float | None, typer.Option(help="learning rate at the start")] = None,
+    schedule: Annotated[str | None, typer.Option(help="constant, poly, multistep or cosine")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16")] = None,
+    workers: Annotated[int | None, typer.Option(help="data-parallel workers")] = None,
+    cpus_per_worker: Annotated[int | None, typer.Option(help="CPUs of each worker; 1")] = None,
     gpu: Annotated[bool | None, typer.Option(help="one GPU a worker; default: if there are enough")] = None,
-    seed: Annotated[int, typer.Option(help="of weights and crops")] = _DEFAULT.seed,
-    validate_every: Annotated[int, typer.Option(help="iterations")] = _DEFAULT.validate_every,
-    checkpoint_every: Annotated[int, typer.Option(help="iterations")] = _DEFAULT.checkpoint_every,
+    seed: Annotated[int | None, typer.Option(help="of weights and crops; 0")] = None,
+    validate_every: Annotated[int | None, typer.Option(help="iterations; 200")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="iterations; 100")] = None,
     minutes: Annotated[float | None, typer.Option(help="stop after this time at the latest")] = None,
-    max_failures: Annotated[int, typer.Option(help="restarts after a worker died")] = _DEFAULT.max_failures,
+    max_failures: Annotated[int | None, typer.Option(help="restarts after a worker died; 3")] = None,
     job: Annotated[str | None, typer.Option(help="name of the job; resubmitting it resumes it")] = None,
 ) -> None:
     """Train a memory network on the scenes of a data set, register it, and make it the model's memory."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     given: dict[str, Any] = {
-        "iterations": iterations,
-        "lr": lr,
-        "schedule": schedule,
-        "precision": precision,
-        "warmup": min(_FIT.warmup, iterations // 10),
+        "preset": preset,
+        "decoder": decoder,
+        "encoder": encoder,
+        "encoder_weights": encoder_weights,
+        "crop": crop,
+        "batch": batch,
+        "optimisation.iterations": iterations,
+        "optimisation.lr": lr,
+        "optimisation.schedule": schedule,
+        "optimisation.precision": precision,
+        "workers": workers,
+        "cpus_per_worker": cpus_per_worker,
+        "gpu": gpu,
+        "seed": seed,
+        "validate_every": validate_every,
+        "checkpoint_every": checkpoint_every,
+        "minutes": minutes,
+        "max_failures": max_failures,
+        "job": job,
     }
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    numbers = {key: value for key, value in given.items() if value is not None}
     try:
-        config = PretrainingConfig.model_validate(
-            {
-                "dataset": dataset,
-                "model": model,
-                "classes": tuple(name.strip() for name in classes.split(",") if name.strip()),
-                "decoder": decoder,
-                "encoder": encoder,
-                "encoder_weights": encoder_weights,
-                "crop": crop,
-                "batch": batch,
-                "optimisation": Optimisation.model_validate(given),
-                "workers": workers,
-                "cpus_per_worker": cpus_per_worker,
-                "gpu": gpu,
-                "seed": seed,
-                "validate_every": validate_every,
-                "checkpoint_every": checkpoint_every,
-                "minutes": minutes,
-                "max_failures": max_failures,
-                "job": job,
-            }
-        )
-    except ValidationError as error:
+        config = pretraining_config(model, names, dataset, numbers)
+    except IcssError as error:
         raise typer.BadParameter(str(error)) from error
     try:
         settings = load_settings()

@@ -5,7 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
+from icss_core.errors import InvalidParameterError, faults_of
 from icss_core.training import Optimisation
+from services.training.config import PretrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,11 +20,7 @@ _EPOCHS, _SAMPLES, _BATCH = 10, 10_000, 2
 
 PRETRAINING_PRESETS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
-        DEFAULT_PRETRAINING: {
-            "batch": 8,
-            "workers": 2,
-            "optimisation": Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20),
-        },
+        DEFAULT_PRETRAINING: {},  # a PretrainingConfig's own defaults
         # the text names neither batch nor schedule; the batch is the code's
         "icss-paper": {
             "batch": _BATCH,
@@ -46,3 +46,42 @@ PRETRAINING_PRESETS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     }
 )
 """Fields of a PretrainingConfig by name; all crop 256 px and flip."""
+
+
+def pretraining_config(
+    model: str, classes: tuple[str, ...], address: str, numbers: Mapping[str, Any]
+) -> PretrainingConfig:
+    """A preset's configuration, changed by some numbers.
+
+    Args:
+        model: name to register.
+        classes: to learn.
+        address: of the dataset.yaml.
+        numbers: `preset` (none: ours), and fields of a PretrainingConfig, those of its parts by dotted path.
+
+    Raises:
+        InvalidParameterError: the preset or a field is unknown, or a field is out of its bounds.
+    """
+    given = dict(numbers)
+    preset = given.pop("preset", DEFAULT_PRETRAINING)
+    if preset not in PRETRAINING_PRESETS:
+        raise InvalidParameterError(
+            f"unknown pretraining preset {preset!r}; one of {list(PRETRAINING_PRESETS)}"
+        )
+    content: dict[str, Any] = dict(PRETRAINING_PRESETS[preset])
+    ours = PretrainingConfig.model_fields["optimisation"].default
+    optimisation = content.get("optimisation", ours).model_dump()
+    for path, value in given.items():
+        if path.startswith("optimisation."):
+            optimisation[path.removeprefix("optimisation.")] = value
+        else:
+            content[path] = value
+    content |= {"optimisation": optimisation, "dataset": address, "model": model, "classes": classes}
+    try:
+        config = PretrainingConfig.model_validate(content)
+        # a short training has no time for our whole warm-up
+        warmup = min(config.optimisation.warmup, config.optimisation.iterations // 10)
+        changed = config.optimisation.model_copy(update={"warmup": warmup})
+        return config.model_copy(update={"optimisation": changed})
+    except ValidationError as error:
+        raise InvalidParameterError(f"pretraining of {model!r}: {faults_of(error)}") from error

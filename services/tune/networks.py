@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from icss_core.errors import InvalidParameterError, faults_of
-from services.training.config import PretrainingConfig
 from services.training.job import pretrain
-from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS
+from services.training.presets import pretraining_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,35 +31,6 @@ def control_network(
     """The same for the network that learnt old and new classes from dense masks, by the same recipe."""
     classes = (*pair.old, pair.new)
     return _network(f"{pair.dataset}-{'-'.join(classes)}-control", classes, address, numbers, settings)
-
-
-def pretraining_config(
-    model: str, classes: tuple[str, ...], address: str, numbers: Mapping[str, Any]
-) -> PretrainingConfig:
-    """The configuration that a sweep's `pretraining` describes.
-
-    Args:
-        model: name to register.
-        classes: to learn.
-        address: of the dataset.yaml.
-        numbers: `preset`, and fields of a PretrainingConfig, those of its parts by dotted path.
-
-    Raises:
-        InvalidParameterError: a field is unknown or out of its bounds.
-    """
-    given = dict(numbers)
-    content: dict[str, Any] = dict(PRETRAINING_PRESETS[given.pop("preset", DEFAULT_PRETRAINING)])
-    optimisation = content["optimisation"].model_dump()
-    for path, value in given.items():
-        if path.startswith("optimisation."):
-            optimisation[path.removeprefix("optimisation.")] = value
-        else:
-            content[path] = value
-    content |= {"optimisation": optimisation, "dataset": address, "model": model, "classes": classes}
-    try:
-        return PretrainingConfig.model_validate(content)
-    except ValidationError as error:
-        raise InvalidParameterError(f"pretraining of {model!r}: {faults_of(error)}") from error
 
 
 def _network(

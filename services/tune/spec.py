@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
 from icss_core.methods import get_preset
-from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS
+from services.training.presets import pretraining_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,9 +149,8 @@ class SweepSpec(_Strict):
         titles = [variant.title for variant in self.variants]
         if len(set(titles)) != len(titles):
             raise ValueError(f"two variants have one name: {titles}")
-        preset = self.pretraining.get("preset", DEFAULT_PRETRAINING)
-        if preset not in PRETRAINING_PRESETS:
-            raise ValueError(f"unknown pretraining preset {preset!r}; one of {list(PRETRAINING_PRESETS)}")
+        for pair in self.pairs:
+            pretraining_config(pair.dataset, pair.old, "s3://where/dataset.yaml", self.pretraining)
         for variant, values in self.points():
             self.preset_of(variant, values)
         return self

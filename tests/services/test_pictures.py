@@ -12,6 +12,7 @@ from services.pictures import (
     colourise,
     difference,
     difference_picture,
+    grid_picture,
     map_picture,
     overlay,
     steps_picture,
@@ -138,3 +139,23 @@ def test_clicks_lie_where_they_were_made():
     row, col = np.mean(inside, axis=0)
     assert (row - top) / (bottom - top) == pytest.approx(16.5 / 64, abs=0.03)
     assert (col - left) / (right - left) == pytest.approx(48.5 / 64, abs=0.03)
+
+
+def test_a_grid_shows_every_map_in_its_colours(rgb, labels):
+    other = np.zeros_like(labels)
+    picture = opened(
+        grid_picture([[rgb, labels, other], [rgb, other, labels]], CLASSES, titles=["a", "b", "c"])
+    )
+    pixels = np.asarray(picture.convert("RGB")).astype(int)
+    width = pixels.shape[1] // 3
+    reds = [
+        (np.abs(pixels[:, k * width : (k + 1) * width] - (200, 0, 0)).sum(axis=-1) < 30).sum()
+        for k in range(3)
+    ]
+    assert reds[0] < 0.2 * min(reds[1:])
+    assert reds[1] == pytest.approx(reds[2], rel=0.2)
+
+
+def test_a_grid_with_a_missing_picture_is_refused(rgb, labels):
+    with pytest.raises(InvalidParameterError, match="3 pictures"):
+        grid_picture([[rgb, labels]], CLASSES, titles=["a", "b", "c"])

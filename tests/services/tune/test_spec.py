@@ -7,7 +7,7 @@ import yaml
 
 from icss_core.errors import InvalidParameterError
 from services.settings import Settings
-from services.tune.networks import pretraining_config
+from services.training.presets import pretraining_config
 from services.tune.spec import SweepSpec, read_spec
 from services.tune.sweep import plan_trials
 
