@@ -58,7 +58,7 @@ def test_python_block_runs(capsys):
 
 def test_files_that_are_named_exist():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith(("http", "#"))]
-    paths = re.findall(r"`((?:icss_core|services|benchmarks|tests)/[\w./*-]*)`", TEXT)
+    paths = re.findall(r"`((?:icss_core|services|benchmarks|tests|tune_specs)/[\w./*-]*)`", TEXT)
     assert links
     assert paths
     for path in links + paths:
