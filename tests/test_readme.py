@@ -10,6 +10,7 @@ from readme import REPOSITORY, TEXT, blocks
 from typer.testing import CliRunner
 
 from services.cli import app
+from services.tune.spec import read_spec
 
 
 def commands(program):
@@ -45,9 +46,19 @@ def test_make_variables_reach_the_demo():
 def test_icss_commands_and_options_exist(words):
     result = CliRunner(env={"COLUMNS": "250"}).invoke(app, [words[1], "--help"])
     assert result.exit_code == 0, result.output
-    for word in words[2:]:
+    ours, _, inner = " ".join(words).partition(" -- ")
+    for word in ours.split()[2:]:
         if word.startswith("-"):
             assert word in result.output
+    if inner.startswith("icss "):
+        test_icss_commands_and_options_exist(shlex.split(inner))
+
+
+def test_sweeps_that_are_named_can_run():
+    named = re.findall(r"services\.tune (\S+) --scale (\S+)", TEXT)
+    assert named
+    for path, scale in named:
+        assert read_spec(REPOSITORY / path, scale).pairs[0].dataset in TEXT
 
 
 def test_python_block_runs(capsys):
