@@ -39,14 +39,17 @@ def write_answer(
     Raises:
         TrackingError: the server refused or did not answer.
     """
-    results = {}
+    results, revisions = {}, set()
     for trial in trials:
         record = tracking.get(runs[trial.trial_id])
         if record is not None and int(record.tags.get("icss.images", "0")):
             results[trial.trial_id] = read_results(tracking, record.run_id)
+            revisions.add(record.tags["icss.revision"])
     rows = rows_of(trials, results)
     missing = [trial.title for trial in trials if trial.trial_id not in results]
-    tracking.write_text(parent, "table.md", to_markdown(rows, question=spec.question, missing=missing))
+    notes = [f"Code: {', '.join(sorted(revisions))}."]
+    notes += [f"Without a result: {'; '.join(missing)}."] if missing else []
+    tracking.write_text(parent, "table.md", to_markdown(rows, question=spec.question, notes=notes))
     tracking.write_text(parent, "table.csv", to_csv(rows))
     if spec.plot is not None:
         tracking.write_bytes(parent, "plot.png", plot_rows(rows, spec.plot))

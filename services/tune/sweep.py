@@ -21,6 +21,7 @@ from services.training.filesystem import checkpoint_filesystem
 from services.training.plan import read_dataset
 from services.tune.answer import write_answer
 from services.tune.networks import control_network, memory_network
+from services.tune.progress import SweepProgress
 from services.tune.trial import Trial, create_trial_run, run_trial
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
     tracking = Tracking(settings)
     trials = plan_trials(spec, datasets, settings)
     parent = _parent_run(tracking, spec, trials, settings)
-    runs = {trial.trial_id: create_trial_run(tracking, trial, parent=parent) for trial in trials}
+    revision = code_revision(settings)
+    runs = {
+        trial.trial_id: create_trial_run(tracking, trial, parent=parent, revision=revision)
+        for trial in trials
+    }
     left = [trial for trial in trials if _status(tracking, runs[trial.trial_id]) not in _DONE]
     _logger.info("sweep %s: %d trials, %d of them to do", spec.name, len(trials), len(left))
     if left:
@@ -143,7 +148,9 @@ def _run_trials(spec: SweepSpec, left: list[Trial], runs: Mapping[str, str], set
     prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
     # all methods with the first seed come before any with the second: a table is of use early
     left = sorted(left, key=lambda trial: trial.seed)
-    configs = [{"trial": trial.model_dump_json(), "run": runs[trial.trial_id]} for trial in left]
+    configs = [
+        {"trial": one.model_dump_json(), "run": runs[one.trial_id], "title": one.title} for one in left
+    ]
     tuner = tune.Tuner(
         tune.with_resources(_trainable, {"CPU": spec.cpus, "GPU": spec.gpus}),
         param_space={"of": tune.grid_search(configs)},
@@ -154,6 +161,7 @@ def _run_trials(spec: SweepSpec, left: list[Trial], runs: Mapping[str, str], set
             storage_path=f"{prefix.bucket}/{prefix.key}",
             storage_filesystem=checkpoint_filesystem(settings),
             failure_config=tune.FailureConfig(max_failures=1),
+            callbacks=[SweepProgress(len(left))],
             verbose=0,
         ),
     )

@@ -88,7 +88,7 @@ def rows_of(trials: Sequence[Trial], results: Mapping[str, Sequence[SessionScore
     ]
 
 
-def to_markdown(rows: Sequence[Row], *, question: str, missing: Sequence[str] = ()) -> str:
+def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()) -> str:
     """The table people read, a part for each pair of classes."""
     parts = [question, ""]
     for pair in dict.fromkeys(row.pair for row in rows):
@@ -112,8 +112,8 @@ def to_markdown(rows: Sequence[Row], *, question: str, missing: Sequence[str] = 
         "standard deviation over seeds. Best of last half: the best look in the last half of each session, "
         "chosen by its score on the full truth."
     )
-    if missing:
-        parts += ["", f"Without a result: {'; '.join(missing)}."]
+    for note in notes:
+        parts += ["", note]
     return "\n".join(parts) + "\n"
 
 

@@ -77,7 +77,9 @@ class Trial(BaseModel):
     @property
     def trial_id(self) -> str:
         """The same for equal trials: what is asked of equal data and networks."""
-        asked = self.model_dump(mode="json", exclude={"dataset", "pictures", "variant", "pair"})
+        asked = self.model_dump(mode="json", exclude={"dataset", "pictures", "variant", "pair", "preset"})
+        if self.preset is not None:
+            asked["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -160,8 +162,11 @@ def means_of(results: list[SessionScores]) -> dict[str, float]:
     return means
 
 
-def create_trial_run(tracking: Tracking, trial: Trial, *, parent: str) -> str:
-    """The MLflow run of a trial: the one it has, or a new one below the sweep's."""
+def create_trial_run(tracking: Tracking, trial: Trial, *, parent: str, revision: str) -> str:
+    """The MLflow run of a trial: the one it has, or a new one below the sweep's.
+
+    A run is found whatever revision of the code began it: the table names the revisions it mixes.
+    """
     for record in reversed(tracking.find(SWEEPS, tags={"icss.trial": trial.trial_id})):
         return record.run_id
     tags = {
@@ -170,6 +175,7 @@ def create_trial_run(tracking: Tracking, trial: Trial, *, parent: str) -> str:
         "icss.trial": trial.trial_id,
         "icss.variant": trial.variant,
         "icss.pair": trial.pair,
+        "icss.revision": revision,
     }
     run_id = tracking.create_run(SWEEPS, name=trial.title, tags=tags)
     tracking.log_parameters(run_id, trial.model_dump(mode="json"), file="trial.json")

@@ -1,0 +1,64 @@
+"""What a sweep says while it runs: a line for each image of each trial."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Callback
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+_logger = logging.getLogger(__name__)
+
+
+class SweepProgress(Callback):
+    """Counts trials and images as Tune hears of them.
+
+    Args:
+        trials: to be run now.
+    """
+
+    def __init__(self, trials: int) -> None:
+        self._trials = trials
+        self._ended = 0
+        self._started = time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: object
+    ) -> None:
+        """An image is done."""
+        del iteration, trials
+        _logger.info(
+            "%s: %d images, mean IoU %.1f %%", _title(trial), result["images"], 100 * result["mean_iou"]
+        )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
+        """A trial is done, or was stopped by the scheduler."""
+        del iteration, trials
+        self._say(trial, "done")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
+        """A trial failed for good."""
+        del iteration, trials
+        self._say(trial, "FAILED")
+
+    def _say(self, trial: Trial, how: str) -> None:
+        self._ended += 1
+        minutes = (time.monotonic() - self._started) / 60
+        left = minutes / self._ended * (self._trials - self._ended)
+        _logger.info(
+            "%s: %s; %d of %d trials, %.0f min, about %.0f left",
+            _title(trial),
+            how,
+            self._ended,
+            self._trials,
+            minutes,
+            left,
+        )
+
+
+def _title(trial: Trial) -> str:
+    return str(trial.config["of"]["title"])
