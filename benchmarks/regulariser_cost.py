@@ -50,7 +50,6 @@ class Session:
         memory = network()
         prototypes = Prototypes(torch.rand(3, 512), torch.tensor([1.0, 1.0, 0.0]))
         context = StepContext(
-            n_old=2,
             n_classes=3,
             prototypes=prototypes,
             memory_features=MemoryFeatures(memory, device=CPU, precision="auto"),
@@ -111,7 +110,8 @@ def main() -> None:
         sessions = {}
         for name in dict.fromkeys(["baseline", *arguments.only]):
             base, overrides = PRESETS[name]
-            sessions[name] = Session(get_preset(base, overrides), image)
+            length = {"optimisation.iterations": arguments.iterations + 3, "sweeps": None}
+            sessions[name] = Session(get_preset(base, overrides | length), image)
         for session in sessions.values():
             session.run(3)
             session.seconds.clear()

@@ -54,6 +54,7 @@ class Limits(BaseModel):
     max_body_bytes: PositiveInt = Field(default=64 * 2**20, description="largest request body, uploads too")
     max_clicks: PositiveInt = Field(default=10_000, description="most clicks in one update")
     max_iterations: PositiveInt = Field(default=20_000, description="most iterations of one update")
+    max_tiles: PositiveInt = Field(default=256, description="largest working area of an update, in tiles")
     max_pixels: PositiveInt = Field(default=10**10, description="largest raster, in pixels")
     max_inline_pixels: PositiveInt = Field(
         default=4096 * 4096, description="largest raster whose map is returned in the response"

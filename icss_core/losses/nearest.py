@@ -46,7 +46,8 @@ class _Search:
         members = points[self._table]
         self._low, self._high = members.amin(dim=1), members.amax(dim=1)
         self.best = torch.full((len(queries),), torch.inf, dtype=points.dtype, device=points.device)
-        self.found = torch.full((len(queries),), -1, dtype=torch.int64, device=points.device)
+        # a position even where nothing is nearer than infinity: scores that are not finite are the caller's
+        self.found = torch.zeros(len(queries), dtype=torch.int64, device=points.device)
         self.queries_at_once = max(_LARGEST // len(self._table), 1)
 
     def bounds(self, which: Tensor) -> Tensor:

@@ -31,8 +31,7 @@ def _penalty(parameters: DiscaParameters, context: StepContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         labels = provided(batch.memory_labels, "memory_labels")
         value = memory_label_cross_entropy(output.logits, labels)
-        learning_step = batch.step // context.learning_step + 1 if parameters.decay else 1
-        return {"disca": value / learning_step}
+        return {"disca": value / (context.learning_step(batch.step) if parameters.decay else 1)}
 
     return terms
 

@@ -32,7 +32,10 @@ def build_objective(preset: Preset, context: StepContext) -> Objective:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         found = {"cross_entropy": _cross_entropy(preset.cross_entropy, output.logits, batch.labels)}
         for weight, penalty in penalties:
-            found |= {name: weight * value for name, value in penalty(output, batch).items()}
+            more = {name: weight * value for name, value in penalty(output, batch).items()}
+            if found.keys() & more.keys():
+                raise AssertionError(f"two regularisers call a term {sorted(found.keys() & more.keys())}")
+            found |= more
         return found
 
     return terms

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from icss_core.networks.head import HeadInit
-from icss_core.raster.windows import origins
 from icss_core.training import Optimisation
 
 
@@ -30,17 +29,16 @@ class CropRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["labelled", "sweep"] = "labelled"
-    """labelled: at random around labelled pixels; sweep: a grid over the whole image (ICSS)."""
+    """labelled: at random around labelled pixels; sweep: a grid over the working area (ICSS: the image)."""
     size: int = Field(default=256, ge=64, le=2048, multiple_of=32)
     batch: int = Field(default=4, ge=1, le=64)
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Of the grid of a sweep, as a share of the size."""
     flips: bool = True
 
-    @property
-    def stride(self) -> int:
-        """Pixels from one window of a sweep to the next."""
-        return max(round(self.size * (1 - self.overlap)), 1)
+    def stride(self, size: int) -> int:
+        """Pixels from one window of a sweep to the next, for windows of `size`."""
+        return max(round(size * (1 - self.overlap)), 1)
 
 
 class CrossEntropyRule(BaseModel):
@@ -85,20 +83,19 @@ class Preset(BaseModel):
     sweeps: int | None = Field(default=None, ge=1)
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
     learning_steps: int = Field(default=1, ge=1)
-    """Equal parts of the training, after each of which the network can be looked at (ICSS: 30)."""
+    """Parts of the training, after each of which the network can be looked at (ICSS: 30); equal, or as nearly
+    so as whole iterations allow."""
     tiles: int = Field(default=64, ge=1, le=4096)
     """Most tiles of 512 pixels in the working area: on a larger raster those with the most clicks."""
     cross_entropy: CrossEntropyRule = CrossEntropyRule()
     regularisers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Numbers of each regulariser by its name, checked by it; any can be combined."""
 
-    def iterations_on(self, height: int, width: int) -> int:
-        """Optimisation iterations of an update of a raster of `height` x `width` pixels.
+    def iterations_on(self, windows: int) -> int:
+        """Optimisation iterations of an update whose sweep has so many windows (`sweep_windows`).
 
-        A preset that counts in sweeps goes over the whole grid each time, so the raster's size counts.
+        Only a preset that counts in sweeps asks for their number.
         """
         if self.sweeps is None:
             return self.optimisation.iterations
-        size, stride = self.crops.size, self.crops.stride
-        windows = len(origins(height, size, stride)) * len(origins(width, size, stride))
         return -(-self.sweeps * windows // self.crops.batch)

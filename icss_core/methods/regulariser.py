@@ -35,17 +35,20 @@ class RegulariserParameters(BaseModel):
 class StepContext:
     """What is known of a step before its first iteration."""
 
-    n_old: int
-    """Classes of the memory network, background included."""
     n_classes: int
     """Classes of the updated network."""
     seed: int = 0
-    learning_step: int = 1
-    """Iterations of one learning step (ICSS: 10 in the paper, 10 sweeps in the code)."""
+    iterations: int = 1
+    learning_steps: int = 1
+    """Parts of the iterations (ICSS: 30, of 10 iterations in the paper, of 10 sweeps in the code)."""
     prototypes: Prototypes | None = None
     """Class means (N, C) of the memory network's deepest features."""
     memory_features: Callable[[Batch], Tensor] | None = None
     """The memory network's deepest features (B, C, h, w) of a batch's crops."""
+
+    def learning_step(self, step: int) -> int:
+        """Number of the learning step, from 1, that an iteration, from 0, belongs to."""
+        return min(step * self.learning_steps // self.iterations, self.learning_steps - 1) + 1
 
 
 Parameters = TypeVar("Parameters", bound=RegulariserParameters)

@@ -37,9 +37,9 @@ def _penalty(parameters: PublishedSdrParameters, context: StepContext) -> Penalt
             output.features, batch.labels, previous, every_label=parameters.every_label
         )
         return {
-            "match": parameters.match * found.match,
-            "attract": parameters.attract * found.attract,
-            "repulse": parameters.repulse * found.repulse,
+            "published_match": parameters.match * found.match,
+            "published_attract": parameters.attract * found.attract,
+            "published_repulse": parameters.repulse * found.repulse,
         }
 
     return terms

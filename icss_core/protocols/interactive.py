@@ -62,7 +62,7 @@ class SessionScores(_Frozen):
     last: ImageScore
     """After the last iteration: the result."""
     steps: dict[int, ImageScore]
-    """After the learning steps that were looked at, counted from 1."""
+    """After the learning steps that were looked at, counted from 1; the last is the result itself."""
     best_of_last_half: ImageScore | None
     """The best of those in the last half and of the result, chosen by their score: an oracle's choice. None
     where no step was looked at."""
@@ -85,7 +85,7 @@ class TrueImage:
 
     @classmethod
     def of(cls, name: str, scene: LabelledScene) -> TrueImage:
-        """A scene whose lookup gives indices of the extended label space; reads its whole mask."""
+        """A scene whose lookup gives indices of the extended label space; reads all of it, for its truth."""
         _, truth = scene.crop(Window(0, 0, scene.image.height, scene.image.width))
         return cls(name=name, source=scene.image, truth=truth)
 
@@ -119,8 +119,9 @@ def run_session(
         annotations: clicks of the background and of each new class, drawn uniformly from the truth; fewer
             where a class has fewer pixels.
         seed: of clicks and training.
-        look_every: score every so many learning steps of the last half; None: the result alone. A look
-            predicts the whole image.
+        look_every: score every so many learning steps of the last half, counted back from the result, which
+            is scored in any case; None: the result alone. A look predicts the whole image as the result is
+            predicted: by our default tiling, for the paper's presets too.
         device: see `update`.
         on_progress: see `update`.
         should_stop: see `update`.

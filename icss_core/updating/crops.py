@@ -111,13 +111,7 @@ class SweepCrops:
 
     def __init__(self, image: StepImage, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
-        height, width = image.source.height, image.source.width
-        self._size = min(rule.size, image.area.size)
-        self.windows = [
-            window
-            for window in grid(height, width, window=self._size, stride=rule.stride)
-            if image.area.covers(window, height, width)
-        ]
+        self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
@@ -128,4 +122,28 @@ class SweepCrops:
             window = self.windows[int(order.permutation(len(self.windows))[place])]
             draw = np.random.default_rng([self._seed, sweep, place])
             crops.append(Crop(window.row, window.col, draw_flip(draw) if self._rule.flips else ()))
-        return self._image.batch(crops, self._size)
+        return self._image.batch(crops, self.windows[0].height)
+
+
+def sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) -> list[Window]:
+    """The windows of one sweep: a grid over a raster that the working area covers, else over each tile.
+
+    A window larger than a tile is as large as a tile. Every pixel of the working area is in a window.
+
+    Args:
+        height: of the raster, pixels.
+        width: of the raster, pixels.
+        area: the tiles.
+        rule: size and overlap.
+    """
+    size = min(rule.size, area.size)
+    stride = rule.stride(size)
+    if area.whole:
+        return list(grid(height, width, window=size, stride=stride))
+    inner = list(grid(area.size, area.size, window=size, stride=stride))
+    found = [
+        Window(tile.window.row + one.row, tile.window.col + one.col, size, size)
+        for tile in area.tiles
+        for one in inner
+    ]
+    return list(dict.fromkeys(found))  # tiles at the edges may overlap

@@ -37,15 +37,16 @@ class MemoryFeatures:
     def __call__(self, batch: Batch) -> Tensor:
         """(B, C, h, w), without gradient."""
         missing = [i for i, crop in enumerate(batch.crops) if crop not in self._known]
-        found = dict(self._known) if not missing else {**self._known, **self._compute(batch, missing)}
-        return torch.stack([found[crop] for crop in batch.crops])
+        computed = self._compute(batch, missing) if missing else {}
+        return torch.stack([self._known[c] if c in self._known else computed[c] for c in batch.crops])
 
     def _compute(self, batch: Batch, which: list[int]) -> dict[Crop, Tensor]:
         with (
             torch.no_grad(),
             torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32),
         ):
-            features = self._memory.encode(batch.pixels[which])
+            # 16-bit pixels cannot be indexed on every device
+            features = self._memory.encode(torch.stack([batch.pixels[i] for i in which]))
         computed = {batch.crops[i]: one for i, one in zip(which, features, strict=True)}
         for crop, one in computed.items():
             size = one.numel() * one.element_size()

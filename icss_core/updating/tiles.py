@@ -50,11 +50,6 @@ class WorkingArea:
         keys = zip((rows // self.size).tolist(), (cols // self.size).tolist(), strict=True)
         return np.array([positions.get(key, -1) for key in keys], dtype=np.int64)
 
-    def covers(self, window: Window, height: int, width: int) -> bool:
-        """Whether the tiles own every pixel of a window that lies in a raster of `height` x `width`."""
-        inside = window.clip(height, width)
-        return self.whole or sum(tile.cell.intersect(inside).area for tile in self.tiles) == inside.area
-
 
 def working_area(
     height: int, width: int, clicks: ClickSet, *, size: int = 512, limit: int = 64, seed: int = 0

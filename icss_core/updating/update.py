@@ -17,7 +17,7 @@ from icss_core.methods import StepContext, build_objective, needs_of
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, StepReport
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops
+from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops, sweep_windows
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.memory import labelled_rows, remember
 from icss_core.updating.memory_features import MemoryFeatures
@@ -100,8 +100,9 @@ def update(
         device: where to compute; None: a GPU if there is one.
         on_progress: told about every tile and iteration.
         on_step: told about every iteration of the training.
-        on_learning_step: shown the network, in eval mode, after each of the preset's learning steps, counted
-            from 1. Looking costs what the caller does; an update by itself predicts nothing on the way.
+        on_learning_step: shown the network, in eval mode, after each of the preset's learning steps but the
+            last, counted from 1. Looking costs what the caller does; an update by itself predicts nothing on
+            the way.
         should_stop: asked between tiles and iterations.
 
     Raises:
@@ -121,7 +122,8 @@ def update(
     precision = preset.optimisation.precision
     cached = CachedSource(source)
     area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
-    clock = _Clock(on_progress, area, preset.iterations_on(source.height, source.width))
+    windows = len(sweep_windows(source.height, source.width, area, preset.crops))
+    clock = _Clock(on_progress, area, preset.iterations_on(windows))
 
     known = remember(
         memory,
@@ -161,13 +163,12 @@ def update(
             )
         clock.tell("head", 1, 1)
 
-    iterations = clock.iterations
-    learning_step = max(iterations // preset.learning_steps, 1)
+    iterations, learning_steps = clock.iterations, preset.learning_steps
     context = StepContext(
-        n_old=len(label_space),
         n_classes=len(extended),
         seed=seed,
-        learning_step=learning_step,
+        iterations=max(iterations, 1),
+        learning_steps=learning_steps,
         prototypes=prototypes,
         memory_features=MemoryFeatures(memory, device=device, precision=precision),
     )
@@ -191,10 +192,14 @@ def update(
         clock.tell("training", report.step, report.steps, report)
         if on_step is not None:
             on_step(report)
-        if on_learning_step is not None and report.step % learning_step == 0:
-            on_learning_step(report.step // learning_step, network.eval())
-            fit.train_mode()
 
+    if on_learning_step is not None:
+        for number in range(1, learning_steps):
+            # nobody reads the image in the background while it is looked at: a raster is read by one thread
+            until = number * iterations // learning_steps
+            fit.run(batches, until=until, on_step=note, should_stop=should_stop)
+            on_learning_step(number, network.eval())
+            fit.train_mode()
     fit.run(batches, on_step=note, should_stop=should_stop)
     network.eval()
 

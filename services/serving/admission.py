@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from icss_core.clicks.click_set import ClickSet
 from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_preset
+from icss_core.updating.crops import sweep_windows
+from icss_core.updating.tiles import working_area
 from services.serving.colours import distinct_colour
 from services.serving.orders import UpdateOrder
 
@@ -52,7 +55,7 @@ class Admission:
         label_space = known.extend(new_class)
         address = self._images.address(request.image)
         with self._images.opened(address, bands=base.card.architecture.in_channels) as raster:
-            self._check_iterations(preset, raster)
+            self._check_size(preset, raster)
             clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
         counts = _counts_by_name(clicks.counts(), label_space)
         if new_class.name not in counts:
@@ -80,8 +83,14 @@ class Admission:
         if amount > self._limits.max_clicks:
             raise ClickError(f"{amount} clicks; this service takes {self._limits.max_clicks} in one update")
 
-    def _check_iterations(self, preset: Preset, raster: Raster) -> None:
-        iterations = preset.iterations_on(raster.height, raster.width)
+    def _check_size(self, preset: Preset, raster: Raster) -> None:
+        if preset.tiles > self._limits.max_tiles:
+            raise InvalidParameterError(
+                f"a working area of {preset.tiles} tiles; this service takes {self._limits.max_tiles}"
+            )
+        area = working_area(raster.height, raster.width, ClickSet.empty(), limit=preset.tiles)
+        windows = len(sweep_windows(raster.height, raster.width, area, preset.crops))
+        iterations = preset.iterations_on(windows)
         if iterations > self._limits.max_iterations:
             raise InvalidParameterError(
                 f"preset {preset.name!r} means {iterations} iterations on {raster.height} x {raster.width} "

@@ -13,11 +13,11 @@ from icss_core.losses import (
     sdr_terms,
     unbiased_distillation,
 )
-from icss_core.methods import StepContext, build_objective, get_preset, preset_names
+from icss_core.methods import REGULARISERS, StepContext, build_objective, get_preset, preset_names
 from icss_core.networks.segmenter import SegmenterOutput
 from icss_core.sampling import Batch
 
-ALL = {"distillation": {}, "disca": {}, "festa": {}, "podnet": {}, "sdr": {}}
+ALL = {name: {} for name in REGULARISERS}
 MEMORY_FEATURES = torch.rand(2, 8, 2, 2, generator=torch.Generator().manual_seed(3))
 
 
@@ -26,9 +26,9 @@ def context():
     generator = torch.Generator().manual_seed(0)
     means = torch.rand(3, 8, generator=generator)
     return StepContext(
-        n_old=2,
         n_classes=3,
-        learning_step=10,
+        iterations=300,
+        learning_steps=30,
         prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])),
         memory_features=lambda _: MEMORY_FEATURES,
     )
@@ -104,7 +104,9 @@ def test_terms_are_the_losses_times_their_weights(context, output):
     }
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value, msg=name)
-    assert terms.keys() == expected.keys() | {"feature_neighbour", "spatial_neighbour", "far"}
+    others = {"feature_neighbour", "spatial_neighbour", "far"}
+    others |= {f"published_{term}" for term in ("match", "attract", "repulse")}
+    assert terms.keys() == expected.keys() | others
 
 
 def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context, output):
@@ -135,6 +137,20 @@ def test_published_sdr_compares_with_the_batch_before(context, output):
         get_preset("icss-code/sdr", {"regularisers.sdr_published.every_label": True}), context
     )
     first, second = objective(output, batch()), objective(output, batch())
-    assert first["match"] > 0  # the prototypes before the first batch are zeros
-    assert second["match"] == 0
-    assert torch.equal(first["repulse"], second["repulse"])
+    assert first["published_match"] > 0  # the prototypes before the first batch are zeros
+    assert second["published_match"] == 0
+    assert torch.equal(first["published_repulse"], second["published_repulse"])
+
+
+def test_learning_steps_divide_the_iterations_as_evenly_as_they_can():
+    context = StepContext(n_classes=3, iterations=44, learning_steps=30)
+    numbers = [context.learning_step(step) for step in range(44)]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == set(range(1, 31))
+    assert StepContext(n_classes=3, iterations=4, learning_steps=30).learning_step(3) <= 30
+
+
+def test_scores_that_are_not_finite_reach_the_loss_and_not_an_index(context, output):
+    broken = output._replace(logits=torch.full_like(output.logits, torch.nan))
+    terms = build_objective(get_preset("icss-paper/festa"), context)(broken, batch())
+    assert not torch.isfinite(terms["feature_neighbour"])

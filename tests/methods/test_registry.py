@@ -107,15 +107,23 @@ def test_a_regulariser_that_needs_prototypes_says_so_when_it_gets_none():
     preset = get_preset("icss-paper/sdr")
     assert needs_of(preset) == {"prototypes"}
     with pytest.raises(AssertionError, match="prototypes"):
-        build_objective(preset, StepContext(n_old=2, n_classes=3))
+        build_objective(preset, StepContext(n_classes=3))
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 100), (256, 257), (700, 1300)])
-def test_sweeps_count_the_windows_that_a_sweep_visits(height, width):
-    preset = get_preset("icss-code/sdr", {"crops.overlap": 0.5})
-    source = ArraySource(np.zeros((1, height, width), np.uint8))
+@pytest.mark.parametrize("size", [256, 1024])
+@pytest.mark.parametrize("limit", [64, 2])
+def test_a_sweep_shows_every_pixel_of_the_working_area_once_counted(height, width, size, limit):
+    preset = get_preset("icss-code/sdr", {"crops.overlap": 0.5, "crops.size": size})
     none = ClickSet.empty()
-    image = StepImage(source=source, area=working_area(height, width, none), labels=none)
+    area = working_area(height, width, none, limit=limit)
+    image = StepImage(source=ArraySource(np.zeros((1, height, width), np.uint8)), area=area, labels=none)
     windows = SweepCrops(image, preset.crops, seed=0).windows
-    assert preset.iterations_on(height, width) == -(-300 * len(windows) // 2)
-    assert get_preset("icss").iterations_on(height, width) == get_preset("icss").optimisation.iterations
+    assert len(set(windows)) == len(windows)
+    assert preset.iterations_on(len(windows)) == -(-300 * len(windows) // 2)
+    assert get_preset("icss").iterations_on(len(windows)) == get_preset("icss").optimisation.iterations
+    shown = np.zeros((height + 512, width + 512), bool)
+    for window in windows:
+        shown[window.row : window.end_row, window.col : window.end_col] = True
+    for tile in area.tiles:
+        assert shown[tile.cell.row : tile.cell.end_row, tile.cell.col : tile.cell.end_col].all()

@@ -112,8 +112,8 @@ def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memo
         seen.append((number, predict(network, image[0])))
 
     shown = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_learning_step=look)
-    assert [number for number, _ in seen] == [1, 2, 3]
-    assert not np.array_equal(seen[0][1], seen[2][1])
+    assert [number for number, _ in seen] == [1, 2], "the third is the result"
+    assert not np.array_equal(seen[0][1], seen[1][1])
     alone = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
     assert same_weights(shown.network, alone.network)
 
