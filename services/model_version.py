@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+MODEL_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$"
 KIND: Final = "icss.kind"
 SEGMENTER: Final = "segmenter"
 """Tag and its value by which our models are told from others on the same server."""

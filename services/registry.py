@@ -21,6 +21,7 @@ from services.errors import ConflictError, ModelNotFoundError, VersionNotFoundEr
 from services.mlflow_calls import ALREADY_EXISTS, client_for, is_missing, mlflow_call
 from services.model_version import (
     KIND,
+    MODEL_NAME,
     SEGMENTER,
     ModelDescription,
     ModelVersion,
@@ -45,7 +46,7 @@ UPDATED: Final = "updated"
 """Alias of the newest result."""
 
 _ARTEFACT_FOLDER = "model"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
+_NAME = re.compile(MODEL_NAME)
 _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_\-]{0,31}")
 
 

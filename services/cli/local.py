@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from services.errors import StackError
+
 Command = Annotated[list[str] | None, typer.Argument(help="run with the services up; none: until Ctrl-C")]
 Folder = Annotated[Path, typer.Option(help="where data, runs and models stay; started again, it has them")]
 
@@ -32,5 +34,8 @@ def local(command: Command = None, folder: Folder = Path("out/stack")) -> None:
             if name.startswith(("ICSS_", "RAY_", "MLFLOW_", "AWS_")):
                 typer.echo(f"export {name}={shlex.quote(value)}")
         console.print("the services stay up until Ctrl-C")
-        while all(process.running for process in stack.processes):
+        while True:
+            for process in stack.processes:
+                if not process.running:
+                    raise StackError(f"{process.name} has died; {process.tail()}")
             time.sleep(1)

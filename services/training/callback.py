@@ -127,10 +127,15 @@ def combined(points: list[list[list[float]]]) -> list[tuple[int, dict[str, float
     return found
 
 
+def metric_name(name: str) -> str:
+    """A name that MLflow takes: letters, digits, and a few signs; others become underscores."""
+    return re.sub(r"[^A-Za-z0-9_. :/-]", "_", name)
+
+
 def named_scores(validation: dict[str, float]) -> dict[str, float]:
     """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background."""
     known = [(name, value) for name, value in validation.items() if not math.isnan(value)]
-    scores = {f"val_iou/{re.sub(r'[^A-Za-z0-9_. :/-]', '_', name)}": value for name, value in known}
+    scores = {metric_name(f"val_iou/{name}"): value for name, value in known}
     for key, values in (
         ("val_miou", [value for _, value in known]),
         ("val_miou_of_interest", [value for name, value in known if name != next(iter(validation))]),

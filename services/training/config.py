@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from icss_core.networks.segmenter import Decoder
 from icss_core.training import Optimisation
+from services.model_version import MODEL_NAME
 
 
 class PretrainingConfig(BaseModel):
@@ -19,7 +20,7 @@ class PretrainingConfig(BaseModel):
 
     dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
     """Address of a dataset.yaml."""
-    model: str
+    model: Annotated[str, Field(pattern=MODEL_NAME)]
     """Name under which the network is registered."""
     classes: tuple[str, ...] = ()
     """Classes to learn; all others of the data set are background. Empty: every class there is."""

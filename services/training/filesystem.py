@@ -9,15 +9,26 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no type information
 from pyarrow import fs
 
+from services.settings import load_settings
 from services.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.settings import Settings
 
 
 def checkpoint_filesystem(settings: Settings) -> fs.FileSystem:
-    """A pyarrow filesystem on the object store; it travels to other processes by pickle, keys included."""
+    """A pyarrow filesystem on the object store.
+
+    Ray pickles it, for other processes and into the store itself: the pickle holds no keys, and whoever opens
+    it takes the settings from its own environment.
+    """
     return fs.PyFileSystem(FolderlessS3(settings))
+
+
+def _folderless_of_the_environment() -> FolderlessS3:
+    return FolderlessS3(load_settings())
 
 
 class FolderlessS3(fs.FileSystemHandler):  # type: ignore[misc]  # untyped base
@@ -46,8 +57,8 @@ class FolderlessS3(fs.FileSystemHandler):  # type: ignore[misc]  # untyped base
         )
         self._storage = Storage(settings)
 
-    def __reduce__(self) -> tuple[type[FolderlessS3], tuple[Settings]]:
-        return FolderlessS3, (self._settings,)
+    def __reduce__(self) -> tuple[Callable[[], FolderlessS3], tuple[()]]:
+        return _folderless_of_the_environment, ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FolderlessS3) and self._settings == other._settings

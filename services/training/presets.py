@@ -1,4 +1,9 @@
-"""How memory networks are pretrained: ours, and by the numbers of the ICSS paper and of its code."""
+"""How memory networks are pretrained: ours, and by the numbers of the ICSS paper and of its code.
+
+Optimiser, learning rates, batch and length are theirs. Not theirs: the encoder starts from random weights
+unless `encoder_weights` names others (the code copies ImageNet's convolutions), and pixels are normalised by
+the data's statistics (the code divides by 255).
+"""
 
 from __future__ import annotations
 
@@ -71,14 +76,21 @@ def pretraining_config(
     content: dict[str, Any] = dict(PRETRAINING_PRESETS[preset])
     ours = PretrainingConfig.model_fields["optimisation"].default
     optimisation = content.get("optimisation", ours).model_dump()
-    for path, value in given.items():
-        if path.startswith("optimisation."):
-            optimisation[path.removeprefix("optimisation.")] = value
-        else:
-            content[path] = value
+    chosen = given.pop("optimisation", {}) | {
+        path.removeprefix("optimisation."): given.pop(path)
+        for path in list(given)
+        if path.startswith("optimisation.")
+    }
+    reserved = given.keys() & {"dataset", "model", "classes"}
+    if reserved:
+        raise InvalidParameterError(f"pretraining of {model!r}: {sorted(reserved)} are not its numbers")
+    optimisation |= chosen
+    content |= given
     content |= {"optimisation": optimisation, "dataset": address, "model": model, "classes": classes}
     try:
         config = PretrainingConfig.model_validate(content)
+        if "warmup" in chosen:
+            return config
         # a short training has no time for our whole warm-up
         warmup = min(config.optimisation.warmup, config.optimisation.iterations // 10)
         changed = config.optimisation.model_copy(update={"warmup": warmup})

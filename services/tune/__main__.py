@@ -38,12 +38,15 @@ def main(
         found = read_spec(spec if spec.is_file() else _REPOSITORY / spec, scale)
         settings = load_settings()
         ray.init()
-        run_id = run_sweep(found, datasets, settings)
+        run_id, failed = run_sweep(found, datasets, settings)
         typer.echo(Tracking(settings).read_bytes(run_id, "table.md").decode())
     except IcssError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"sweep {found.name} is MLflow run {run_id}")
+    if failed:
+        typer.echo(f"{len(failed)} trials failed: {'; '.join(failed)}", err=True)
+        raise typer.Exit(1)
 
 
 def _pair(text: str) -> tuple[str, str]:

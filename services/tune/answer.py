@@ -3,75 +3,92 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from icss_core.labels import IGNORE
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
 from services.errors import TrackingError
 from services.pictures import grid_picture, to_rgb
-from services.settings import load_settings
 from services.storage import Storage
 from services.training.plan import read_dataset
+from services.tune.means import means_of
 from services.tune.plot import plot_rows
 from services.tune.table import Row, rows_of, to_csv, to_markdown
-from services.tune.trial import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
+    from icss_core.protocols import SessionScores
+    from services.settings import Settings
     from services.tracking import Tracking
+    from services.tune.records import SweepRecords
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
 
 def write_answer(
-    tracking: Tracking, parent: str, spec: SweepSpec, trials: Sequence[Trial], runs: Mapping[str, str]
+    records: SweepRecords,
+    parent: str,
+    spec: SweepSpec,
+    trials: Sequence[Trial],
+    runs: Mapping[str, str],
+    settings: Settings,
 ) -> list[Row]:
-    """Write `table.md`, `table.csv`, `plot.png` and `pictures/*.png` to the sweep's run.
+    """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
 
-    Trials without a result are left out of means and named in the table.
+    Only trials with all their images are in means; the others are named below the table.
 
     Raises:
         TrackingError: the server refused or did not answer.
     """
-    results, revisions = {}, set()
+    results: dict[str, list[SessionScores]] = {}
+    revisions: set[str] = set()
+    lacking = []
     for trial in trials:
-        record = tracking.get(runs[trial.trial_id])
-        if record is not None and int(record.tags.get("icss.images", "0")):
-            results[trial.trial_id] = read_results(tracking, record.run_id)
-            revisions.add(record.tags["icss.revision"])
+        run_id = runs[trial.trial_id]
+        found, status = records.read(run_id), records.status(run_id)
+        revisions.update(records.revisions(run_id))
+        if status == "successful":
+            results[trial.trial_id] = found
+        else:
+            mean = f", mean IoU {100 * means_of(found)['mean_iou']:.1f}" if found else ""
+            lacking.append(f"{trial.title} ({status or 'not begun'} after {len(found)} images{mean})")
     rows = rows_of(trials, results)
-    missing = [trial.title for trial in trials if trial.trial_id not in results]
     notes = [f"Code: {', '.join(sorted(revisions))}."]
-    notes += [f"Without a result: {'; '.join(missing)}."] if missing else []
+    notes += [f"Without a full result: {'; '.join(lacking)}."] if lacking else []
+    tracking = records.tracking
     tracking.write_text(parent, "table.md", to_markdown(rows, question=spec.question, notes=notes))
     tracking.write_text(parent, "table.csv", to_csv(rows))
+    tracking.write_json(parent, "trials.json", {trial.title: runs[trial.trial_id] for trial in trials})
     if spec.plot is not None:
         tracking.write_bytes(parent, "plot.png", plot_rows(rows, spec.plot))
-    for pair in dict.fromkeys(trial.pair for trial in trials):
-        picture = _picture(tracking, [one for one in trials if one.pair == pair], runs, spec.pictures)
+    complete = [trial for trial in trials if trial.trial_id in results]
+    for pair in dict.fromkeys(trial.pair for trial in complete):
+        mine = [trial for trial in complete if trial.pair == pair]
+        picture = _picture(tracking, mine, runs, spec.pictures, settings)
         if picture is not None:
-            tracking.write_bytes(parent, f"pictures/{pair.replace(': ', '-').replace(' ', '')}.png", picture)
+            name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", pair)
+            tracking.write_bytes(parent, f"pictures/{name}.png", picture)
     return rows
 
 
 def _picture(
-    tracking: Tracking, trials: Sequence[Trial], runs: Mapping[str, str], amount: int
+    tracking: Tracking, trials: Sequence[Trial], runs: Mapping[str, str], amount: int, settings: Settings
 ) -> bytes | None:
     """Images in rows; image, truth and the map of each method in columns. None where no map was kept."""
     first, chosen = trials[0], _of_one_setting(trials)
-    settings = load_settings()
     storage = Storage(settings)
     dataset = read_dataset(first.dataset, storage)
     names = (*first.old, first.new)
     rows: list[list[npt.NDArray[np.uint8]]] = []
     titles = ["image", "truth", *(trial.variant for trial in chosen)]
-    maps: list[npt.NDArray[np.uint8] | None]
     for scene in dataset.scenes_of("val"):
         if len(rows) == amount or scene.mask is None:
             continue
@@ -82,7 +99,7 @@ def _picture(
             image = _whole(storage.check_allowed(dataset.address(scene.image)))
             mask = _whole(storage.check_allowed(dataset.address(scene.mask)))
         rgb, truth = to_rgb(image), dataset.lookup(names)[mask[0]]
-        unknown = np.full(truth.shape, 255, np.uint8)
+        unknown = np.full(truth.shape, IGNORE, np.uint8)
         rows.append([rgb, truth, *(unknown if one is None else one for one in maps)])
     return grid_picture(rows, dataset.select(names), titles=titles) if rows else None
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from services.training.job import pretrain
@@ -11,29 +14,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.settings import Settings
+    from services.training.config import PretrainingConfig
     from services.tune.spec import Pair
 
 
-def memory_network(
-    pair: Pair, address: str, numbers: Mapping[str, Any], settings: Settings
-) -> tuple[str, int]:
-    """Name and version of the network that knows the old classes; pretrained if there is none yet.
+def memory_config(pair: Pair, address: str, numbers: Mapping[str, Any]) -> PretrainingConfig:
+    """How the network that knows the old classes is pretrained.
+
+    Raises:
+        InvalidParameterError: the numbers are no pretraining.
+    """
+    return _config(pair, pair.old, "memory", address, numbers)
+
+
+def control_config(pair: Pair, address: str, numbers: Mapping[str, Any]) -> PretrainingConfig:
+    """The same for the network that learns old and new classes from dense masks."""
+    return _config(pair, (*pair.old, pair.new), "control", address, numbers)
+
+
+def network_of(config: PretrainingConfig, settings: Settings) -> tuple[str, int]:
+    """Registered name and version; pretrained if it is not there yet.
 
     Raises:
         IcssError: see `pretrain`.
     """
-    return _network(f"{pair.dataset}-{'-'.join(pair.old)}", pair.old, address, numbers, settings)
+    return config.model, pretrain(config, settings)
 
 
-def control_network(
-    pair: Pair, address: str, numbers: Mapping[str, Any], settings: Settings
-) -> tuple[str, int]:
-    """The same for the network that learnt old and new classes from dense masks, by the same recipe."""
-    classes = (*pair.old, pair.new)
-    return _network(f"{pair.dataset}-{'-'.join(classes)}-control", classes, address, numbers, settings)
-
-
-def _network(
-    model: str, classes: tuple[str, ...], address: str, numbers: Mapping[str, Any], settings: Settings
-) -> tuple[str, int]:
-    return model, pretrain(pretraining_config(model, classes, address, numbers), settings)
+def _config(
+    pair: Pair, classes: tuple[str, ...], what: str, address: str, numbers: Mapping[str, Any]
+) -> PretrainingConfig:
+    """Sweeps register under names of their own: the alias `memory` of a user's model never moves."""
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join((pair.dataset, *classes)))
+    # classes that differ in other characters, or beyond the length of a name, are told apart by the digest
+    digest = hashlib.sha256(json.dumps([pair.dataset, *classes]).encode()).hexdigest()[:6]
+    return pretraining_config(f"sweep-{what}-{words[:40]}-{digest}", classes, address, numbers)

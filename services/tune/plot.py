@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from operator import itemgetter
 from typing import TYPE_CHECKING
+
+from services.tune.trial import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +29,13 @@ def plot_rows(rows: Sequence[Row], plot: Plot) -> bytes:
     for position, pair in enumerate(pairs):
         axes = figure.add_subplot(1, len(pairs), position + 1)
         mine = [row for row in rows if row.pair == pair]
-        for variant in dict.fromkeys(row.variant for row in mine):
-            found = [row for row in mine if row.variant == variant]
-            points = sorted((x, row.mean) for row in found if (x := _x(row, plot.x)) is not None)
+        for label in dict.fromkeys(_label(row, plot.x) for row in mine):
+            found = [row for row in mine if _label(row, plot.x) == label]
+            points = [(x, row.mean) for row in found if (x := _x(row, plot.x)) is not None]
+            points.sort(key=itemgetter(0))
             if not points:
                 style = {"control": ":", "memory": "--"}.get(found[0].what, "-.")
-                axes.axhline(100 * found[0].mean.mean, linestyle=style, color="#555555", label=variant)
+                axes.axhline(100 * found[0].mean.mean, linestyle=style, color="#555555", label=label)
                 continue
             axes.errorbar(
                 [x for x, _ in points],
@@ -39,7 +43,7 @@ def plot_rows(rows: Sequence[Row], plot: Plot) -> bytes:
                 yerr=[100 * (spread.deviation or 0.0) for _, spread in points],
                 marker="o",
                 capsize=3,
-                label=variant,
+                label=label,
             )
         if plot.log:
             axes.set_xscale("log")
@@ -53,6 +57,15 @@ def plot_rows(rows: Sequence[Row], plot: Plot) -> bytes:
     buffer = io.BytesIO()
     canvas.print_png(buffer)  # type: ignore[no-untyped-call]  # matplotlib types this class only in part
     return buffer.getvalue()
+
+
+def _label(row: Row, x: str) -> str:
+    """Of the line a row belongs to: its variant, and all that sets it apart besides the axis."""
+    others = {path: value for path, value in row.values.items() if path.rpartition(".")[2] != x}
+    parts = [row.variant, *(f"{path.rpartition('.')[2]} {short(value)}" for path, value in others.items())]
+    if x != "annotations" and row.what == "session":
+        parts.append(f"{row.annotations} clicks")
+    return ", ".join(parts)
 
 
 def _x(row: Row, name: str) -> float | None:

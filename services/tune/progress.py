@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ray.tune import Callback
 
@@ -23,7 +23,8 @@ class SweepProgress(Callback):
 
     def __init__(self, trials: int) -> None:
         self._trials = trials
-        self._ended = 0
+        self.outcomes: dict[str, Literal["ended", "failed"]] = {}
+        """By trial id."""
         self._started = time.monotonic()
 
     def on_trial_result(
@@ -38,22 +39,23 @@ class SweepProgress(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial is done, or was stopped by the scheduler."""
         del iteration, trials
-        self._say(trial, "done")
+        self._say(trial, "ended")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial failed for good."""
         del iteration, trials
-        self._say(trial, "FAILED")
+        self._say(trial, "failed")
 
-    def _say(self, trial: Trial, how: str) -> None:
-        self._ended += 1
+    def _say(self, trial: Trial, how: Literal["ended", "failed"]) -> None:
+        self.outcomes[str(trial.config["of"]["id"])] = how
+        ended = len(self.outcomes)
         minutes = (time.monotonic() - self._started) / 60
-        left = minutes / self._ended * (self._trials - self._ended)
+        left = minutes / ended * (self._trials - ended)
         _logger.info(
             "%s: %s; %d of %d trials, %.0f min, about %.0f left",
             _title(trial),
             how,
-            self._ended,
+            ended,
             self._trials,
             minutes,
             left,

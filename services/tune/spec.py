@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
 from icss_core.methods import get_preset
-from services.training.presets import pretraining_config
+from services.tune.networks import control_config, memory_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +39,12 @@ class Pair(_Strict):
     """Name of a data set; its address is given when the sweep is submitted."""
     old: Annotated[tuple[str, ...], Field(min_length=1)]
     new: str
+
+    @model_validator(mode="after")
+    def _new_is_new(self) -> Self:
+        if self.new in self.old:
+            raise ValueError(f"{self.new!r} is both known and new")
+        return self
 
     @property
     def title(self) -> str:
@@ -117,7 +131,7 @@ class SweepSpec(_Strict):
     protocol: Literal["icss"] = "icss"
     pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
     annotations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (300,)
     control: bool = True
     """Whether a network trained on all classes with dense masks is scored too."""
@@ -150,10 +164,25 @@ class SweepSpec(_Strict):
         if len(set(titles)) != len(titles):
             raise ValueError(f"two variants have one name: {titles}")
         for pair in self.pairs:
-            pretraining_config(pair.dataset, pair.old, "s3://where/dataset.yaml", self.pretraining)
+            for config in (memory_config, control_config):
+                config(pair, "s3://where/dataset.yaml", self.pretraining)
+        if len(set(self.seeds)) != len(self.seeds) or len(set(self.annotations)) != len(self.annotations):
+            raise ValueError(f"a seed or an amount of annotations twice: {self.seeds}, {self.annotations}")
+        if self.scheduler.kind == "asha" and self.scheduler.grace_images > (self.images or 10**6):
+            raise ValueError(f"{self.scheduler.grace_images} grace images of {self.images}: none could stop")
+        if self.plot is not None:
+            self._check_axis(self.plot.x)
         for variant, values in self.points():
             self.preset_of(variant, values)
         return self
+
+    def _check_axis(self, x: str) -> None:
+        paths = [path for one in self.variants for path in one.vary if path.rpartition(".")[2] == x]
+        if x != "annotations" and not paths:
+            raise ValueError(f"plot.x is annotations or the last part of a varied path, not {x!r}")
+        values = [value for _, chosen in self.points() for path, value in chosen.items() if path in paths]
+        if not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"plot.x: {x!r} varies over {values}, which are not numbers")
 
     def points(self) -> Iterator[tuple[Variant, dict[str, Any]]]:
         """Each variant with each choice of its varied numbers; the same on every call."""

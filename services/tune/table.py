@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.tune.trial import means_of
+from services.tune.means import means_of
+from services.tune.trial import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +52,8 @@ class Row:
     """Image-wise mean IoU, background included, after the last step."""
     best: Spread | None
     """The same for the best look in the last half: an oracle's choice."""
-    below: int
-    """Sessions that end below the memory network's mean IoU on their image."""
+    below: int | None
+    """Sessions that end below the memory network's mean IoU on their image; None where that is unknown."""
     sessions: int
     of_control: float | None
     """Share of the control network's mean IoU."""
@@ -69,7 +71,7 @@ def rows_of(trials: Sequence[Trial], results: Mapping[str, Sequence[SessionScore
     groups: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in trials:
         if results.get(trial.trial_id):
-            key = (trial.pair, trial.variant, tuple(trial.values.items()), trial.annotations)
+            key = (trial.pair, trial.variant, json.dumps(trial.values), trial.annotations)
             groups.setdefault(key, []).append(trial)
     floors = {
         (trial.pair, one.image): one.last.mean
@@ -93,17 +95,17 @@ def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()
     parts = [question, ""]
     for pair in dict.fromkeys(row.pair for row in rows):
         mine = [row for row in rows if row.pair == pair]
-        classes = list(mine[0].iou)
+        classes = list(dict.fromkeys(name for row in mine for name in row.iou))
         varied = list(dict.fromkeys(path for row in mine for path in row.values))
         columns = ["method", *(path.rpartition(".")[2] for path in varied), "clicks", *classes, "mean"]
         columns += ["best of last half", "of control", "below memory", "images x seeds", "s"]
         parts += [f"**{pair}**", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         for row in mine:
-            cells = [row.variant, *(_short(row.values.get(path)) for path in varied)]
-            cells += [str(row.annotations or "-"), *(row.iou[name].percent() for name in classes)]
-            cells += [row.mean.percent(), "-" if row.best is None else row.best.percent()]
+            cells = [row.variant, *(short(row.values.get(path)) for path in varied)]
+            cells += [str(row.annotations or "-"), *(_percent(row.iou.get(name)) for name in classes)]
+            cells += [row.mean.percent(), _percent(row.best)]
             cells += ["-" if row.of_control is None else f"{row.of_control:.0%}"]
-            cells += [f"{row.below} of {row.sessions}" if row.what == "session" else "-"]
+            cells += ["-" if row.below is None else f"{row.below} of {row.sessions}"]
             cells += [f"{row.images} x {row.seeds}", f"{row.seconds:.0f}" if row.seconds else "-"]
             parts.append(f"| {' | '.join(cells)} |")
         parts.append("")
@@ -161,11 +163,7 @@ def _row(
         },
         mean=mean,
         best=_spread(bests) if bests else None,
-        below=sum(
-            (one.last.mean or 0.0) < (floors.get((first.pair, one.image)) or 0.0)
-            for one in sessions
-            if first.what == "session"
-        ),
+        below=_below(first, sessions, floors),
         sessions=len(sessions),
         of_control=None if not ceiling else mean.mean / ceiling,
         seconds=statistics.mean(one["seconds"] for one in means),
@@ -177,5 +175,14 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(mean=statistics.mean(values), deviation=deviation)
 
 
-def _short(value: Any) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _below(
+    trial: Trial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
+) -> int | None:
+    mine = [floors.get((trial.pair, one.image)) for one in sessions]
+    if trial.what != "session" or None in mine:
+        return None
+    return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, mine, strict=True))
+
+
+def _percent(spread: Spread | None) -> str:
+    return "-" if spread is None else spread.percent()

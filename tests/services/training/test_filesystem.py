@@ -9,14 +9,23 @@ import pytest
 from pyarrow import fs
 
 from services.errors import UriNotAllowedError
+from services.settings import environment_of
 from services.training.filesystem import checkpoint_filesystem
 
 FOLDER = "icss/data/training/job"
 
 
 @pytest.fixture
-def store(store_settings):
+def store(store_settings, monkeypatch):
+    for name, value in environment_of(store_settings).items():
+        monkeypatch.setenv(name, value)
     return pickle.loads(pickle.dumps(checkpoint_filesystem(store_settings)))  # noqa: S301 - as Ray sends it
+
+
+def test_the_pickle_that_ray_keeps_in_the_store_holds_no_key(store_settings) -> None:
+    content = pickle.dumps(checkpoint_filesystem(store_settings))
+    assert store_settings.s3_access_key.encode() not in content
+    assert store_settings.s3_secret_key.get_secret_value().encode() not in content
 
 
 def kinds(store) -> dict[str, fs.FileType]:

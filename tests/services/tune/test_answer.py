@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icss_core.methods import get_preset
 from icss_core.protocols import ImageScore, SessionScores
+from services.tune.means import means_of
 from services.tune.plot import plot_rows
 from services.tune.spec import Plot
 from services.tune.table import rows_of, to_csv, to_markdown
-from services.tune.trial import Trial, means_of
+from services.tune.trial import Trial
 
 NAMES = ("background", "road", "building")
 
@@ -105,7 +107,10 @@ def test_the_csv_has_the_same_numbers():
 
 def test_varied_numbers_are_columns_and_the_axis_of_the_plot():
     path = "regularisers.podnet.weight"
-    varied = [trial(variant="podnet", values={path: weight}) for weight in (0.1, 1.0)]
+    varied = [
+        trial(variant="podnet", values={path: weight}, preset=get_preset("icss-paper/podnet", {path: weight}))
+        for weight in (0.1, 1.0)
+    ]
     results = {one.trial_id: RESULTS[ONE.trial_id] for one in varied}
     assert len(results) == 2
     rows = rows_of(varied, results)

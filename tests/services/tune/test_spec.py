@@ -1,15 +1,18 @@
 """Sweeps as data: every file of the repository says one, and faults are named."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from icss_core.errors import InvalidParameterError
+from services.model_version import MODEL_NAME
 from services.settings import Settings
 from services.training.presets import pretraining_config
+from services.tune.networks import control_config, memory_config
+from services.tune.plan import plan_trials
 from services.tune.spec import SweepSpec, read_spec
-from services.tune.sweep import plan_trials
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -42,7 +45,14 @@ def test_every_file_can_run_at_every_scale(path):
         spec = read_spec(path, scale)
         assert list(spec.points())
         for pair in spec.pairs:
-            assert pretraining_config(pair.dataset, pair.old, "s3://icss/dataset.yaml", spec.pretraining)
+            memory, control = (
+                config(pair, "s3://icss/dataset.yaml", spec.pretraining)
+                for config in (memory_config, control_config)
+            )
+            assert re.fullmatch(MODEL_NAME, memory.model)
+            assert memory.model != control.model
+            assert (memory.classes, control.classes) == (pair.old, (*pair.old, pair.new))
+            assert memory.optimisation == control.optimisation
 
 
 def test_the_papers_tables_are_asked_in_full():
@@ -109,6 +119,12 @@ def test_a_scale_changes_what_it_names(tmp_path):
         ),
         ({"variants": [{"preset": "icss", "vary": {"x": {}}}]}, "one of grid"),
         ({"pretraining": {"preset": "mib"}}, "unknown pretraining preset 'mib'"),
+        ({"pretraining": {"dataset": "x"}}, "'dataset'"),
+        ({"seeds": [0, 0]}, "twice"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both known and new"),
+        ({"scheduler": {"kind": "asha", "grace_images": 3}, "images": 2}, "none could stop"),
+        ({"plot": {"x": "weight"}}, "plot.x"),
     ],
 )
 def test_faults_are_named_with_the_file(tmp_path, changes, complaint):
@@ -149,5 +165,8 @@ def test_pretraining_by_the_papers_numbers():
     assert isinstance(
         SweepSpec.model_validate({k: v for k, v in CONTENT.items() if k != "scales"}), SweepSpec
     )
+    nested = numbers(optimisation={"iterations": 50})
+    assert (nested.optimisation.iterations, nested.optimisation.warmup) == (50, 5)
+    assert numbers(**{"optimisation.iterations": 50, "optimisation.warmup": 20}).optimisation.warmup == 20
     with pytest.raises(InvalidParameterError, match=r"pretraining of 'one': crop"):
         numbers(crop=7)
