@@ -74,7 +74,7 @@ def write_answer(
         mine = [trial for trial in complete if trial.pair == pair]
         picture = _picture(tracking, mine, runs, spec.pictures, settings)
         if picture is not None:
-            name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", pair)
+            name = re.sub(r"[^A-Za-z0-9_.]+", "-", pair)
             tracking.write_bytes(parent, f"pictures/{name}.png", picture)
     return rows
 

@@ -85,7 +85,7 @@ def test_the_answer_is_in_the_sweeps_run(stack, swept) -> None:
         assert f"\n| {variant} |" in table
     assert "icss-paper/baseline; 30 clicks; seed 0: 1 images, mean IoU" in swept[0]
     assert tracking.read_bytes(parent.run_id, "table.csv").count(b"\n") == 5
-    assert tracking.read_bytes(parent.run_id, "pictures/town-road+building.png")[:4] == b"\x89PNG"
+    assert tracking.read_bytes(parent.run_id, "pictures/town-road-building.png")[:4] == b"\x89PNG"
 
 
 def test_a_trial_holds_its_sessions_metrics_and_map(stack, swept) -> None:
