@@ -40,6 +40,8 @@ def published_sdr_terms(
             `LATENT_SPACE: false`) instead of the labels at every stride-th pixel (`true`, its default).
         ignore: value of unlabelled pixels.
 
+    Distances are held above `SMALLEST_DISTANCE`, where the code divides by what there is.
+
     Returns:
         The terms, where classes that are absent (or were, for `match`) contribute nothing to sums that are
         divided by N and N (N - 1) all the same; and the means (N, C), detached, NaN where absent.

@@ -80,7 +80,8 @@ def remember(
         classes=range(1, network.n_classes),
         per_class=round(rule.multiple * amount) if rule.kind != "none" else 0,
         kind="threshold" if rule.kind == "threshold" else "top_n",
-        threshold=rule.threshold or None,
+        # the selector's own default for `threshold` is not ours to take: 0 means any confidence
+        threshold=rule.threshold if rule.kind == "threshold" or rule.threshold else None,
         clicks=_stacked(clicks, area),
         seed=seed,
     )

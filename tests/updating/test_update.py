@@ -118,6 +118,24 @@ def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memo
     assert same_weights(shown.network, alone.network)
 
 
+def test_a_threshold_of_zero_takes_any_pixel_of_an_old_class(memory, image, clicks):
+    anything = {
+        "pseudo_labels.kind": "threshold",
+        "pseudo_labels.threshold": 0.0,
+        "pseudo_labels.multiple": 90,
+    }
+    nearly_sure = {**anything, "pseudo_labels.threshold": 0.999}
+    found, sure = (
+        update(
+            memory, OLD, image[0], clicks, [BUILDING], quick(iterations=0, **rule), device=CPU
+        ).pseudo_labels
+        for rule in (anything, nearly_sure)
+    )
+    roads = (predict(memory, image[0]) == 1).sum()
+    assert sure.get("road", 0) < found["road"]
+    assert found["road"] == pytest.approx(min(roads, 90 * 60), rel=0.02)
+
+
 def test_sweeps_are_turned_into_iterations(memory, image, clicks):
     preset = get_preset("icss-code/baseline", {"sweeps": 2, "crops.size": 64, "crops.batch": 3})
     result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
