@@ -33,7 +33,7 @@ _DEFAULT = Preset(
     pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
-        lr=1e-4, iterations=100, schedule="cosine", batch_norm="statistics", average_last=0.25
+        lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
     regularisers={"distillation": {"weight": 1.0}},
