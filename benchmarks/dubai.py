@@ -111,6 +111,16 @@ def pretrained(kind: str, arguments: argparse.Namespace) -> Segmenter:
     return network.eval()
 
 
+def true_image(data: Path, name: str) -> TrueImage:
+    """A validation image with its truth in {background, road, building}."""
+    scene = LabelledScene(
+        image=read_whole(data / "images" / f"{name}.jpg"),
+        mask=read_whole(data / "masks" / f"{name}.png"),
+        lookup=lookup(building=2),
+    )
+    return TrueImage.of(name, scene)
+
+
 def flat(score: ImageScore) -> dict[str, float | None]:
     """IoU per class and their mean, beside each other."""
     return {**score.iou, "mean": score.mean}
@@ -129,12 +139,7 @@ def measure(arguments: argparse.Namespace) -> None:
         wanted += [(name, label, seed) for seed in range(arguments.seeds)]
         if done.issuperset(wanted):
             continue
-        scene = LabelledScene(
-            image=read_whole(arguments.data / "images" / f"{name}.jpg"),
-            mask=read_whole(arguments.data / "masks" / f"{name}.png"),
-            lookup=lookup(building=2),
-        )
-        true = TrueImage.of(name, scene)
+        true = true_image(arguments.data, name)
         names = [info.name for info in CLASSES]
         for image, what, seed in wanted:
             if (image, what, seed) in done:

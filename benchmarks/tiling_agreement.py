@@ -10,13 +10,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dubai import lookup, read_whole, rows_of, score
+from dubai import CLASSES, rows_of, true_image
 
 from icss_core.inference.sinks import ArraySink
 from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING
 from icss_core.networks import load_model
-from icss_core.raster.windows import Window
+from icss_core.protocols import score_map
 
 VARIANTS = ((PAPER_TILING, "auto"), (DEFAULT_TILING, "auto"), (DEFAULT_TILING, "float32"))
 
@@ -29,18 +29,16 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     arguments = parser.parse_args()
     network, _ = load_model(arguments.model)
-    results = []
+    names, results = [info.name for info in CLASSES], []
     for row in rows_of(arguments.data, "val"):
-        source = read_whole(arguments.data / "images" / f"{row['name']}.jpg")
-        mask = read_whole(arguments.data / "masks" / f"{row['name']}.png")
-        truth = lookup(building=2)[mask.read(Window(0, 0, mask.height, mask.width)).values[0]]
-        maps = []
+        image = true_image(arguments.data, row["name"])
+        source, maps = image.source, []
         for tiling, precision in VARIANTS:
             sink = ArraySink(source.height, source.width)
             predict(network, source, sink, n_classes=3, tiling=tiling, precision=precision)
             maps.append(sink.labels)
         paper, ours, exact = maps
-        scores = [100 * score(labels, truth)["mean"] for labels in maps]
+        scores = [100 * score_map(labels, image.truth, names).mean for labels in maps]
         results.append([*scores, 100 * (paper == ours).mean(), 100 * (ours == exact).mean()])
         print(row["name"], np.round(results[-1], 2).tolist(), flush=True)
     columns = ("paper", "ours", "ours float32", "equal labels paper/ours", "equal labels ours/float32")
