@@ -4,7 +4,14 @@ A method is data (`presets.py`) plus functions (a file per regulariser).
 """
 
 from icss_core.methods.objective import build_objective, needs_of
-from icss_core.methods.preset import CropRule, CrossEntropyRule, HeadFit, Preset, PseudoLabelRule
+from icss_core.methods.preset import (
+    CropRule,
+    CrossEntropyRule,
+    HeadFit,
+    Preset,
+    PrevalenceRule,
+    PseudoLabelRule,
+)
 from icss_core.methods.presets import DEFAULT_PRESET
 from icss_core.methods.registry import REGULARISERS, get_preset, preset_names, regularisers_of
 from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, StepContext
@@ -17,6 +24,7 @@ __all__ = [
     "HeadFit",
     "Need",
     "Preset",
+    "PrevalenceRule",
     "PseudoLabelRule",
     "Regulariser",
     "RegulariserParameters",

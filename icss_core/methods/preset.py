@@ -63,6 +63,17 @@ class HeadFit(BaseModel):
     """Weight of the squared distance to the initialised rows; keeps classes with few labels near them."""
 
 
+class PrevalenceRule(BaseModel):
+    """Shifting the new classes' biases, after the training, to how common they are in the image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=0, ge=0, le=1000)
+    """Of expectation maximisation; 0 leaves the classifier as it was trained."""
+    keep: float = Field(default=0.85, ge=0, le=1)
+    """Least share of the rightly classified clicks that stay so."""
+
+
 class Preset(BaseModel):
     """Everything that decides what an update does, besides the image and its clicks."""
 
@@ -88,6 +99,7 @@ class Preset(BaseModel):
     tiles: int = Field(default=64, ge=1, le=4096)
     """Most tiles of 512 pixels in the working area: on a larger raster those with the most clicks."""
     cross_entropy: CrossEntropyRule = CrossEntropyRule()
+    prevalence: PrevalenceRule = PrevalenceRule()
     regularisers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Numbers of each regulariser by its name, checked by it; any can be combined."""
 

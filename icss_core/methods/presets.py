@@ -17,7 +17,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from icss_core.methods.preset import CropRule, CrossEntropyRule, HeadFit, Preset, PseudoLabelRule
+from icss_core.methods.preset import (
+    CropRule,
+    CrossEntropyRule,
+    HeadFit,
+    Preset,
+    PrevalenceRule,
+    PseudoLabelRule,
+)
 from icss_core.training import Optimisation
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ DEFAULT_PRESET: Final = "icss"
 _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
-    summary="our default: head fitted to the clicks, balanced votes, unbiased distillation",
+    summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
     head_fit=HeadFit(iterations=100, pull=0.01),
     pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
     crops=CropRule(kind="labelled", size=256, batch=4),
@@ -36,6 +43,7 @@ _DEFAULT = Preset(
         lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
+    prevalence=PrevalenceRule(iterations=100, keep=0.85),
     regularisers={"distillation": {"weight": 1.0}},
 )
 

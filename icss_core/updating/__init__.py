@@ -1,5 +1,6 @@
 """One step, from clicks to an updated network and its forgetting report."""
 
-from icss_core.updating.update import Progress, Stage, UpdateResult, update
+from icss_core.updating.progress import Progress, Stage
+from icss_core.updating.update import UpdateResult, update
 
 __all__ = ["Progress", "Stage", "UpdateResult", "update"]

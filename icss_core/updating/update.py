@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from icss_core.device import default_device
 from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
-from icss_core.labels import IGNORE
+from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import StepContext, build_objective, needs_of
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, StepReport
@@ -22,7 +22,9 @@ from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.memory import labelled_rows, remember
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
-from icss_core.updating.tiles import WorkingArea, working_area
+from icss_core.updating.prevalence import adapt_to_prevalence
+from icss_core.updating.progress import UpdateClock
+from icss_core.updating.tiles import working_area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,24 +36,8 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
     from icss_core.sampling import Batch
-
-Stage = Literal["memory", "head", "training", "report"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where an update stands."""
-
-    stage: Stage
-    """memory: the memory network looks at the image; head: the classifier is fitted; training; report."""
-    step: int
-    """Done in this stage: tiles, or iterations while training."""
-    steps: int
-    loss: float = math.nan
-    """Of the last iteration; NaN outside training."""
-    terms: dict[str, float]
-    seconds_left: float
-    """Estimated to the end of the update, from the pace so far; NaN before there is any."""
+    from icss_core.updating.progress import Progress
+    from icss_core.updating.tiles import WorkingArea
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +49,7 @@ class UpdateResult:
     label_space: LabelSpace
     history: list[StepReport]
     pseudo_labels: dict[str, int]
-    """Pixels that the memory network labelled, by class name."""
+    """Pixels that the memory network labelled, by old class of interest; 0 where it was sure of none."""
     forgetting: ForgettingReport
     warnings: list[str]
     """Plain sentences for the annotator; empty when nothing looks wrong."""
@@ -123,7 +109,7 @@ def update(
     cached = CachedSource(source)
     area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
     windows = len(sweep_windows(source.height, source.width, area, preset.crops))
-    clock = _Clock(on_progress, area, preset.iterations_on(windows))
+    clock = UpdateClock(on_progress, area, preset.iterations_on(windows))
 
     known = remember(
         memory,
@@ -202,6 +188,20 @@ def update(
             fit.train_mode()
     fit.run(batches, on_step=note, should_stop=should_stop)
     network.eval()
+    if preset.prevalence.iterations:
+        adapt_to_prevalence(
+            network,
+            cached,
+            area,
+            clicks,
+            preset.prevalence,
+            n_old=len(label_space),
+            # balanced votes weigh the classes alike; a plain mean weighs them by their labels
+            trained={} if preset.cross_entropy.kind == "balanced" else clicks.counts(),
+            device=device,
+            precision=precision,
+            should_stop=should_stop,
+        )
 
     forgetting = compare_on_tiles(
         network,
@@ -216,22 +216,29 @@ def update(
         progress=clock.tiles("report"),
         should_stop=should_stop,
     )
-    warnings = [*([preset.warning] if preset.warning else []), *forgetting.warnings]
+    pseudo = known.pseudo_labels.counts()
+    return UpdateResult(
+        network=network,
+        label_space=extended,
+        history=history,
+        pseudo_labels={
+            name: pseudo.get(label, 0) for label, name in enumerate(label_space.names) if label != BACKGROUND
+        },
+        forgetting=forgetting,
+        warnings=_warnings(preset, forgetting.warnings, area, clicks),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _warnings(preset: Preset, forgetting: Sequence[str], area: WorkingArea, clicks: ClickSet) -> list[str]:
+    warnings = [*([preset.warning] if preset.warning else []), *forgetting]
     missed = int((area.holding(clicks.rows, clicks.cols) < 0).sum())
     if missed:
         warnings.append(
             f"{missed} of {len(clicks)} clicks lie outside the working area of {len(area.tiles)} tiles and "
             "were not used; click more closely together, or update in two steps"
         )
-    return UpdateResult(
-        network=network,
-        label_space=extended,
-        history=history,
-        pseudo_labels={extended.names[label]: count for label, count in known.pseudo_labels.counts().items()},
-        forgetting=forgetting,
-        warnings=warnings,
-        seconds=time.perf_counter() - started,
-    )
+    return warnings
 
 
 def _validate_args(
@@ -267,51 +274,3 @@ def _validate_args(
     for label in range(len(label_space), len(extended)):
         if label not in counts:
             raise ClickError(f"no click of the new class {extended.names[label]!r}")
-
-
-class _Clock:
-    """Tells the caller where the update stands and how long it may still take."""
-
-    def __init__(
-        self, on_progress: Callable[[Progress], None] | None, area: WorkingArea, iterations: int
-    ) -> None:
-        self._on_progress, self._tiles, self.iterations = on_progress, len(area.tiles), iterations
-        # a stage starts when the one before was last heard of
-        self._started = self._last = time.perf_counter()
-        self._stage: Stage = "memory"
-        self._pace: dict[Stage, float] = {}
-
-    def tiles(self, stage: Stage) -> Callable[[int, int], None]:
-        """A callback for a stage that counts tiles."""
-        return lambda step, steps: self.tell(stage, step, steps)
-
-    def tell(self, stage: Stage, step: int, steps: int, report: StepReport | None = None) -> None:
-        """Report progress."""
-        now = time.perf_counter()
-        if stage != self._stage:
-            self._stage, self._started = stage, self._last
-        self._last = now
-        if step:
-            self._pace[stage] = (now - self._started) / step
-        if self._on_progress is None:
-            return
-        self._on_progress(
-            Progress(
-                stage=stage,
-                step=step,
-                steps=steps,
-                loss=report.loss if report else math.nan,
-                terms=report.terms if report else {},
-                seconds_left=self._left(stage, step, steps),
-            )
-        )
-
-    def _left(self, stage: Stage, step: int, steps: int) -> float:
-        """This stage at its pace, the training at its own or unknown, the report at the memory's."""
-        pace = self._pace
-        if stage not in pace:
-            return math.nan
-        left = pace[stage] * (steps - step)
-        if stage in {"memory", "head"}:
-            return math.nan if self.iterations else left
-        return left + (pace.get("memory", 0.0) * self._tiles if stage == "training" else 0.0)

@@ -132,7 +132,7 @@ def test_a_threshold_of_zero_takes_any_pixel_of_an_old_class(memory, image, clic
         for rule in (anything, nearly_sure)
     )
     roads = (predict(memory, image[0]) == 1).sum()
-    assert sure.get("road", 0) < found["road"]
+    assert sure["road"] < found["road"]
     assert found["road"] == pytest.approx(min(roads, 90 * 60), rel=0.02)
 
 
