@@ -68,7 +68,7 @@ def test_frequencies_that_do_not_fit(trained):
 
 
 def seen_of(share: float, seed: int) -> SeenLogits:
-    """Logits of background, an old class without pixels, and a new class; 40 clicks of the first and the last."""
+    """Logits of background, an old class without pixels and a new class; 40 clicks of first and last."""
     classes, posteriors = mixture([1 - share, share], seed=seed)
     logits = np.log(np.stack([posteriors[:, 0], np.full(len(classes), 1e-3), posteriors[:, 1]], 1))
     chosen = np.concatenate([np.flatnonzero(classes == label)[:40] for label in (0, 1)])
