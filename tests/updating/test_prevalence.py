@@ -83,6 +83,19 @@ def test_a_rare_class_gets_a_smaller_bias_and_a_common_one_a_larger(share):
     assert float(shift) == pytest.approx(np.log(share / (1 - share)), abs=0.4)
 
 
+def test_two_new_classes_are_weighed_against_the_background_and_each_other():
+    shares = [0.8, 0.15, 0.05]
+    _, posteriors = mixture(shares, n=8000)
+    # the old class of interest has half of each pixel's probability: it must not matter
+    logits = np.log(np.insert(posteriors / 2, 1, 0.5, axis=1))
+    seen = SeenLogits(torch.from_numpy(logits), torch.empty(0, 4), torch.empty(0, dtype=torch.int64))
+    assert prevalence_shift(seen, torch.ones(3), n_old=2, keep=0.5).tolist() == [0, 0], "no click, no shift"
+    sure = torch.tensor([[9.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]], dtype=torch.float64)
+    seen = seen._replace(clicks=sure, labels=torch.tensor([0, 2, 3]))
+    shift = prevalence_shift(seen, torch.ones(3), n_old=2, keep=1)
+    np.testing.assert_allclose(shift, [np.log(0.15 / 0.8), np.log(0.05 / 0.8)], atol=0.1)
+
+
 @pytest.mark.parametrize("share", [0.03, 0.97])
 @pytest.mark.parametrize("keep", [1.0, 0.9, 0.7])
 def test_clicks_that_were_right_stay_right(share, keep):
