@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -160,16 +161,21 @@ def test_a_folder_that_is_not_there_is_an_error_before_anything_starts(tmp_path)
 
 def test_ctrl_c_stops_everything_that_was_started(tmp_path):
     out = tmp_path / "out"
-    program = [sys.executable, "-m", "services.demo", "--up", "--scenes", "1", "--size", "192"]
+    # whoever runs the tests in the background ignores Ctrl-C, and so would the program
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "services.demo", "--up"]
+    options = ["--scenes", "1", "--size", "192", "--out", str(out)]
     with subprocess.Popen(
-        [*program, "--out", str(out)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*program, *options], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
+        watchdog = threading.Timer(300, process.kill)  # a program that does not listen fails the test
+        watchdog.start()
         started = next((line for line in process.stdout if "the job starts" in line), None)
         assert started is not None
         assert _processes_of(out / "stack")
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(60) == 130
+        watchdog.cancel()
     assert "all services are down again" in rest
     assert _processes_of(out / "stack") == []
 
