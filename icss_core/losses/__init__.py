@@ -10,9 +10,19 @@ from icss_core.losses.cross_entropy import (
     partial_cross_entropy,
 )
 from icss_core.losses.disca import memory_label_cross_entropy
-from icss_core.losses.distillation import unbiased_distillation
+from icss_core.losses.distillation import plain_distillation, unbiased_distillation
+from icss_core.losses.feature_distillation import feature_distillation
 from icss_core.losses.festa import FestaTerms, draw_anchors, festa_terms
+from icss_core.losses.label_map import Reduction
+from icss_core.losses.local_pod import local_pod, merge_into_background
+from icss_core.losses.plop_labels import (
+    CompletedLabels,
+    EntropyMedians,
+    complete_background,
+    completed_cross_entropy,
+)
 from icss_core.losses.podnet import pooled_distillation
+from icss_core.losses.possible_classes import possible_classes_cross_entropy
 from icss_core.losses.prototypes import (
     Assignment,
     LabelledFeatures,
@@ -22,28 +32,46 @@ from icss_core.losses.prototypes import (
     merge_prototypes,
 )
 from icss_core.losses.sdr import SdrTerms, attraction, matching, repulsion, sdr_terms
+from icss_core.losses.sdr_original import separation, sparsity
 from icss_core.losses.sdr_published import published_sdr_terms
+from icss_core.losses.sigmoid import sigmoid_cross_entropy, sigmoid_distillation
+from icss_core.losses.unbiased_cross_entropy import unbiased_cross_entropy
 
 __all__ = [
     "Assignment",
+    "CompletedLabels",
+    "EntropyMedians",
     "FestaTerms",
     "LabelledFeatures",
     "Prototypes",
+    "Reduction",
     "SdrTerms",
     "attraction",
     "capped_class_weights",
     "class_balanced_cross_entropy",
     "class_means",
+    "complete_background",
+    "completed_cross_entropy",
     "draw_anchors",
+    "feature_distillation",
     "festa_terms",
     "labelled_features",
+    "local_pod",
     "matching",
     "memory_label_cross_entropy",
+    "merge_into_background",
     "merge_prototypes",
     "partial_cross_entropy",
+    "plain_distillation",
     "pooled_distillation",
+    "possible_classes_cross_entropy",
     "published_sdr_terms",
     "repulsion",
     "sdr_terms",
+    "separation",
+    "sigmoid_cross_entropy",
+    "sigmoid_distillation",
+    "sparsity",
+    "unbiased_cross_entropy",
     "unbiased_distillation",
 ]

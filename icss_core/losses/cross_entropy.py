@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.losses.label_map import check_range, check_shapes
 
 
 def partial_cross_entropy(
@@ -117,24 +118,12 @@ def _labelled_scores(logits: Tensor, labels: Tensor, ignore: int) -> tuple[Tenso
     labelled = labels != ignore
     targets = labels[labelled]
     scores = logits.movedim(1, -1)[labelled]
-    if targets.numel():
-        low, high = torch.aminmax(targets)
-        if int(low) < 0 or int(high) >= logits.shape[1]:
-            raise InvalidParameterError(
-                f"labels must be in [0, {logits.shape[1]}) or {ignore}; found {int(low)} to {int(high)}"
-            )
+    check_range(targets, logits.shape[1], ignore)
     return scores.to(torch.promote_types(scores.dtype, torch.float32)), targets
 
 
 def _validate_args(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> None:
-    expected = (logits.shape[0], *logits.shape[2:])
-    if logits.ndim != 4 or labels.shape != expected:
-        raise InvalidParameterError(
-            "logits must be (B, N, H, W) and labels (B, H, W); "
-            f"got {tuple(logits.shape)} and {tuple(labels.shape)}"
-        )
-    if labels.dtype != torch.int64:
-        raise InvalidParameterError(f"labels must be int64, not {labels.dtype}")
+    check_shapes(logits, labels)
     if class_weights is not None and class_weights.shape != logits.shape[1:2]:
         raise InvalidParameterError(
             f"class_weights must be ({logits.shape[1]},), not {tuple(class_weights.shape)}"

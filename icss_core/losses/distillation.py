@@ -64,6 +64,31 @@ def unbiased_distillation_map(logits: Tensor, old_logits: Tensor, *, alpha: floa
     return (torch.logsumexp(scores, dim=1) - expected) / n_old
 
 
+def plain_distillation(logits: Tensor, old_logits: Tensor, *, alpha: float = 1.0) -> Tensor:
+    r"""Distillation of LwF: the old classes among themselves, as if the new ones did not exist.
+
+    .. math:: L = -\frac{1}{|I|\,O} \sum_i \sum_{c<O} q_{ic} \log \tilde p_{ic}
+
+    with p~ the softmax over the first O logits only and q that of `alpha * old_logits` (Li and Hoiem,
+    "Learning without Forgetting", arXiv 1606.09282, as the published code of MiB has it: divided by O, so its
+    weight of 100 belongs to this form).
+
+    Args:
+        logits: (B, N, H, W) float of the updated network, old classes first.
+        old_logits: (B, O, H, W) float of the memory network, 1 <= O <= N; taken as constant.
+        alpha: factor on the old logits before the softmax, positive.
+
+    Returns:
+        Scalar, not negative.
+
+    Raises:
+        InvalidParameterError: shapes do not fit, or alpha is not positive.
+    """
+    _validate_args(logits, old_logits, alpha, None)
+    # without new classes the two distillations are one
+    return unbiased_distillation_map(logits[:, : old_logits.shape[1]], old_logits, alpha=alpha).mean()
+
+
 def _validate_args(logits: Tensor, old_logits: Tensor, alpha: float, mask: Tensor | None) -> None:
     new, old = tuple(logits.shape), tuple(old_logits.shape)
     if len(new) != 4 or len(old) != 4 or new[0] != old[0] or new[2:] != old[2:] or not 1 <= old[1] <= new[1]:

@@ -7,7 +7,7 @@ import torch
 from golden_cases import FLOAT_TYPES, golden_cases, gradient
 
 from icss_core.errors import InvalidParameterError
-from icss_core.losses import unbiased_distillation
+from icss_core.losses import plain_distillation, unbiased_distillation
 from icss_core.losses.distillation import unbiased_distillation_map
 
 
@@ -47,6 +47,27 @@ def test_matches_reference_values(shared_dir, dtype):
         case.check("pixel", unbiased_distillation_map(logits, old, alpha=alpha), dtype)
         case.check("mean", loss, dtype)
         case.check("grad", gradient(loss, logits), dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOAT_TYPES)
+def test_the_plain_one_matches_reference_values(shared_dir, dtype):
+    for case in golden_cases(shared_dir, "mib", "plain_kd"):
+        logits, old = case.tensor("logits", dtype, grad=True), case.tensor("old_logits", dtype)
+        loss = plain_distillation(logits, old, alpha=case.constants["alpha"])
+        case.check("mean", loss, dtype)
+        case.check("grad", gradient(loss, logits), dtype)
+
+
+def test_the_plain_one_equals_torchs_divergence_and_ignores_new_classes():
+    logits, old = random_case(7)
+    target = torch.softmax(old.detach(), dim=1)
+    divergence = torch.nn.functional.kl_div(
+        torch.log_softmax(logits[:, :3], dim=1), target, reduction="none"
+    ).sum(dim=1)
+    entropy = -(target * target.log()).sum(dim=1)
+    value = plain_distillation(logits, old)
+    torch.testing.assert_close(value, (divergence + entropy).mean() / 3)
+    assert not gradient(value, logits)[:, 3:].any()
 
 
 @pytest.mark.parametrize(("n_old", "n_classes"), [(1, 2), (3, 4), (3, 6), (4, 4)])
