@@ -51,6 +51,7 @@ class Session:
         prototypes = Prototypes(torch.rand(3, 512), torch.tensor([1.0, 1.0, 0.0]))
         context = StepContext(
             n_classes=3,
+            n_old=2,
             prototypes=prototypes,
             memory_features=MemoryFeatures(memory, device=CPU, precision="auto"),
         )

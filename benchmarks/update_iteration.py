@@ -103,7 +103,7 @@ class Ours:
         area = working_area(SCENE, SCENE, clicks)
         image = StepImage(source=source, area=area, labels=clicks)
         self.batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
-        objective = build_objective(preset, StepContext(n_classes=3))
+        objective = build_objective(preset, StepContext(n_classes=3, n_old=2))
         self.fit = Fit(network(), objective, preset.optimisation)
         self.log = log
 

@@ -46,6 +46,8 @@ class Batch:
     """(B, O, h, w) float, the memory network's logits, where a regulariser needs them."""
     memory_labels: Tensor | None = None
     """(B, h, w) int64, its class map, 255 = no data, where a regulariser needs it."""
+    possible: Tensor | None = None
+    """(B, N) bool, the classes that each crop's image may show, where labels are few."""
     crops: tuple[Crop, ...] = ()
     """Places in the image, for samplers of one image."""
     step: int = 0

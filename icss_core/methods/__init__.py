@@ -3,10 +3,10 @@
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """
 
+from icss_core.methods.method import CrossEntropyRule, Method
 from icss_core.methods.objective import build_objective, needs_of
 from icss_core.methods.preset import (
     CropRule,
-    CrossEntropyRule,
     HeadFit,
     Preset,
     PrevalenceRule,
@@ -22,6 +22,7 @@ __all__ = [
     "CropRule",
     "CrossEntropyRule",
     "HeadFit",
+    "Method",
     "Need",
     "Preset",
     "PrevalenceRule",

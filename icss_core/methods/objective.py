@@ -4,33 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icss_core.losses import class_balanced_cross_entropy, partial_cross_entropy
+from icss_core.labels import IGNORE
+from icss_core.losses import (
+    class_balanced_cross_entropy,
+    complete_background,
+    completed_cross_entropy,
+    partial_cross_entropy,
+    sigmoid_cross_entropy,
+    unbiased_cross_entropy,
+)
 from icss_core.methods.registry import regularisers_of
+from icss_core.methods.regulariser import provided
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.methods.preset import CrossEntropyRule, Preset
+    from icss_core.methods.method import CrossEntropyRule, Method
     from icss_core.methods.regulariser import Need, StepContext
     from icss_core.networks.segmenter import SegmenterOutput
     from icss_core.sampling import Batch
     from icss_core.training import Objective
 
 
-def needs_of(preset: Preset) -> frozenset[Need]:
-    """What its regularisers want to know of the memory network."""
-    return frozenset().union(*(regulariser.needs for regulariser, _ in regularisers_of(preset)))
+def needs_of(method: Method) -> frozenset[Need]:
+    """What its loss wants to know of the memory network."""
+    own: frozenset[Need] = frozenset()
+    if method.cross_entropy.kind == "completed":
+        own = frozenset({"memory_logits", "thresholds"})
+    return own.union(*(regulariser.needs for regulariser, _ in regularisers_of(method)))
 
 
-def build_objective(preset: Preset, context: StepContext) -> Objective:
+def build_objective(method: Method, context: StepContext) -> Objective:
     """The loss of one batch of a step."""
     penalties = [
         (parameters.weight, regulariser.build(parameters, context))
-        for regulariser, parameters in regularisers_of(preset)
+        for regulariser, parameters in regularisers_of(method)
     ]
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        found = {"cross_entropy": _cross_entropy(preset.cross_entropy, output.logits, batch.labels)}
+        found = {"cross_entropy": _cross_entropy(method.cross_entropy, context, output.logits, batch)}
         for weight, penalty in penalties:
             more = {name: weight * value for name, value in penalty(output, batch).items()}
             if found.keys() & more.keys():
@@ -41,7 +53,22 @@ def build_objective(preset: Preset, context: StepContext) -> Objective:
     return terms
 
 
-def _cross_entropy(rule: CrossEntropyRule, logits: Tensor, labels: Tensor) -> Tensor:
-    if rule.kind == "balanced":
-        return class_balanced_cross_entropy(logits, labels, cap=rule.cap)
-    return partial_cross_entropy(logits, labels)
+def _cross_entropy(rule: CrossEntropyRule, context: StepContext, logits: Tensor, batch: Batch) -> Tensor:
+    labels = batch.labels
+    match rule.kind:
+        case "balanced":
+            return class_balanced_cross_entropy(logits, labels, cap=rule.cap)
+        case "unbiased":
+            return unbiased_cross_entropy(logits, labels, n_old=context.n_old, over=rule.over)
+        case "sigmoid":
+            return sigmoid_cross_entropy(logits, labels, over=rule.over)
+        case "completed":
+            memory = provided(batch.memory_logits, "memory_logits")
+            thresholds = provided(context.thresholds, "thresholds")
+            completed = complete_background(labels, memory, thresholds, n_classes=context.n_classes)
+            return completed_cross_entropy(logits, completed)
+        case "mean":
+            mean = partial_cross_entropy(logits, labels)
+            if rule.over == "labelled":
+                return mean
+            return mean * ((labels != IGNORE).sum() / labels.numel())

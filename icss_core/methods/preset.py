@@ -1,13 +1,12 @@
-"""A preset: a method with all its numbers, as data."""
+"""A preset of an update from clicks: a method with all its numbers, as data."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from icss_core.networks.head import HeadInit
-from icss_core.training import Optimisation
+from icss_core.methods.method import Method
 
 
 class PseudoLabelRule(BaseModel):
@@ -41,17 +40,6 @@ class CropRule(BaseModel):
         return max(round(size * (1 - self.overlap)), 1)
 
 
-class CrossEntropyRule(BaseModel):
-    """How the labelled pixels of a batch are averaged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["mean", "balanced"] = "mean"
-    """mean: every labelled pixel alike (ICSS); balanced: every class has a vote (ours)."""
-    cap: int = Field(default=16, ge=1)
-    """Of balanced: labelled pixels of a class in a batch from which its vote is full."""
-
-
 class HeadFit(BaseModel):
     """Fitting the classifier alone, on the frozen features of the labelled pixels, before fine-tuning."""
 
@@ -74,23 +62,12 @@ class PrevalenceRule(BaseModel):
     """Least share of the rightly classified clicks that stay so."""
 
 
-class Preset(BaseModel):
-    """Everything that decides what an update does, besides the image and its clicks."""
+class Preset(Method):
+    """Everything that decides what an update from clicks does, besides the image and its clicks."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    method: str
-    """Name of the recipe in tables; what it does is in the numbers below."""
-    summary: str = ""
-    """One sentence: whose numbers these are."""
-    warning: str | None = None
-    """Said to whoever uses the preset, where following a paper's letter is known to go wrong."""
-    head_init: HeadInit = "background"
     head_fit: HeadFit = HeadFit()
     pseudo_labels: PseudoLabelRule = PseudoLabelRule()
     crops: CropRule = CropRule()
-    optimisation: Optimisation = Optimisation()
     sweeps: int | None = Field(default=None, ge=1)
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
     learning_steps: int = Field(default=1, ge=1)
@@ -98,10 +75,13 @@ class Preset(BaseModel):
     so as whole iterations allow."""
     tiles: int = Field(default=64, ge=1, le=4096)
     """Most tiles of 512 pixels in the working area: on a larger raster those with the most clicks."""
-    cross_entropy: CrossEntropyRule = CrossEntropyRule()
     prevalence: PrevalenceRule = PrevalenceRule()
-    regularisers: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Numbers of each regulariser by its name, checked by it; any can be combined."""
+
+    @model_validator(mode="after")
+    def _labels_are_clicks(self) -> Self:
+        if self.cross_entropy.kind == "completed":
+            raise ValueError("an update from clicks has no background to complete (cross_entropy.kind)")
+        return self
 
     def iterations_on(self, windows: int) -> int:
         """Optimisation iterations of an update whose sweep has so many windows (`sweep_windows`).

@@ -17,9 +17,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from icss_core.methods.method import CrossEntropyRule
 from icss_core.methods.preset import (
     CropRule,
-    CrossEntropyRule,
     HeadFit,
     Preset,
     PrevalenceRule,

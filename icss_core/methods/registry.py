@@ -10,8 +10,13 @@ from pydantic import ValidationError
 from icss_core.errors import InvalidParameterError, UnknownPresetError, faults_of
 from icss_core.methods.disca import DISCA
 from icss_core.methods.distillation import DISTILLATION
+from icss_core.methods.features import FEATURES
 from icss_core.methods.festa import FESTA
+from icss_core.methods.local_pod import LOCAL_POD
+from icss_core.methods.lwf import LWF
+from icss_core.methods.lwf_mc import LWF_MC
 from icss_core.methods.podnet import PODNET
+from icss_core.methods.possible import POSSIBLE
 from icss_core.methods.preset import Preset
 from icss_core.methods.presets import PRESETS
 from icss_core.methods.sdr import SDR
@@ -20,10 +25,26 @@ from icss_core.methods.sdr_published import SDR_PUBLISHED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from icss_core.methods.method import Method
     from icss_core.methods.regulariser import Regulariser, RegulariserParameters
 
 REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
-    {one.name: one for one in (DISTILLATION, DISCA, FESTA, PODNET, SDR, SDR_PUBLISHED)}
+    {
+        one.name: one
+        for one in (
+            DISTILLATION,
+            DISCA,
+            FEATURES,
+            FESTA,
+            LOCAL_POD,
+            LWF,
+            LWF_MC,
+            PODNET,
+            POSSIBLE,
+            SDR,
+            SDR_PUBLISHED,
+        )
+    }
 )
 
 
@@ -60,15 +81,15 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
     return preset
 
 
-def regularisers_of(preset: Preset) -> list[tuple[Regulariser[Any], RegulariserParameters]]:
-    """The regularisers of a preset with their numbers, those of weight 0 left out.
+def regularisers_of(method: Method) -> list[tuple[Regulariser[Any], RegulariserParameters]]:
+    """The regularisers of a method with their numbers, those of weight 0 left out.
 
     Raises:
         InvalidParameterError: no such regulariser.
         ValidationError: its numbers are wrong; located as in the preset.
     """
     found = []
-    for name, numbers in preset.regularisers.items():
+    for name, numbers in method.regularisers.items():
         if name not in REGULARISERS:
             raise InvalidParameterError(f"unknown regulariser {name!r}; one of {list(REGULARISERS)}")
         parameters = REGULARISERS[name].parameters.model_validate(numbers)

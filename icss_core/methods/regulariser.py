@@ -15,8 +15,16 @@ from icss_core.sampling import Batch
 if TYPE_CHECKING:
     from icss_core.losses import Prototypes
 
-Need = Literal["memory_logits", "memory_labels", "memory_features", "prototypes"]
-"""What a step must provide: the first two in its batches, the others in its context."""
+Need = Literal[
+    "memory_logits",
+    "memory_labels",
+    "possible",
+    "memory_features",
+    "memory_output",
+    "prototypes",
+    "thresholds",
+]
+"""What a step must provide: the first three in its batches, the others in its context."""
 
 Penalty: TypeAlias = Callable[[SegmenterOutput, Batch], Mapping[str, Tensor]]
 """The terms of a batch by name, each a scalar, before the regulariser's weight."""
@@ -37,6 +45,8 @@ class StepContext:
 
     n_classes: int
     """Classes of the updated network."""
+    n_old: int
+    """Classes of the memory network; 1, the background alone, where there is none."""
     seed: int = 0
     iterations: int = 1
     learning_steps: int = 1
@@ -45,6 +55,10 @@ class StepContext:
     """Class means (N, C) of the memory network's deepest features."""
     memory_features: Callable[[Batch], Tensor] | None = None
     """The memory network's deepest features (B, C, h, w) of a batch's crops."""
+    memory_output: Callable[[Batch], SegmenterOutput] | None = None
+    """All it says of a batch's crops, levels of the encoder included."""
+    thresholds: Tensor | None = None
+    """(O,) entropies below which it is sure of a class (PLOP)."""
 
     def learning_step(self, step: int) -> int:
         """Number of the learning step, from 1, that an iteration, from 0, belongs to."""

@@ -47,6 +47,8 @@ class SegmenterOutput(NamedTuple):
     """(B, C, h, w) deepest encoder level (ICSS: e4; stride 32 for most encoders)."""
     decoder_features: Tensor
     """(B, D, H', W') what the classifier sees; H' = H where the decoder ends at full resolution."""
+    levels: tuple[Tensor, ...] = ()
+    """All levels of the encoder, from the shallowest below the input; only where they were asked for."""
 
 
 class Segmenter(nn.Module):
@@ -102,11 +104,12 @@ class Segmenter(nn.Module):
         """Heights and widths of inputs must be multiples of this."""
         return int(self.body.encoder.output_stride)
 
-    def forward(self, pixels: Tensor) -> SegmenterOutput:
+    def forward(self, pixels: Tensor, *, with_levels: bool = False) -> SegmenterOutput:
         """Logits and features of raw pixel values.
 
         Args:
             pixels: (B, C, H, W), any real dtype; H and W multiples of `output_stride`.
+            with_levels: give the encoder's levels too; in training they are there, and always given.
 
         Raises:
             BandMismatchError: another number of bands than the network was built for.
@@ -115,7 +118,9 @@ class Segmenter(nn.Module):
         levels = self._levels(pixels)
         decoded = self.body.decoder(levels)
         logits = self.body.segmentation_head(decoded)
-        return SegmenterOutput(logits.float(), levels[-1], decoded)
+        # the first is the input itself
+        kept = tuple(levels[1:]) if with_levels or self.training else ()
+        return SegmenterOutput(logits.float(), levels[-1], decoded, kept)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""

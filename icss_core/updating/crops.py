@@ -14,6 +14,8 @@ from icss_core.sampling import Batch, Crop, collate, draw_flip
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from icss_core.clicks.click_set import ClickSet
     from icss_core.methods import CropRule
     from icss_core.raster.source import RasterSource
@@ -31,6 +33,8 @@ class StepImage:
     """Clicks and pseudo-labels."""
     memory_logits: Mosaic | None = None
     memory_labels: Mosaic | None = None
+    possible: Tensor | None = None
+    """(N,) bool, the classes that the image may show."""
 
     def batch(self, crops: Sequence[Crop], size: int) -> Batch:
         """The batch of some crops of `size` x `size` pixels."""
@@ -46,6 +50,8 @@ class StepImage:
         if self.memory_labels is not None:
             maps = [torch.flip(self.memory_labels.read(w), a) for w, a in zip(windows, axes, strict=True)]
             batch = replace(batch, memory_labels=torch.stack(maps).long())
+        if self.possible is not None:
+            batch = replace(batch, possible=self.possible.expand(len(crops), -1))
         return batch
 
 

@@ -14,6 +14,7 @@ from icss_core.device import default_device
 from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import StepContext, build_objective, needs_of
+from icss_core.online_memory import OnlineMemory
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, StepReport
 from icss_core.updating.comparison import compare_on_tiles
@@ -28,6 +29,8 @@ from icss_core.updating.tiles import working_area
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
     from icss_core.forgetting import ForgettingReport
@@ -152,11 +155,13 @@ def update(
     iterations, learning_steps = clock.iterations, preset.learning_steps
     context = StepContext(
         n_classes=len(extended),
+        n_old=len(label_space),
         seed=seed,
         iterations=max(iterations, 1),
         learning_steps=learning_steps,
         prototypes=prototypes,
         memory_features=MemoryFeatures(memory, device=device, precision=precision),
+        memory_output=OnlineMemory(memory, device=device, precision=precision, with_levels=True),
     )
     optimisation = preset.optimisation.model_copy(update={"iterations": iterations})
     fit = Fit(network, build_objective(preset, context), optimisation, device=device)
@@ -168,6 +173,7 @@ def update(
         memory_labels=Mosaic(area, [torch.from_numpy(one) for one in known.labels], fill=IGNORE)
         if "memory_labels" in needs
         else None,
+        possible=_possible(labels, len(extended)) if "possible" in needs else None,
     )
     sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
     batches: Callable[[int], Batch] = sampler(image, preset.crops, seed=seed)
@@ -228,6 +234,13 @@ def update(
         warnings=_warnings(preset, forgetting.warnings, area, clicks),
         seconds=time.perf_counter() - started,
     )
+
+
+def _possible(labels: ClickSet, n_classes: int) -> Tensor:
+    """(N,) bool: the background, and every class that somebody or the memory network saw in the image."""
+    possible = torch.zeros(n_classes, dtype=torch.bool)
+    possible[[BACKGROUND, *labels.counts()]] = True
+    return possible
 
 
 def _warnings(preset: Preset, forgetting: Sequence[str], area: WorkingArea, clicks: ClickSet) -> list[str]:

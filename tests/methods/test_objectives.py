@@ -1,24 +1,46 @@
 """One battery for every preset: its loss of a batch is finite, reaches the network, and is what it says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from icss_core.losses import (
     Prototypes,
+    complete_background,
+    completed_cross_entropy,
     draw_anchors,
+    feature_distillation,
     festa_terms,
+    local_pod,
     memory_label_cross_entropy,
+    merge_into_background,
     partial_cross_entropy,
+    plain_distillation,
     pooled_distillation,
+    possible_classes_cross_entropy,
     sdr_terms,
+    sigmoid_cross_entropy,
+    sigmoid_distillation,
+    unbiased_cross_entropy,
     unbiased_distillation,
 )
-from icss_core.methods import REGULARISERS, StepContext, build_objective, get_preset, preset_names
+from icss_core.methods import (
+    REGULARISERS,
+    Method,
+    StepContext,
+    build_objective,
+    get_preset,
+    needs_of,
+    preset_names,
+)
 from icss_core.networks.segmenter import SegmenterOutput
 from icss_core.sampling import Batch
 
 ALL = {name: {} for name in REGULARISERS}
 MEMORY_FEATURES = torch.rand(2, 8, 2, 2, generator=torch.Generator().manual_seed(3))
+
+MEMORY_LEVELS = tuple(torch.ones(2, 5, side, side) for side in (64, 32, 16, 8, 4))
 
 
 @pytest.fixture
@@ -27,10 +49,14 @@ def context():
     means = torch.rand(3, 8, generator=generator)
     return StepContext(
         n_classes=3,
+        n_old=2,
         iterations=300,
         learning_steps=30,
         prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])),
         memory_features=lambda _: MEMORY_FEATURES,
+        memory_output=lambda one: SegmenterOutput(
+            one.memory_logits.float(), MEMORY_FEATURES, torch.zeros(2, 4, 64, 64), MEMORY_LEVELS
+        ),
     )
 
 
@@ -39,7 +65,9 @@ def output():
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, 3, 64, 64, generator=generator, requires_grad=True)
     features = torch.rand(2, 8, 2, 2, generator=generator, requires_grad=True)
-    return SegmenterOutput(logits, features, logits)
+    levels = tuple(torch.rand(one.shape, generator=generator) for one in MEMORY_LEVELS)
+    decoded = torch.rand(2, 4, 64, 64, generator=generator)
+    return SegmenterOutput(logits, features, decoded, levels)
 
 
 def batch(labelled: bool = True, step: int = 0) -> Batch:
@@ -53,6 +81,7 @@ def batch(labelled: bool = True, step: int = 0) -> Batch:
         labels=labels,
         memory_logits=memory,
         memory_labels=memory.argmax(dim=1),
+        possible=torch.tensor([[True, True, True], [True, False, True]]),
         step=step,
     )
 
@@ -87,6 +116,10 @@ def test_terms_are_the_losses_times_their_weights(context, output):
             "regularisers.distillation": {"weight": 5, "alpha": 2},
             "regularisers.podnet.weight": 0.25,
             "regularisers.disca.weight": 7,
+            "regularisers.lwf.weight": 100,
+            "regularisers.lwf-mc.weight": 10,
+            "regularisers.features.weight": 3,
+            "regularisers.local-pod.weight": 2,
         },
     )
     terms = build_objective(preset, context)(output, one)
@@ -101,12 +134,43 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "distillation": 5 * unbiased_distillation(output.logits, one.memory_logits.float(), alpha=2),
         "podnet": 0.25 * pooled_distillation(output.features, MEMORY_FEATURES),
         "disca": 7 * memory_label_cross_entropy(output.logits, one.memory_labels),
+        "lwf": 100 * plain_distillation(output.logits, one.memory_logits.float(), alpha=1),
+        "lwf_mc": 10 * sigmoid_distillation(output.logits, one.memory_logits.float()),
+        "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
+        "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.possible),
+        "local_pod": 2
+        * 3**0.5
+        * local_pod(
+            [*output.levels[-4:], output.decoder_features, merge_into_background(output.logits, 2)],
+            [*MEMORY_LEVELS[-4:], torch.zeros(2, 4, 64, 64), one.memory_logits.float()],
+            [0.01] * 5 + [0.0005],
+        ),
     }
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value, msg=name)
     others = {"feature_neighbour", "spatial_neighbour", "far"}
     others |= {f"published_{term}" for term in ("match", "attract", "repulse")}
     assert terms.keys() == expected.keys() | others
+
+
+@pytest.mark.parametrize("over", ["all", "labelled"])
+def test_each_kind_of_cross_entropy_is_its_loss(over, context, output):
+    one = batch()
+    thresholds = torch.tensor([0.4, 0.4])
+    completed = complete_background(one.labels, one.memory_logits, thresholds, n_classes=3)
+    mean = partial_cross_entropy(output.logits, one.labels)
+    expected = {
+        "mean": mean * 4 / (2 * 64 * 64) if over == "all" else mean,
+        "unbiased": unbiased_cross_entropy(output.logits, one.labels, n_old=2, over=over),
+        "sigmoid": sigmoid_cross_entropy(output.logits, one.labels, over=over),
+        "completed": completed_cross_entropy(output.logits, completed),
+    }
+    for kind, value in expected.items():
+        method = Method(name="x", method="x", cross_entropy={"kind": kind, "over": over})
+        terms = build_objective(method, replace(context, thresholds=thresholds))(output, one)
+        assert terms.keys() == {"cross_entropy"}
+        torch.testing.assert_close(terms["cross_entropy"], value, msg=kind)
+        assert needs_of(method) == ({"memory_logits", "thresholds"} if kind == "completed" else set())
 
 
 def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context, output):
@@ -143,11 +207,11 @@ def test_published_sdr_compares_with_the_batch_before(context, output):
 
 
 def test_learning_steps_divide_the_iterations_as_evenly_as_they_can():
-    context = StepContext(n_classes=3, iterations=44, learning_steps=30)
+    context = StepContext(n_classes=3, n_old=2, iterations=44, learning_steps=30)
     numbers = [context.learning_step(step) for step in range(44)]
     assert numbers == sorted(numbers)
     assert set(numbers) == set(range(1, 31))
-    assert StepContext(n_classes=3, iterations=4, learning_steps=30).learning_step(3) <= 30
+    assert StepContext(n_classes=3, n_old=2, iterations=4, learning_steps=30).learning_step(3) <= 30
 
 
 def test_scores_that_are_not_finite_reach_the_loss_and_not_an_index(context, output):

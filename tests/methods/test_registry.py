@@ -107,7 +107,7 @@ def test_a_regulariser_that_needs_prototypes_says_so_when_it_gets_none():
     preset = get_preset("icss-paper/sdr")
     assert needs_of(preset) == {"prototypes"}
     with pytest.raises(AssertionError, match="prototypes"):
-        build_objective(preset, StepContext(n_classes=3))
+        build_objective(preset, StepContext(n_classes=3, n_old=2))
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 100), (256, 257), (700, 1300)])

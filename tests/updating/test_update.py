@@ -16,7 +16,7 @@ from icss_core.errors import (
     InvalidParameterError,
 )
 from icss_core.labels import ClassInfo
-from icss_core.methods import get_preset, preset_names
+from icss_core.methods import REGULARISERS, get_preset, preset_names
 from icss_core.networks import Segmenter
 from icss_core.networks.model_folder import same_weights
 from icss_core.raster.source import ArraySource
@@ -72,6 +72,15 @@ def test_new_class_is_learnt_and_the_old_one_kept(memory, image, clicks):
     assert report.changed_share_of_image == pytest.approx(changed, abs=0.01)
     assert len(result.history) == 30
     assert set(result.pseudo_labels) == {"road"}
+
+
+@pytest.mark.parametrize("name", REGULARISERS)
+def test_an_update_provides_what_each_regulariser_needs(name, memory, image, clicks):
+    changes = {f"regularisers.{name}": {"weight": 1.0}, "crops.size": 128}  # four cells of the deepest level
+    preset = quick("icss-paper/baseline", iterations=2, **changes)
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    assert len(result.history[-1].terms) > 1
+    assert all(math.isfinite(value) for value in result.history[-1].terms.values())
 
 
 def test_same_seed_same_network(memory, image, clicks):

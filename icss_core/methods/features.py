@@ -1,0 +1,39 @@
+"""`features`: the deepest features stay where the memory network had them (the second half of ILT)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import feature_distillation
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+def _penalty(_: RegulariserParameters, context: StepContext) -> Penalty:
+    memory_features = provided(context.memory_features, "memory_features")
+
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        return {"features": feature_distillation(output.features, memory_features(batch))}
+
+    return terms
+
+
+FEATURES = Regulariser(
+    name="features",
+    summary="mean squared distance of the deepest features to the memory network's",
+    source="Michieli and Zanuttigh, ILT, arXiv 1907.13372, as published with MiB",
+    parameters=RegulariserParameters,
+    build=_penalty,
+    needs=frozenset({"memory_features"}),
+)

@@ -1,0 +1,33 @@
+"""`lwf`: the memory network's view of the old classes among themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import plain_distillation
+from icss_core.methods.distillation import DistillationParameters
+from icss_core.methods.regulariser import Penalty, Regulariser, StepContext, provided
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+def _penalty(parameters: DistillationParameters, _: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        memory = provided(batch.memory_logits, "memory_logits").float()
+        return {"lwf": plain_distillation(output.logits, memory, alpha=parameters.alpha)}
+
+    return terms
+
+
+LWF = Regulariser(
+    name="lwf",
+    summary="plain distillation: the old classes among themselves, blind to the new ones",
+    source="Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, as published with MiB",
+    parameters=DistillationParameters,
+    build=_penalty,
+    needs=frozenset({"memory_logits"}),
+)
