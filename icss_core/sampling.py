@@ -64,6 +64,19 @@ class Batch:
         """The batch in page-locked memory, from which a GPU copies in the background."""
         return self._each(Tensor.pin_memory)
 
+    def parts(self, number: int) -> list[Batch]:
+        """The batch cut into at most so many parts, as even as they can be; itself where that is one."""
+        size = -(-len(self) // number)
+        if size >= len(self):
+            return [self]
+        return [
+            replace(
+                self._each(lambda tensor, at=start: tensor[at : at + size]),  # type: ignore[misc]
+                crops=self.crops[start : start + size],
+            )
+            for start in range(0, len(self), size)
+        ]
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         changed: dict[str, Any] = {
             field.name: change(value)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from icss_core.networks.segmenter import SegmenterOutput
     from icss_core.sampling import Batch
+    from icss_core.weight_anchor import WeightAnchor
 
 Objective: TypeAlias = "Callable[[SegmenterOutput, Batch], Mapping[str, Tensor]]"
 """The terms of a batch's loss by name, each a scalar and already weighted; their sum is minimised."""
@@ -45,6 +46,9 @@ class Optimisation(BaseModel):
     warmup: int = Field(default=0, ge=0)
     """Iterations over which the learning rate rises linearly."""
     iterations: int = Field(default=300, ge=0)
+    parts: int = Field(default=1, ge=1, le=256)
+    """Parts of a batch, computed one after another, their gradients added up: a large batch on a small GPU.
+    Batch norms in training see a part at a time."""
     batch_norm: Literal["train", "statistics", "all"] = "train"
     """train: batch statistics; statistics: running ones, scale and shift learn; all: nothing changes."""
     average_last: float = Field(default=0.0, ge=0, le=1)
@@ -82,6 +86,7 @@ class Fit:
         objective: see `Objective`.
         optimisation: the numbers.
         device: where the network is; batches are moved there.
+        anchor: what holds weights, and gathers how much they matter.
     """
 
     def __init__(
@@ -91,11 +96,13 @@ class Fit:
         optimisation: Optimisation,
         *,
         device: torch.device | None = None,
+        anchor: WeightAnchor | None = None,
     ) -> None:
         self.network = network
         self.objective = objective
         self.optimisation = optimisation
         self.device = device or torch.device("cpu")
+        self.anchor = anchor
         self.step = 0
         network.to(self.device).to(memory_format=torch.channels_last)
         self.train_mode()
@@ -156,16 +163,16 @@ class Fit:
         lr = self.optimisation.lr * _lr_factor(self.optimisation, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        batch = batch.to(self.device)
-        with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
-            output = self.network(batch.pixels)
-        terms = self.objective(output, batch)
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub
+        terms: dict[str, Tensor] = {}
+        for part in batch.to(self.device).parts(self.optimisation.parts):
+            for name, value in self._learn(part, share=len(part) / len(batch)).items():
+                terms[name] = terms[name] + value if name in terms else value
+        if self.anchor is not None:
+            terms["anchor"] = self.anchor.pull(dict(_unwrapped(self.network).named_parameters()))
         # one transfer for all numbers of the step
-        values = torch.stack([loss.detach(), *(term.detach().float() for term in terms.values())]).tolist()
-        by_name = dict(zip(terms, values[1:], strict=True))
+        values = torch.stack([*terms.values()]).tolist()
+        by_name = dict(zip(terms, values, strict=True))
         if not all(math.isfinite(value) for value in values):
             raise TrainingDivergedError(
                 f"the loss of iteration {self.step + 1} is not finite: {by_name}; the learning rate "
@@ -179,13 +186,21 @@ class Fit:
         return StepReport(
             step=self.step,
             steps=self.optimisation.iterations,
-            loss=values[0],
+            loss=sum(values),
             terms=by_name,
             lr=lr,
             seconds=time.perf_counter() - started,
             input_wait=waited,
             samples=len(batch),
         )
+
+    def _learn(self, batch: Batch, *, share: float) -> dict[str, Tensor]:
+        """Add the gradients of a part of a batch; its terms, times its share, without gradient."""
+        with torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
+            output = self.network(batch.pixels)
+        terms = {name: share * term.float() for name, term in self.objective(output, batch).items()}
+        torch.stack([*terms.values()]).sum().backward()  # type: ignore[no-untyped-call]  # torch's own stub
+        return {name: term.detach() for name, term in terms.items()}
 
     def train_mode(self) -> None:
         """Put the network into the mode it is trained in; needed again after an evaluation in between."""
@@ -205,6 +220,7 @@ class Fit:
             "optimiser": self.optimiser.state_dict(),
             "average": self._average,
             "averaged": self._averaged,
+            "anchor": None if self.anchor is None else self.anchor.gatherer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -213,6 +229,8 @@ class Fit:
         self.optimiser.load_state_dict(state["optimiser"])
         self._average = state["average"]
         self._averaged = int(state["averaged"])
+        if self.anchor is not None:
+            self.anchor.gatherer.load_state_dict(state["anchor"])
 
     def _accumulate_average(self) -> None:
         share = self.optimisation.average_last
@@ -238,6 +256,11 @@ def cross_entropy_objective(output: SegmenterOutput, batch: Batch) -> dict[str, 
     from icss_core.losses import partial_cross_entropy
 
     return {"cross_entropy": partial_cross_entropy(output.logits, batch.labels)}
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself where it is wrapped for data parallelism."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
 def _build_optimiser(network: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:

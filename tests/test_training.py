@@ -11,6 +11,7 @@ from icss_core.errors import CancelledError, TrainingDivergedError
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.sampling import Batch
 from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from icss_core.weight_anchor import WeightAnchor
 
 
 def network() -> Segmenter:
@@ -58,6 +59,73 @@ def test_loop_equals_plain_pytorch(optimiser):
     for name, value in theirs.state_dict().items():
         # a tenth of what six steps of this size can move a weight
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=6e-4)
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4])
+def test_a_batch_in_parts_is_learnt_like_the_whole(parts):
+    """All pixels are labelled, so a mean over the batch is the mean of its parts by their sizes."""
+
+    def four(step: int) -> Batch:
+        both = batches(step), batches(step + 100)
+        return Batch(
+            pixels=torch.cat([one.pixels for one in both]), labels=torch.cat([one.labels for one in both])
+        )
+
+    optimisation = plan(optimiser="sgd", lr=0.01, batch_norm="statistics")
+    whole, parted, losses = network(), network(), []
+    Fit(whole, cross_entropy_objective, optimisation).run(four, on_step=lambda r: losses.append(r.loss))
+    Fit(parted, cross_entropy_objective, optimisation.model_copy(update={"parts": parts})).run(
+        four, on_step=lambda r: losses.append(r.loss)
+    )
+    assert losses[:6] == pytest.approx(losses[6:], rel=1e-4)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parted.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["ewc", "pi", "rw"])
+def test_an_anchor_pulls_gathers_and_resumes(kind, tmp_path):
+    def fit_of(module: Segmenter) -> Fit:
+        start = dict(network().named_parameters())
+        ones = {name: torch.ones_like(one) for name, one in start.items()}
+        anchor = WeightAnchor(
+            kind,
+            weight=5.0,
+            anchors={name: one.detach() for name, one in start.items()},
+            importances={"fisher": ones, "score": ones},
+            start=start,
+            normalise=False,
+            every=2,
+        )
+        return Fit(module, cross_entropy_objective, plan(optimiser="sgd", lr=0.01), anchor=anchor)
+
+    free, held, again = network(), network(), network()
+    Fit(free, cross_entropy_objective, plan(optimiser="sgd", lr=0.01)).run(batches)
+    reports = []
+    whole = fit_of(held)
+    whole.run(batches, on_step=reports.append)
+    assert reports[0].terms["anchor"] == 0
+    assert reports[-1].terms["anchor"] > 0
+
+    def way(module: Segmenter) -> float:
+        pairs = zip(module.parameters(), network().parameters(), strict=True)
+        return sum(float((one - other).detach().square().sum()) for one, other in pairs)
+
+    assert way(held) < way(free)
+
+    first = fit_of(again)
+    first.run(batches, until=3)
+    torch.save({"fit": first.state_dict(), "network": again.state_dict()}, tmp_path / "checkpoint")
+    state = torch.load(tmp_path / "checkpoint", weights_only=True)
+    resumed_network = network()
+    resumed = fit_of(resumed_network)
+    resumed_network.load_state_dict(state["network"])
+    resumed.load_state_dict(state["fit"])
+    resumed.run(batches)
+    end = {name: one.detach() for name, one in held.named_parameters()}
+    expected, found = whole.anchor.gatherer.result(end), resumed.anchor.gatherer.result(end)
+    for part, tensors in expected.items():
+        for name, one in tensors.items():
+            assert torch.equal(one, found[part][name]), (part, name)
 
 
 @pytest.mark.parametrize("average_last", [0.0, 0.5])
