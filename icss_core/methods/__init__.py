@@ -3,6 +3,7 @@
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """
 
+from icss_core.methods.dense_preset import AnchorRule, DensePreset
 from icss_core.methods.method import CrossEntropyRule, Method
 from icss_core.methods.objective import build_objective, needs_of
 from icss_core.methods.preset import (
@@ -13,14 +14,23 @@ from icss_core.methods.preset import (
     PseudoLabelRule,
 )
 from icss_core.methods.presets import DEFAULT_PRESET
-from icss_core.methods.registry import REGULARISERS, get_preset, preset_names, regularisers_of
+from icss_core.methods.registry import (
+    REGULARISERS,
+    dense_preset_names,
+    get_dense_preset,
+    get_preset,
+    preset_names,
+    regularisers_of,
+)
 from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, StepContext
 
 __all__ = [
     "DEFAULT_PRESET",
     "REGULARISERS",
+    "AnchorRule",
     "CropRule",
     "CrossEntropyRule",
+    "DensePreset",
     "HeadFit",
     "Method",
     "Need",
@@ -31,6 +41,8 @@ __all__ = [
     "RegulariserParameters",
     "StepContext",
     "build_objective",
+    "dense_preset_names",
+    "get_dense_preset",
     "get_preset",
     "needs_of",
     "preset_names",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from icss_core.errors import InvalidParameterError, UnknownPresetError, faults_of
+from icss_core.methods.dense_preset import DensePreset
+from icss_core.methods.dense_presets import DENSE_PRESETS
 from icss_core.methods.disca import DISCA
 from icss_core.methods.distillation import DISTILLATION
 from icss_core.methods.features import FEATURES
@@ -48,6 +50,9 @@ REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
 )
 
 
+AnyPreset = TypeVar("AnyPreset", Preset, DensePreset)
+
+
 def preset_names() -> list[str]:
     """Names that `get_preset` knows, the default first."""
     return list(PRESETS)
@@ -66,15 +71,39 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
         UnknownPresetError: no such preset.
         InvalidParameterError: an override names nothing or is out of bounds; the message lists all.
     """
-    if name not in PRESETS:
-        raise UnknownPresetError(f"unknown preset {name!r}; one of {preset_names()}")
-    content = PRESETS[name].model_dump()
+    return _chosen(PRESETS, name, overrides)
+
+
+def dense_preset_names() -> list[str]:
+    """Names that `get_dense_preset` knows."""
+    return list(DENSE_PRESETS)
+
+
+def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> DensePreset:
+    """A preset of a dense step, with some of its numbers changed.
+
+    Args:
+        name: one of `dense_preset_names()`.
+        overrides: as in `get_preset`.
+
+    Raises:
+        UnknownPresetError: no such preset.
+        InvalidParameterError: an override names nothing or is out of bounds; the message lists all.
+    """
+    return _chosen(DENSE_PRESETS, name, overrides)
+
+
+def _chosen(presets: Mapping[str, AnyPreset], name: str, overrides: Mapping[str, Any] | None) -> AnyPreset:
+    if name not in presets:
+        raise UnknownPresetError(f"unknown preset {name!r}; one of {list(presets)}")
+    known = presets[name]
+    content = known.model_dump()
     for path, value in (overrides or {}).items():
         _merge(content, path.split("."), value)
-    if (content["name"], content["method"]) != (PRESETS[name].name, PRESETS[name].method):
+    if (content["name"], content["method"]) != (known.name, known.method):
         raise InvalidParameterError("name and method of a preset cannot be overridden; choose another preset")
     try:
-        preset = Preset.model_validate(content)
+        preset = type(known).model_validate(content)
         regularisers_of(preset)
     except ValidationError as error:
         raise InvalidParameterError(f"overrides of preset {name!r}: {faults_of(error)}") from error

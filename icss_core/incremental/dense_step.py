@@ -1,0 +1,138 @@
+"""The loss of a dense step: a method's terms, with the memory network asked about every batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icss_core.errors import InvalidParameterError
+from icss_core.methods import StepContext, build_objective, needs_of, regularisers_of
+from icss_core.methods.method import CrossEntropyRule
+from icss_core.online_memory import OnlineMemory
+from icss_core.weight_anchor import WeightAnchor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import Tensor
+
+    from icss_core.losses import Prototypes
+    from icss_core.methods import DensePreset
+    from icss_core.networks.segmenter import Segmenter, SegmenterOutput
+    from icss_core.sampling import Batch
+    from icss_core.training import Objective
+
+_WITHOUT_MEMORY = frozenset({"possible"})
+"""What a step needs and has even if it is the first."""
+
+
+def first_step_of(preset: DensePreset) -> DensePreset:
+    """What is left of a preset where there is no memory network."""
+    kept = {
+        regulariser.name: preset.regularisers[regulariser.name]
+        for regulariser, _ in regularisers_of(preset)
+        if regulariser.needs <= _WITHOUT_MEMORY
+    }
+    changes: dict[str, object] = {
+        "regularisers": kept,
+        "optimisation": preset.optimisation.model_copy(update={"lr": preset.first_lr}),
+    }
+    if preset.cross_entropy.kind == "completed":
+        changes["cross_entropy"] = CrossEntropyRule(kind="mean", over="all")
+    return preset.model_copy(update=changes)
+
+
+def dense_objective(
+    preset: DensePreset,
+    *,
+    n_classes: int,
+    memory: Segmenter | None,
+    device: torch.device,
+    iterations: int,
+    seed: int = 0,
+    prototypes: Prototypes | None = None,
+    thresholds: Tensor | None = None,
+) -> Objective:
+    """The loss of one batch.
+
+    Args:
+        preset: the method with its numbers.
+        n_classes: after the step.
+        memory: the network before it; None in the first step.
+        device: where batches are.
+        iterations: of the step.
+        seed: of everything random.
+        prototypes: of the memory network, where the method needs them.
+        thresholds: of its entropies, where the method needs them.
+
+    Raises:
+        InvalidParameterError: the memory network has all the classes already.
+    """
+    if memory is None:
+        first = first_step_of(preset)
+        return build_objective(first, StepContext(n_classes=n_classes, n_old=1, seed=seed))
+    if memory.n_classes >= n_classes:
+        raise InvalidParameterError(
+            f"the memory network knows {memory.n_classes} classes; a step to {n_classes} adds none"
+        )
+    needs = needs_of(preset)
+    online = OnlineMemory(
+        memory,
+        device=device,
+        precision=preset.optimisation.precision,
+        with_levels="memory_output" in needs,
+    )
+    context = StepContext(
+        n_classes=n_classes,
+        n_old=memory.n_classes,
+        seed=seed,
+        iterations=max(iterations, 1),
+        prototypes=prototypes,
+        memory_features=lambda batch: online(batch).features,
+        memory_output=online,
+        thresholds=None if thresholds is None else thresholds.to(device),
+    )
+    objective = build_objective(preset, context)
+    if not needs & {"memory_logits", "memory_labels"}:
+        return objective
+
+    def terms(output: SegmenterOutput, batch: Batch) -> Mapping[str, Tensor]:
+        logits = online(batch).logits
+        return objective(output, replace(batch, memory_logits=logits, memory_labels=logits.argmax(dim=1)))
+
+    return terms
+
+
+def weight_anchor_of(
+    preset: DensePreset,
+    network: Segmenter,
+    *,
+    memory: Segmenter | None,
+    importances: Mapping[str, Mapping[str, Tensor]],
+) -> WeightAnchor | None:
+    """What holds the network's weights, and gathers for the step after; None where the method has none.
+
+    Args:
+        preset: the method with its numbers.
+        network: as the step starts, on its device.
+        memory: the network before the step; None in the first.
+        importances: what the memory network's version keeps.
+
+    Raises:
+        InvalidParameterError: the memory network's training gathered nothing for this method.
+    """
+    rule = preset.anchor
+    if rule is None:
+        return None
+    anchors = {} if memory is None else {name: one.detach() for name, one in memory.named_parameters()}
+    return WeightAnchor(
+        rule.kind,
+        weight=rule.weight,
+        anchors=anchors,
+        importances=importances,
+        start=dict(network.named_parameters()),
+        normalise=rule.normalise,
+        decay=rule.decay,
+        every=rule.every,
+    )

@@ -1,0 +1,52 @@
+"""A preset of a dense step: new classes learnt from masks, or from points and scribbles, of many images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from icss_core.importance import ImportanceKind
+from icss_core.methods.method import Method
+
+
+class AnchorRule(BaseModel):
+    """Holding the weights that mattered to the memory network (`icss_core.weight_anchor`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ImportanceKind
+    weight: float = Field(ge=0)
+    """Lambda."""
+    normalise: bool = True
+    """Whether importances are scaled to [0, 1] in each tensor."""
+    decay: float = Field(default=0.9, gt=0, lt=1)
+    """Of the running Fisher information: weight of the newest gradient."""
+    every: int = Field(default=10, ge=1)
+    """Of rw: iterations between two looks at the way."""
+
+
+class DensePreset(Method):
+    """Everything that decides what a dense step does, besides its data and the memory network.
+
+    The first step, which has no memory network, leaves out whatever needs one.
+    """
+
+    anchor: AnchorRule | None = None
+    labels: Literal["step", "all"] = "step"
+    """Which classes the masks show: those of the step, all others as background; or all so far (joint)."""
+    crop: int = Field(default=512, ge=32, multiple_of=32)
+    batch: int = Field(default=24, ge=1, le=256)
+    """Crops in an iteration, over all workers."""
+    scale: tuple[float, float] = (0.5, 2.0)
+    """Crops are taken from images resized by a factor drawn from this range."""
+    epochs: int | None = Field(default=30, ge=1)
+    """Passes over the step's images instead of `optimisation.iterations`."""
+    first_lr: float = Field(default=0.01, gt=0)
+    """Learning rate of the first step; `optimisation.lr` is that of the others."""
+
+    def iterations_on(self, images: int) -> int:
+        """Optimisation iterations of a step with so many images."""
+        if self.epochs is None:
+            return self.optimisation.iterations
+        return -(-self.epochs * images // self.batch)

@@ -1,0 +1,88 @@
+"""The presets of dense steps by name: MiB and the methods it is compared with, by the papers' numbers.
+
+What they do not repeat of the published code, because every method here shares it: the classifier is one
+convolution whose rows grow (the code keeps one a step, which gives the same logits), and importances are
+scaled over all its rows; batch norms are PyTorch's, each worker with its own statistics; mixed precision is
+bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from icss_core.methods.dense_preset import AnchorRule, DensePreset
+from icss_core.methods.method import CrossEntropyRule
+from icss_core.training import Optimisation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SGD: Final = Optimisation(
+    optimiser="sgd", lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, schedule="poly"
+)
+"""Of MiB and, in a step, of all its rivals."""
+
+_EVERYWHERE: Final = CrossEntropyRule(kind="mean", over="all")
+_UNBIASED: Final = CrossEntropyRule(kind="unbiased", over="all")
+
+_METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+    {
+        "ft": {"summary": "fine-tuning: nothing is kept on purpose"},
+        "joint": {"summary": "all classes labelled in every step: the upper bound", "labels": "all"},
+        "lwf": {"summary": "plain distillation", "regularisers": {"lwf": {"weight": 100}}},
+        "lwf-mc": {
+            "summary": "a yes or no for each class, and their distillation",
+            "cross_entropy": CrossEntropyRule(kind="sigmoid", over="all"),
+            "regularisers": {"lwf-mc": {"weight": 10}},
+        },
+        "ilt": {
+            "summary": "plain distillation of logits and features",
+            "regularisers": {"lwf": {"weight": 100}, "features": {"weight": 100}},
+        },
+        "ewc": {
+            "summary": "weights held by their Fisher information",
+            "anchor": AnchorRule(kind="ewc", weight=500),
+        },
+        "pi": {
+            "summary": "weights held by their part in the loss's fall",
+            "anchor": AnchorRule(kind="pi", weight=500),
+        },
+        "rw": {"summary": "weights held by both", "anchor": AnchorRule(kind="rw", weight=100)},
+        "mib": {
+            "summary": "the background may be any old class, and the memory's background any new one",
+            "cross_entropy": _UNBIASED,
+            "head_init": "background",
+            "regularisers": {"distillation": {"weight": 10}},
+        },
+        # MiB's ablation (its Table 2): one part after the other
+        "mib-ce": {
+            "summary": "MiB's cross-entropy with plain distillation and a random head",
+            "cross_entropy": _UNBIASED,
+            "regularisers": {"lwf": {"weight": 10}},
+        },
+        "mib-ce-kd": {
+            "summary": "MiB without its head",
+            "cross_entropy": _UNBIASED,
+            "regularisers": {"distillation": {"weight": 10}},
+        },
+        "plop": {
+            "summary": "background completed by the memory network, levels held by local POD",
+            "cross_entropy": CrossEntropyRule(kind="completed"),
+            "head_init": "background",
+            "regularisers": {"local-pod": {}},
+        },
+    }
+)
+"""Fields of a DensePreset by method; what a method does not say is fine-tuning's."""
+
+
+def _preset(method: str) -> DensePreset:
+    fields = {"head_init": "random", "cross_entropy": _EVERYWHERE, **_METHODS[method]}
+    paper = "plop-paper" if method == "plop" else "mib-paper"
+    return DensePreset(name=f"{paper}/{method}", method=method, optimisation=_SGD, **fields)
+
+
+DENSE_PRESETS: Final[Mapping[str, DensePreset]] = MappingProxyType(
+    {preset.name: preset for preset in map(_preset, _METHODS)}
+)
