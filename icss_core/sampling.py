@@ -16,6 +16,7 @@ from torch import Tensor
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
 from icss_core.raster.windows import Window
+from icss_core.resizing import resize_labels, resize_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,6 +96,8 @@ class LabelledScene:
     """One band of uint8 ids on the image's grid."""
     lookup: NDArray[np.uint8]
     """(256,) from mask ids to label-space indices, 255 = ignore."""
+    possible: NDArray[np.bool_] | None = None
+    """(N,) classes that the whole scene may show, where its mask labels a part of it only."""
 
     def __post_init__(self) -> None:
         one, other = (self.image.height, self.image.width), (self.mask.height, self.mask.width)
@@ -115,7 +118,8 @@ class RandomCrops:
     """Crops at random places of random scenes, with flips: how a network is pretrained.
 
     A scene is drawn uniformly, then a position in it (ICSS, published code: the same, with both flips at
-    probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels.
+    probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels. With a range of scales,
+    a crop is cut as if its scene were resized by a factor drawn from the range, evenly in its logarithm.
 
     Args:
         scenes: at least one; all with the same bands and dtype.
@@ -124,6 +128,7 @@ class RandomCrops:
         seed: of everything random.
         rank: of this worker; workers see different crops.
         flips: mirror along rows and along columns, each with probability 0.5.
+        scale: smallest and largest factor; None: scenes as they are.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class RandomCrops:
         seed: int = 0,
         rank: int = 0,
         flips: bool = True,
+        scale: tuple[float, float] | None = None,
     ) -> None:
         if not scenes:
             raise DatasetError("no labelled scene to take crops from")
@@ -142,6 +148,8 @@ class RandomCrops:
             raise InvalidParameterError(
                 f"crops need a size of at least 32 and a batch of 1, not {size}, {batch}"
             )
+        if scale is not None and not 0 < scale[0] <= scale[1]:
+            raise InvalidParameterError(f"scales go from a smaller to a larger factor above 0, not {scale}")
         kinds = {(scene.image.bands, scene.image.dtype) for scene in scenes}
         if len({bands for bands, _ in kinds}) > 1:
             raise DatasetError(f"all scenes of a training need the same bands; found {sorted(kinds)}")
@@ -150,21 +158,31 @@ class RandomCrops:
         self._scenes = scenes
         self._size, self._batch = size, batch
         self._seed, self._rank, self._flips = seed, rank, flips
+        self._scale = scale
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
         rng = np.random.default_rng([self._seed, self._rank, step])
-        crops = [self._crop(rng) for _ in range(self._batch)]
-        return collate([pixels for pixels, _ in crops], [labels for _, labels in crops])
+        drawn = [self._crop(rng) for _ in range(self._batch)]
+        batch = collate([pixels for _, pixels, _ in drawn], [labels for _, _, labels in drawn])
+        possible = [scene.possible for scene, _, _ in drawn if scene.possible is not None]
+        if len(possible) < len(drawn):
+            return batch
+        return replace(batch, possible=torch.from_numpy(np.stack(possible)))
 
-    def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+    def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, NDArray[np.generic], NDArray[np.uint8]]:
         scene = self._scenes[int(rng.integers(len(self._scenes)))]
-        row = int(rng.integers(max(scene.image.height - self._size, 0) + 1))
-        col = int(rng.integers(max(scene.image.width - self._size, 0) + 1))
-        pixels, labels = scene.crop(Window(row, col, self._size, self._size))
+        side = self._size
+        if self._scale is not None:
+            side = max(round(side / float(np.exp(rng.uniform(*np.log(self._scale))))), 1)
+        row = int(rng.integers(max(scene.image.height - side, 0) + 1))
+        col = int(rng.integers(max(scene.image.width - side, 0) + 1))
+        pixels, labels = scene.crop(Window(row, col, side, side))
+        pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip)
-        return np.flip(pixels.astype(self._dtype, copy=False), axes), np.flip(labels, axes)
+        pixels = pixels.astype(self._dtype, copy=False)
+        return scene, np.flip(pixels, axes), np.flip(labels, axes)
 
 
 def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:

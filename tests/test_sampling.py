@@ -1,5 +1,7 @@
 """Crops: right pixels with right labels, and nothing random that is not a function of the step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,11 +67,46 @@ def test_positions_cover_the_scene_evenly():
     assert inner.std() / inner.mean() < 0.15
 
 
+def test_scales_cut_larger_and_smaller_windows():
+    """A ramp's step from pixel to pixel tells by how much a crop was resized."""
+    ramp = np.tile(np.arange(400, dtype=np.float32), (400, 1))[None]
+    mask = np.where(ramp % 80 < 40, 1, 3).astype(np.uint8)
+    one = LabelledScene(image=ArraySource(ramp), mask=ArraySource(mask), lookup=LOOKUP)
+    crops = RandomCrops([one], size=64, batch=8, flips=False, scale=(0.5, 2.0))
+    factors = []
+    for step in range(10):
+        batch = crops(step)
+        assert batch.pixels.shape == (8, 1, 64, 64)
+        for pixels, labels in zip(batch.pixels[:, 0].numpy(), batch.labels.numpy(), strict=True):
+            inner = pixels[:, 4:-4]
+            factors.append(1 / np.diff(inner, axis=1).mean())
+            sure = np.abs(inner % 40 - 20) < 18  # away from the borders of the stripes
+            np.testing.assert_array_equal(labels[:, 4:-4][sure], np.where(inner % 80 < 40, 1, 2)[sure])
+    assert 0.49 < min(factors) < 0.6
+    assert 1.7 < max(factors) < 2.05
+    assert np.mean(np.array(factors) > 1) == pytest.approx(0.5, abs=0.2)
+
+
+def test_possible_classes_come_with_their_scene():
+    def with_possible(*labels: int) -> LabelledScene:
+        possible = np.zeros(3, bool)
+        possible[list(labels)] = True
+        return replace(scene(dtype=np.float32, seed=len(labels)), possible=possible)
+
+    batch = RandomCrops([with_possible(0, 1), with_possible(0, 1, 2)], size=32, batch=16)(0)
+    assert batch.possible.shape == (16, 3)
+    assert batch.possible[:, :2].all()
+    assert 0 < batch.possible[:, 2].sum() < 16
+    assert RandomCrops([with_possible(0), scene()], size=32, batch=16)(0).possible is None
+
+
 def test_wrong_arguments_are_refused():
     with pytest.raises(DatasetError, match="no labelled scene"):
         RandomCrops([], size=64, batch=1)
     with pytest.raises(InvalidParameterError):
         RandomCrops([scene()], size=8, batch=1)
+    with pytest.raises(InvalidParameterError, match="smaller to a larger"):
+        RandomCrops([scene()], size=32, batch=1, scale=(2.0, 0.5))
     two = LabelledScene(image=ArraySource(np.zeros((2, 80, 120), np.uint8)), mask=scene().mask, lookup=LOOKUP)
     with pytest.raises(DatasetError, match="same bands"):
         RandomCrops([scene(), two], size=32, batch=1)

@@ -1,0 +1,42 @@
+"""Crops and their labels at another resolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def resize_pixels(pixels: NDArray[Any], size: int) -> NDArray[Any]:
+    """Bilinear, with an average where it shrinks, in the same dtype (integers are rounded).
+
+    Args:
+        pixels: (C, h, w), any real dtype.
+        size: new height and width.
+    """
+    if pixels.shape[1:] == (size, size):
+        return pixels
+    wide = torch.from_numpy(pixels.astype(np.float32))[None]
+    found = functional.interpolate(wide, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    values = found[0].numpy()
+    if np.issubdtype(pixels.dtype, np.integer):
+        limits = np.iinfo(pixels.dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
+    return values.astype(pixels.dtype)
+
+
+def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The label at the middle of each new pixel: no label is made up between two.
+
+    Args:
+        labels: (h, w) uint8.
+        size: new height and width.
+    """
+    rows, cols = (((np.arange(size) + 0.5) * length / size).astype(np.intp) for length in labels.shape)
+    taken: NDArray[np.uint8] = labels[rows[:, None], cols]
+    return taken
