@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from icss_core.errors import ModelFormatError
-from icss_core.networks.model_folder import CARD, WEIGHTS, ModelCard, read_card
+from icss_core.networks.model_folder import CARD, ModelCard, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def inspect_folder(folder: Path, name: str, parent: int | None) -> dict[str, str
             parent.
     """
     card = read_card(folder)
-    expected = {CARD, WEIGHTS} | ({card.prototypes} if card.prototypes is not None else set())
+    expected = card.files
     present = {path.name for path in folder.iterdir()}
     if present != expected or not all(_FILE.fullmatch(file) for file in expected):
         raise ModelFormatError(

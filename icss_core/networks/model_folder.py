@@ -1,10 +1,13 @@
-"""A model version on disk: `weights.safetensors` and `model.json`. No pickle is read or written."""
+"""A model version on disk: `weights.safetensors`, `model.json`, and what a later step needs.
+
+No pickle is read or written.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,9 +19,15 @@ from icss_core.labels import LabelSpace
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
 FORMAT_VERSION: Final = 1
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+IMPORTANCES = "importances.safetensors"
 
 
 class ModelCard(BaseModel):
@@ -42,7 +51,15 @@ class ModelCard(BaseModel):
     """"name:version" of the memory network this version was made from."""
     prototypes: str | None = None
     """File of class prototypes beside the weights, if the method keeps any."""
+    importances: str | None = None
+    """File of the weights' importances, if the method gathers them for the next step."""
     code_version: str | None = None
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Names of everything that belongs into the folder."""
+        extra = (self.prototypes, self.importances)
+        return frozenset({CARD, WEIGHTS, *(name for name in extra if name is not None)})
 
     @model_validator(mode="after")
     def _classes_agree(self) -> ModelCard:
@@ -54,8 +71,20 @@ class ModelCard(BaseModel):
         return self
 
 
-def save_model(folder: Path | str, network: Segmenter, card: ModelCard) -> Path:
+def save_model(
+    folder: Path | str,
+    network: Segmenter,
+    card: ModelCard,
+    *,
+    importances: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Path:
     """Write a model version into `folder` (created; must not hold one already).
+
+    Args:
+        folder: where to.
+        network: what its weights are.
+        card: everything else.
+        importances: of its weights, by part and name; the card is written with their file's name.
 
     Raises:
         ModelFormatError: the folder holds a version, or card and network disagree.
@@ -68,6 +97,14 @@ def save_model(folder: Path | str, network: Segmenter, card: ModelCard) -> Path:
         raise ModelFormatError("the model card describes another network than the one to be saved")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
+    if importances:
+        flat = {
+            f"{part}/{name}": one.detach().cpu().contiguous()
+            for part, tensors in importances.items()
+            for name, one in tensors.items()
+        }
+        save_file(flat, folder / IMPORTANCES)
+    card = card.model_copy(update={"importances": IMPORTANCES if importances else None})
     (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -106,6 +143,27 @@ def load_model(folder: Path | str) -> tuple[Segmenter, ModelCard]:
     except RuntimeError as error:
         raise ModelFormatError(f"{path} does not fit its model card: {error}") from error
     return network.eval(), card
+
+
+def load_importances(folder: Path | str) -> dict[str, dict[str, Tensor]]:
+    """Importances of a version's weights, by part and name; empty where its method gathered none.
+
+    Raises:
+        ModelFormatError: the file is missing or damaged.
+    """
+    name = read_card(folder).importances
+    if name is None:
+        return {}
+    path = Path(folder) / name
+    try:
+        flat = load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelFormatError(f"{path} is missing or damaged: {error}") from error
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, one in flat.items():
+        part, _, weight = key.partition("/")
+        found.setdefault(part, {})[weight] = one
+    return found
 
 
 def same_weights(first: Segmenter, second: Segmenter) -> bool:

@@ -7,6 +7,7 @@ import torch
 
 from icss_core.errors import ModelFormatError
 from icss_core.networks import Architecture, ModelCard, Segmenter, identity, load_model, save_model
+from icss_core.networks.model_folder import load_importances, read_card
 from tests.networks.label_spaces import label_space
 
 
@@ -29,6 +30,26 @@ def test_folder_holds_two_files_and_no_pickle(version):
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.safetensors"]
     assert (folder / "weights.safetensors").read_bytes()[8:9] == b"{"  # safetensors: length, then JSON
     assert json.loads((folder / "model.json").read_text())["parent"] == card.parent
+
+
+def test_importances_travel_with_the_weights(version, tmp_path):
+    folder, network, card = version
+    assert load_importances(folder) == {}
+    gathered = {
+        part: {name: torch.rand(one.shape) for name, one in network.named_parameters()}
+        for part in ("fisher", "score")
+    }
+    other = save_model(tmp_path / "w", network, card, importances=gathered)
+    kept = read_card(other)
+    assert kept.files == {"model.json", "weights.safetensors", "importances.safetensors"}
+    assert {path.name for path in other.iterdir()} == kept.files
+    found = load_importances(other)
+    assert found.keys() == gathered.keys()
+    for part, tensors in gathered.items():
+        assert all(torch.equal(found[part][name], one) for name, one in tensors.items())
+    (other / "importances.safetensors").unlink()
+    with pytest.raises(ModelFormatError, match=r"importances.safetensors is missing"):
+        load_importances(other)
 
 
 def test_versions_are_never_overwritten(version):
