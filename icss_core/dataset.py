@@ -145,8 +145,12 @@ class Dataset(BaseModel):
             classes=(BACKGROUND_CLASS, *(self.classes.classes[index] for index in self._indices(names)))
         )
 
-    def lookup(self, names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    def lookup(self, names: Sequence[str], *, hidden: Sequence[str] = ()) -> npt.NDArray[np.uint8]:
         """Table from this set's mask values to the indices of `select(names)`.
+
+        Args:
+            names: classes of a model, in its order.
+            hidden: those of them that the table shows as background, as a step sees the ones before it.
 
         Returns:
             (256,) uint8: `table[mask]` translates a mask (H, W) uint8. Ignore stays ignore, and so does a
@@ -159,6 +163,7 @@ class Dataset(BaseModel):
         table[: len(self.classes)] = BACKGROUND
         for target, index in enumerate(self._indices(names), start=1):
             table[index] = target
+        table[self._indices(hidden)] = BACKGROUND
         return table
 
     def _indices(self, names: Sequence[str]) -> list[int]:

@@ -4,6 +4,7 @@ from icss_core.incremental.dense_step import dense_objective, first_step_of, wei
 from icss_core.incremental.history import StepHistory, StepMeans
 from icss_core.incremental.protocol import Protocol, Setting, protocol_names, read_protocol
 from icss_core.incremental.split import StepManifest, split_steps
+from icss_core.incremental.thresholds import entropy_thresholds
 
 __all__ = [
     "Protocol",
@@ -12,6 +13,7 @@ __all__ = [
     "StepManifest",
     "StepMeans",
     "dense_objective",
+    "entropy_thresholds",
     "first_step_of",
     "protocol_names",
     "read_protocol",

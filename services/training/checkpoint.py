@@ -34,7 +34,11 @@ class Progress(BaseModel):
 
 def save_checkpoint(folder: Path, network: Segmenter, card: ModelCard, fit: Fit, progress: Progress) -> None:
     """Write a checkpoint into an empty folder."""
-    save_model(folder / MODEL_FOLDER, network, card)
+    importances = None
+    if fit.anchor is not None:
+        weights = {name: one.detach() for name, one in network.named_parameters()}
+        importances = fit.anchor.gatherer.result(weights)
+    save_model(folder / MODEL_FOLDER, network, card, importances=importances)
     torch.save(fit.state_dict(), folder / _STATE)
     (folder / _PROGRESS).write_text(progress.model_dump_json())
 

@@ -8,9 +8,25 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
 from icss_core.training import Optimisation
 from services.model_version import MODEL_NAME
+
+
+class DenseStep(BaseModel):
+    """The part of a protocol that a training is: new classes on top of a version of the same model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: DensePreset
+    """The method; crops, batch and optimisation of the configuration around it are what counts."""
+    new: PositiveInt
+    """How many of the classes are learnt, the last ones."""
+    memory: PositiveInt | None
+    """Version that knows the others; None in the first step."""
+    scenes: str
+    """Hash of the manifest that names the step's scenes."""
 
 
 class PretrainingConfig(BaseModel):
@@ -31,6 +47,8 @@ class PretrainingConfig(BaseModel):
     """Side length of the crops, in pixels."""
     batch: PositiveInt = 8
     """Crops in an iteration, on each worker."""
+    scale: tuple[float, float] | None = None
+    """Factors by which scenes are resized, at random in this range; None: as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
     workers: PositiveInt = 2
     cpus_per_worker: PositiveInt = 1
@@ -49,12 +67,25 @@ class PretrainingConfig(BaseModel):
     """How often the workers may be started again after one died."""
     job: Annotated[str, Field(pattern=r"^[\w.\-]{1,100}$")] | None = None
     """Name of the job; a job that is submitted again goes on where it was. None: made from what is asked."""
+    step: DenseStep | None = None
+    """What is learnt where it is not everything at once."""
 
     @model_validator(mode="after")
     def _some_classes(self) -> PretrainingConfig:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
+        if self.step is not None and len(self.classes) - self.step.new < (self.step.memory is not None):
+            raise ValueError(
+                f"{self.step.new} new classes of {self.classes} leave none for the version before"
+            )
         return self
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Classes that the training masks show as background."""
+        if self.step is None or self.step.preset.labels == "all":
+            return ()
+        return self.classes[: -self.step.new]
 
     def job_name(self, manifest_hash: str) -> str:
         """The job's name: stable over resubmission, another one when the request or the data change.

@@ -29,11 +29,16 @@ _FOLDER = "training"
 """Under the data prefix: checkpoints, by job."""
 
 
-def pretrain(config: PretrainingConfig, settings: Settings) -> int:
+def pretrain(config: PretrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
     """Train a memory network, register it, point the alias `memory` at it; returns the version.
 
     Ray must be initialised. A job that was interrupted goes on where its last checkpoint was when it is
     submitted again; one that has registered its network returns that version at once.
+
+    Args:
+        config: what is asked; with a step, classes are added to a version of the same model.
+        settings: of the services.
+        scenes: names of the training scenes, where a step's manifest says so; None: all that have a mask.
 
     Raises:
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
@@ -47,7 +52,10 @@ def pretrain(config: PretrainingConfig, settings: Settings) -> int:
         if "icss.version" in record.tags:
             return int(record.tags["icss.version"])
     revision = code_revision(settings)
-    plan = make_plan(config, dataset, storage, code_version=revision)
+    memory = None
+    if config.step is not None and config.step.memory is not None:
+        memory = registry.resolve(config.model, config.step.memory).card
+    plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
     if known:
         run_id = known[0].run_id
         tracking.reopen(run_id)
@@ -119,4 +127,7 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
     if result.checkpoint is None:
         raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
     with result.checkpoint.as_directory() as folder:
-        return registry.register(config.model, Path(folder) / MODEL_FOLDER, run_id=run_id, tags={"job": job})
+        parent = None if config.step is None else config.step.memory
+        return registry.register(
+            config.model, Path(folder) / MODEL_FOLDER, run_id=run_id, parent=parent, tags={"job": job}
+        )

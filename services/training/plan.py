@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset
-from icss_core.errors import DatasetError
+from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
@@ -37,6 +37,8 @@ class Plan(BaseModel):
     classes: tuple[str, ...]
     """Names of the classes of interest, in the model's order."""
     card: ModelCard
+    scenes: tuple[str, ...] | None = None
+    """Names of the training scenes; None: all that have a mask."""
 
     @property
     def dataset(self) -> Dataset:
@@ -54,22 +56,71 @@ def read_dataset(uri: str, storage: Storage) -> Dataset:
     return Dataset.from_yaml(storage.read_bytes(uri), base=uri.rpartition("/")[0])
 
 
-def make_plan(config: PretrainingConfig, dataset: Dataset, storage: Storage, *, code_version: str) -> Plan:
+def make_plan(
+    config: PretrainingConfig,
+    dataset: Dataset,
+    storage: Storage,
+    *,
+    code_version: str,
+    memory: ModelCard | None = None,
+    scenes: tuple[str, ...] | None = None,
+) -> Plan:
     """Decide classes, bands and normalisation; reads windows of the training scenes.
 
     The same configuration and data give the same plan: a resubmitted job goes on with its own network.
 
+    Args:
+        config: what is asked.
+        dataset: the data.
+        storage: where they lie.
+        code_version: noted in the card.
+        memory: card of the version that a step starts from; its bands and normalisation stay.
+        scenes: names of the training scenes; None: all that have a mask.
+
     Raises:
         DatasetError: no training scene with a mask, or an unknown class.
+        InvalidParameterError: the version before knows other classes than the step says.
         BandMismatchError: scenes with different numbers of bands.
         ImageNotFoundError, ImageUnreadableError: a scene cannot be opened.
     """
-    scenes = [scene for scene in dataset.scenes_of("train") if scene.mask is not None]
-    if not scenes:
+    chosen = [
+        scene
+        for scene in dataset.scenes_of("train")
+        if scene.mask is not None and (scenes is None or scene.name in scenes)
+    ]
+    if not chosen:
         raise DatasetError(f"data set {dataset.name!r} has no training scene with a mask")
     names = config.classes or tuple(
         name for name in dataset.classes.names if name.casefold() != BACKGROUND_CLASS.name
     )
+    card = (
+        _first_card(config, dataset, names, chosen, storage)
+        if memory is None
+        else _grown_card(config, dataset, names, memory)
+    )
+    method = {"method": "pretraining", "preset": "pretraining"}
+    if config.step is not None:
+        method = {"method": config.step.preset.method, "preset": config.step.preset.name}
+    return Plan(
+        config=config,
+        dataset_yaml=dataset.to_yaml(),
+        base=dataset.base,
+        classes=tuple(names),
+        scenes=scenes,
+        card=card.model_copy(
+            update={**method, "parameters": config.model_dump(mode="json"), "code_version": code_version}
+        ),
+    )
+
+
+def _first_card(
+    config: PretrainingConfig,
+    dataset: Dataset,
+    names: Sequence[str],
+    scenes: Sequence[Scene],
+    storage: Storage,
+) -> ModelCard:
+    """Of a network that starts from nothing."""
     label_space = dataset.select(names)
     dtypes: set[str] = set()
     with storage.raster_environment():
@@ -79,7 +130,7 @@ def make_plan(config: PretrainingConfig, dataset: Dataset, storage: Storage, *, 
             size=config.crop,
             seed=config.seed,
         )
-    card = ModelCard(
+    return ModelCard(
         architecture=Architecture(
             decoder=config.decoder,
             encoder=config.encoder,
@@ -90,13 +141,28 @@ def make_plan(config: PretrainingConfig, dataset: Dataset, storage: Storage, *, 
         normalisation=normalisation,
         label_space=label_space,
         dtype=dtypes.pop() if len(dtypes) == 1 else None,
-        method="pretraining",
-        preset="pretraining",
-        parameters=config.model_dump(mode="json"),
-        code_version=code_version,
     )
-    return Plan(
-        config=config, dataset_yaml=dataset.to_yaml(), base=dataset.base, classes=tuple(names), card=card
+
+
+def _grown_card(
+    config: PretrainingConfig, dataset: Dataset, names: Sequence[str], memory: ModelCard
+) -> ModelCard:
+    """Of a network that starts from a version of the same model."""
+    assert config.step is not None  # noqa: S101 - only a step has a memory
+    space = dataset.select(names)
+    known = memory.label_space.names
+    if [name.casefold() for name in known] != [name.casefold() for name in space.names[: len(known)]]:
+        raise InvalidParameterError(
+            f"{config.model} version {config.step.memory} knows {list(known)}, the step builds on "
+            f"{list(space.names[: -config.step.new])}"
+        )
+    return memory.model_copy(
+        update={
+            "architecture": memory.architecture.model_copy(update={"n_classes": len(space)}),
+            "label_space": memory.label_space.extend(*space.classes[len(known) :]),
+            "parent": f"{config.model}:{config.step.memory}",
+            "importances": None,
+        }
     )
 
 

@@ -9,6 +9,7 @@ from icss_core.raster.tile_cache import CachedSource
 from icss_core.sampling import LabelledScene
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from contextlib import ExitStack
 
     from icss_core.dataset import Dataset, Split
@@ -20,19 +21,39 @@ _CACHE_BYTES = 2**30
 
 
 def open_scenes(
-    dataset: Dataset, split: Split, *, classes: tuple[str, ...], storage: Storage, closing: ExitStack
+    dataset: Dataset,
+    split: Split,
+    *,
+    classes: tuple[str, ...],
+    storage: Storage,
+    closing: ExitStack,
+    hidden: tuple[str, ...] = (),
+    only: Collection[str] | None = None,
 ) -> list[LabelledScene]:
     """All scenes of a split that have a mask; their handles are closed by `closing`.
 
     Call and read inside `storage.raster_environment()`. Only windows are fetched, each block once while it
     stays in the cache.
 
+    Args:
+        dataset: the data.
+        split: which scenes.
+        classes: of the model.
+        storage: where they lie.
+        closing: closes them.
+        hidden: classes that the masks show as background.
+        only: names of scenes; None: all.
+
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
         ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used.
     """
-    chosen = [scene for scene in dataset.scenes_of(split) if scene.mask is not None]
-    lookup = dataset.lookup(classes)
+    chosen = [
+        scene
+        for scene in dataset.scenes_of(split)
+        if scene.mask is not None and (only is None or scene.name in only)
+    ]
+    lookup = dataset.lookup(classes, hidden=hidden)
     share = _CACHE_BYTES // max(2 * len(chosen), 1)
 
     def opened(address: str) -> RasterSource:

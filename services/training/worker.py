@@ -17,14 +17,14 @@ import torch
 from torch import distributed
 
 from icss_core.errors import CancelledError
-from icss_core.networks.segmenter import Segmenter
 from icss_core.sampling import RandomCrops
-from icss_core.training import Fit, cross_entropy_objective
+from icss_core.training import Fit
 from services.settings import load_settings
 from services.storage import Storage
 from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from services.training.plan import Plan
 from services.training.scenes import open_scenes
+from services.training.start import prepare_start
 from services.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -68,15 +68,24 @@ class Worker:
         self._plan, self._config = plan, config
         self._rank, self._world = context.get_world_rank(), context.get_world_size()
         self._device = ray.train.torch.get_device()
-        torch.manual_seed(config.seed)  # the same first weights on every worker and at every start
-        self._network = Segmenter(plan.card.architecture, plan.card.normalisation)
-        # before the wrapper, which remembers how gradients lie in memory
-        self._network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        train = open_scenes(
+            plan.dataset,
+            "train",
+            classes=plan.classes,
+            storage=storage,
+            closing=closing,
+            hidden=config.hidden,
+            only=plan.scenes,
+        )
+        val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)
+        start = prepare_start(plan, train, settings=load_settings(), device=self._device)
+        self._network = start.network
         self._fit = Fit(
             ray.train.torch.prepare_model(self._network),
-            cross_entropy_objective,
+            start.objective,
             config.optimisation,
             device=self._device,
+            anchor=start.anchor,
         )
         self._progress = Progress(step=0, iterations=config.optimisation.iterations, seconds=0.0)
         checkpoint = ray.train.get_checkpoint()
@@ -85,12 +94,13 @@ class Worker:
             with checkpoint.as_directory() as folder:
                 self._progress = load_checkpoint(Path(folder), self._network, self._fit)
             self._set_iterations(self._progress.iterations)
-        train, val = (
-            open_scenes(plan.dataset, split, classes=plan.classes, storage=storage, closing=closing)
-            for split in ("train", "val")
-        )
         self._crops = RandomCrops(
-            train, size=config.crop, batch=config.batch, seed=config.seed, rank=self._rank
+            train,
+            size=config.crop,
+            batch=config.batch,
+            seed=config.seed,
+            rank=self._rank,
+            scale=config.scale,
         )
         self._validation = Validation(
             val,
