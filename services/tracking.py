@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 PRETRAINING: Final = "icss-pretraining"
 UPDATES: Final = "icss-updates"
 SWEEPS: Final = "icss-sweeps"
+PROTOCOLS: Final = "icss-protocols"
 
-Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps"]
+Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _PARAM_LENGTH = 500  # longer values are readable only in the artefact

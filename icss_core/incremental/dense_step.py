@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from icss_core.errors import InvalidParameterError
 from icss_core.methods import StepContext, build_objective, needs_of, regularisers_of
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from icss_core.sampling import Batch
     from icss_core.training import Objective
 
-_WITHOUT_MEMORY = frozenset({"possible"})
+FIRST_STEP: Final = "first-step"
+_WITHOUT_MEMORY: Final = frozenset({"possible"})
 """What a step needs and has even if it is the first."""
 
 
 def first_step_of(preset: DensePreset) -> DensePreset:
-    """What is left of a preset where there is no memory network."""
+    """What is left of a preset where there is no memory network.
+
+    Presets that differ in later steps only have equal first steps, whose network is then trained once.
+    """
     kept = {
         regulariser.name: preset.regularisers[regulariser.name]
         for regulariser, _ in regularisers_of(preset)
@@ -37,9 +41,18 @@ def first_step_of(preset: DensePreset) -> DensePreset:
     changes: dict[str, object] = {
         "regularisers": kept,
         "optimisation": preset.optimisation.model_copy(update={"lr": preset.first_lr}),
+        "name": FIRST_STEP,
+        "method": FIRST_STEP,
+        "summary": "",
+        "head_init": "random",
+        "labels": "step",
     }
-    if preset.cross_entropy.kind == "completed":
-        changes["cross_entropy"] = CrossEntropyRule(kind="mean", over="all")
+    if preset.cross_entropy.kind in ("completed", "unbiased"):
+        # with the background alone before it, the unbiased cross-entropy is the plain one
+        over = preset.cross_entropy.over if preset.cross_entropy.kind == "unbiased" else "all"
+        changes["cross_entropy"] = CrossEntropyRule(kind="mean", over=over)
+    if preset.anchor is not None:
+        changes["anchor"] = preset.anchor.model_copy(update={"weight": 0.0})
     return preset.model_copy(update=changes)
 
 

@@ -152,3 +152,13 @@ def test_a_step_that_adds_nothing_is_refused():
         dense_objective(
             get_dense_preset("mib-paper/mib"), n_classes=2, memory=small(2), device=CPU, iterations=1
         )
+
+
+def test_methods_that_differ_later_begin_alike():
+    same = ("mib-paper/ft", "mib-paper/mib", "mib-paper/ilt", "mib-paper/joint", "plop-paper/plop")
+    assert len({first_step_of(get_dense_preset(name)).model_dump_json() for name in same}) == 1
+    others = ("mib-paper/lwf-mc", "mib-paper/ewc", "mib-paper/rw")
+    firsts = {first_step_of(get_dense_preset(name)).model_dump_json() for name in (*same, *others)}
+    assert len(firsts) == 4
+    lighter = get_dense_preset("mib-paper/ewc", {"anchor.weight": 3})
+    assert first_step_of(lighter) == first_step_of(get_dense_preset("mib-paper/ewc"))

@@ -1,0 +1,85 @@
+"""What a run of a protocol is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from icss_core.incremental import Protocol, first_step_of
+from icss_core.methods import DensePreset
+from icss_core.networks.segmenter import Decoder
+from services.model_version import MODEL_NAME
+from services.training.config import DenseStep, PretrainingConfig
+
+if TYPE_CHECKING:
+    from icss_core.incremental import StepManifest
+
+
+class ProtocolRun(BaseModel):
+    """A method, a protocol, a data set, a network, and a seed; all steps go on under one registered name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
+    """Address of a dataset.yaml."""
+    model: Annotated[str, Field(pattern=MODEL_NAME)]
+    """Name under which the steps' networks are registered, each a version. Runs that differ in later steps
+    only share the versions of the steps before."""
+    protocol: Protocol
+    preset: DensePreset
+    decoder: Decoder = "deeplabv3"
+    encoder: str = "resnet101"
+    encoder_weights: str | None = None
+    workers: PositiveInt = 1
+    cpus_per_worker: PositiveInt = 1
+    gpu: bool | None = None
+    """One GPU for each worker; None: if the cluster has that many."""
+    seed: int = 0
+    validate_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 200
+
+    def identity(self, manifest: StepManifest) -> str:
+        """The same for equal requests on equal data, however the work is spread over a cluster."""
+        asked = self.model_dump(mode="json", exclude={"cpus_per_worker", "gpu"})
+        text = json.dumps({**asked, "manifest": manifest.manifest_hash}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def training_of(self, step: int, manifest: StepManifest, memory: int | None) -> PretrainingConfig:
+        """The training of one step.
+
+        Args:
+            step: its number, from 0.
+            manifest: classes and scenes of all steps.
+            memory: version of the step before; None for the first.
+        """
+        preset = self.preset if memory is not None else first_step_of(self.preset)
+        images = len(manifest.scenes[step])
+        batch = -(-preset.batch // self.workers)
+        iterations = preset.iterations_on(images)
+        return PretrainingConfig(
+            dataset=self.dataset,
+            model=self.model,
+            classes=tuple(name for group in manifest.classes[: step + 1] for name in group),
+            decoder=self.decoder,
+            encoder=self.encoder,
+            encoder_weights=self.encoder_weights,
+            crop=preset.crop,
+            batch=batch,
+            scale=preset.scale,
+            optimisation=preset.optimisation.model_copy(update={"iterations": iterations}),
+            workers=self.workers,
+            cpus_per_worker=self.cpus_per_worker,
+            gpu=self.gpu,
+            seed=self.seed,
+            validate_every=self.validate_every,
+            checkpoint_every=self.checkpoint_every,
+            step=DenseStep(
+                preset=preset,
+                new=len(manifest.classes[step]),
+                memory=memory,
+                scenes=manifest.manifest_hash,
+            ),
+        )

@@ -1,0 +1,132 @@
+"""Running a protocol: step after step, each a training job, a version and its scores."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from icss_core.incremental import StepHistory, split_steps
+from icss_core.metrics import SegmentationReport
+from services.incremental.labels import image_labels
+from services.incremental.scores import score_version
+from services.revision import code_revision
+from services.storage import Storage
+from services.tracking import PROTOCOLS, Tracking
+from services.training.job import pretrain
+from services.training.plan import read_dataset
+
+if TYPE_CHECKING:
+    from icss_core.incremental import StepManifest
+    from services.incremental.config import ProtocolRun
+    from services.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolResult:
+    """What a run of a protocol came to."""
+
+    run_id: str
+    """Of MLflow."""
+    versions: tuple[int, ...]
+    """Registered version of each step."""
+    history: StepHistory
+
+
+def run_protocol(asked: ProtocolRun, settings: Settings) -> ProtocolResult:
+    """Train, register and score every step of a protocol; Ray must be initialised.
+
+    Everything is written as it comes: the split, each step's version and report, and the matrix of step by
+    class so far. Submitted again, the run goes on with the step it was in, and that step with its last
+    checkpoint; steps that another run has trained alike are not trained again.
+
+    Raises:
+        IcssError: the protocol does not fit the data, or a step could not be trained.
+    """
+    storage, tracking = Storage(settings), Tracking(settings)
+    dataset = read_dataset(asked.dataset, storage)
+    manifest = split_steps(dataset, asked.protocol, image_labels(dataset, storage))
+    run_id = _open_run(tracking, asked, manifest, settings)
+    history, versions = StepHistory.start(manifest.classes), []
+    try:
+        memory: int | None = None
+        for step, scenes in enumerate(manifest.scenes):
+            config = asked.training_of(step, manifest, memory)
+            _logger.info("step %d: %s, %d scenes", step, ", ".join(manifest.classes[step]), len(scenes))
+            memory = pretrain(config, settings, scenes=scenes)
+            versions.append(memory)
+            report = _scored(tracking, run_id, asked, step, memory, len(manifest.classes[step]), settings)
+            history = history.after(report)
+            _write(tracking, run_id, history, step)
+    except BaseException:
+        tracking.set_tags(run_id, {"icss.status": "failed"})
+        tracking.finish(run_id, "FAILED")
+        raise
+    tracking.set_tags(run_id, {"icss.status": "successful"})
+    tracking.finish(run_id, "FINISHED")
+    return ProtocolResult(run_id=run_id, versions=tuple(versions), history=history)
+
+
+def _open_run(tracking: Tracking, asked: ProtocolRun, manifest: StepManifest, settings: Settings) -> str:
+    """The MLflow run of a request: the one it has, open again, or a new one."""
+    identity = asked.identity(manifest)
+    known = tracking.find(PROTOCOLS, tags={"icss.protocol_run": identity})
+    if known:
+        run_id = known[-1].run_id
+        tracking.reopen(run_id)
+    else:
+        title = f"{asked.protocol.name} {asked.protocol.setting}; {asked.preset.name}; seed {asked.seed}"
+        tags = {
+            "icss.protocol_run": identity,
+            "icss.protocol": asked.protocol.name,
+            "icss.setting": asked.protocol.setting,
+            "icss.preset": asked.preset.name,
+            "icss.model": asked.model,
+            "icss.split_hash": manifest.manifest_hash,
+        }
+        run_id = tracking.create_run(PROTOCOLS, name=title, tags=tags)
+        tracking.log_parameters(run_id, asked.model_dump(mode="json"))
+        tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
+    tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": code_revision(settings)})
+    return run_id
+
+
+def _scored(
+    tracking: Tracking,
+    run_id: str,
+    asked: ProtocolRun,
+    step: int,
+    version: int,
+    new: int,
+    settings: Settings,
+) -> SegmentationReport:
+    """The report of a step: as it was written, or made now on a worker of the cluster."""
+    path, mark = f"steps/{step}/report.json", f"icss.step_{step}_version"
+    record = tracking.get(run_id)
+    if record is not None and record.tags.get(mark) == str(version):
+        return SegmentationReport.model_validate(tracking.read_json(run_id, path))
+    _logger.info("step %d: scoring version %d", step, version)
+    cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
+    gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
+    score: Any = score_version  # Ray's annotations know no arguments by name
+    task = ray.remote(score).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus)
+    report: SegmentationReport = ray.get(
+        task.remote(asked.model, version, dataset=asked.dataset, new=new, settings=settings)
+    )
+    tracking.write_json(run_id, path, report.model_dump(mode="json"))
+    tracking.set_tags(run_id, {mark: str(version)})
+    return report
+
+
+def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int) -> None:
+    means = history.means[-1].model_dump(exclude={"groups"})
+    tracking.write_text(run_id, "history.md", history.to_markdown())
+    tracking.write_json(run_id, "history.json", history.model_dump(mode="json"))
+    values = {**means, "mean_forgetting": history.mean_forgetting}
+    known = {name: value for name, value in values.items() if value is not None}
+    tracking.log_metrics(run_id, [(step, time.time(), known)])

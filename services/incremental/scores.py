@@ -1,0 +1,47 @@
+"""A version's scores on the validation scenes, as whole images."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from icss_core.device import default_device
+from icss_core.metrics import ConfusionAccumulator, SegmentationReport, segmentation_report
+from icss_core.networks.model_folder import load_model
+from icss_core.protocols import TrueImage, map_image
+from services.registry import Registry
+from services.storage import Storage
+from services.training.plan import read_dataset
+from services.training.scenes import open_scenes
+
+if TYPE_CHECKING:
+    from services.settings import Settings
+
+
+def score_version(
+    model: str, version: int, *, dataset: str, new: int, settings: Settings
+) -> SegmentationReport:
+    """Predict every validation scene by sliding window and compare with its mask.
+
+    Args:
+        model: registered name.
+        version: of it.
+        dataset: address of the dataset.yaml.
+        new: how many of its classes, the last ones, are new.
+        settings: of the services.
+
+    Raises:
+        IcssError: the version or a scene is not usable.
+    """
+    storage = Storage(settings)
+    data = read_dataset(dataset, storage)
+    network, card = load_model(Registry(settings).fetch(model, version))
+    network = network.to(default_device())
+    names = card.label_space.names
+    confusion = ConfusionAccumulator(len(names))
+    with storage.raster_environment(), ExitStack() as closing:
+        scenes = open_scenes(data, "val", classes=names[1:], storage=storage, closing=closing)
+        for number, scene in enumerate(scenes):
+            image = TrueImage.of(str(number), scene)
+            confusion.update(map_image(network, image.source), image.truth, image=image.name)
+    return segmentation_report(confusion, class_names=names, new_classes=range(len(names) - new, len(names)))

@@ -1,0 +1,137 @@
+"""A protocol of two steps with every real part: stopped between them, submitted again, and shared."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from icss_core.incremental import StepHistory
+from icss_core.networks.model_folder import load_importances, load_model
+from services.ingest import ingest_town
+from services.registry import Registry
+from services.storage import Storage
+from services.tracking import PRETRAINING, PROTOCOLS, Tracking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.local import LocalStack
+    from services.tracking import RunRecord
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "protocol-town"
+NUMBERS = {"crop": 64, "batch": 2, "epochs": None, "optimisation.iterations": 12, "scale": [1.0, 1.0]}
+
+
+@pytest.fixture(scope="module")
+def town(stack: LocalStack) -> str:
+    """Address of a data set."""
+    prefix = f"{stack.settings.data_prefix}/protocol-town"
+    dataset = ingest_town(Storage(stack.settings), prefix, train=2, val=1, size=256, seed=3)
+    return f"{dataset.base}/dataset.yaml"
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("protocol") / "roads.yaml"
+    file.write_text("name: roads\ngroups:\n  - [road]\n  - [building]\n")
+    return file
+
+
+def submit(stack: LocalStack, town: str, protocol: Path, preset: str) -> subprocess.Popen[str]:
+    """The protocol as a user submits it."""
+    command = ["ray", "job", "submit", "--", "python", "-m", "services.incremental", "--dataset", town]
+    command += ["--protocol", str(protocol), "--preset", preset, "--overrides", json.dumps(NUMBERS)]
+    command += ["--model", MODEL, "--decoder", "linknet", "--encoder", "resnet18"]
+    return subprocess.Popen(
+        command, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def runs(stack: LocalStack) -> list[RunRecord]:
+    """Trainings of the model that have ended well."""
+    found = Tracking(stack.settings).find(PRETRAINING, tags={"icss.model": MODEL})
+    return [record for record in found if record.status == "FINISHED"]
+
+
+@pytest.fixture(scope="module")
+def resumed(stack: LocalStack, town: str, protocol: Path) -> tuple[str, list[RunRecord]]:
+    """The log of the second submission, and what was trained when the first was stopped."""
+    with submit(stack, town, protocol, "mib-paper/mib") as first:
+        deadline = time.monotonic() + 240
+        while not runs(stack):
+            assert first.poll() is None, first.communicate()[0]
+            assert time.monotonic() < deadline, "no step has ended"
+            time.sleep(0.2)
+        job = re.search(r"raysubmit_\w+", "".join(first.stdout.readline() for _ in range(12)))
+        assert job is not None
+        stopped = ["ray", "job", "stop", job[0]]
+        subprocess.run(stopped, env=stack.environment(), check=True, capture_output=True)
+        first.communicate(timeout=60)
+    before = runs(stack)
+    with submit(stack, town, protocol, "mib-paper/mib") as second:
+        log = second.communicate(timeout=240)[0]
+    assert second.returncode == 0, log
+    return log, before
+
+
+def test_a_stopped_protocol_goes_on_with_the_step_it_was_in(stack, resumed) -> None:
+    log, before = resumed
+    assert len(before) == 1, "stopped after everything was done: the test shows nothing"
+    after = runs(stack)
+    assert [record.tags["icss.version"] for record in after] == ["1", "2"]
+    assert (after[0].run_id, after[0].ended) == (before[0].run_id, before[0].ended)
+    assert "versions [1, 2]" in log
+
+
+def test_the_steps_versions_are_a_chain_that_grows(stack, resumed) -> None:
+    del resumed
+    registry = Registry(stack.settings)
+    first, second = (registry.resolve(MODEL, number) for number in (1, 2))
+    assert (first.parent, second.parent) == (None, 1)
+    assert first.card.label_space.names == ("background", "road")
+    assert second.card.label_space.names == ("background", "road", "building")
+    assert (first.card.method, second.card.preset) == ("first-step", "mib-paper/mib")
+    network, card = load_model(registry.fetch(MODEL, 2))
+    assert network.n_classes == 3
+    assert card.normalisation == first.card.normalisation
+
+
+def test_the_matrix_is_printed_and_kept(stack, resumed) -> None:
+    (record,) = Tracking(stack.settings).find(
+        PROTOCOLS, tags={"icss.model": MODEL, "icss.preset": "mib-paper/mib"}
+    )
+    tracking = Tracking(stack.settings)
+    history = StepHistory.model_validate(tracking.read_json(record.run_id, "history.json"))
+    assert [list(scores) for scores in history.iou] == [
+        ["background", "road"],
+        ["background", "road", "building"],
+    ]
+    assert history.to_markdown() in resumed[0].replace("\r", "")
+    assert record.status == "FINISHED"
+    assert record.metrics["new"] == pytest.approx(history.means[-1].new)
+    split = tracking.read_json(record.run_id, "split.json")
+    assert split["classes"] == [["road"], ["building"]]
+
+
+def test_weights_importances_are_kept_for_the_next_step_and_equal_first_steps_shared(
+    stack, town, protocol, resumed
+) -> None:
+    del resumed
+    with submit(stack, town, protocol, "mib-paper/ewc") as job:
+        log = job.communicate(timeout=300)[0]
+    assert job.returncode == 0, log
+    assert "versions [3, 4]" in log, "a first step that gathers importances is another one"
+    registry = Registry(stack.settings)
+    for version, n_classes in ((3, 2), (4, 3)):
+        importances = load_importances(registry.fetch(MODEL, version))
+        assert len(importances["fisher"]["body.segmentation_head.0.bias"]) == n_classes
+    with submit(stack, town, protocol, "mib-paper/ft") as job:
+        log = job.communicate(timeout=300)[0]
+    assert "versions [1, 5]" in log, "fine-tuning begins as MiB did"
