@@ -115,6 +115,60 @@ def toulouse(
     )
 
 
+@ingest_app.command("voc")
+def voc(
+    source: Source,
+    prefix: Prefix,
+    augmented: Annotated[bool, typer.Option(help="train on SegmentationClassAug's images, if there")] = True,
+    supervision: Annotated[
+        Literal["masks", "points", "scribbles"], typer.Option(help="what training images are labelled with")
+    ] = "masks",
+    annotations: Annotated[
+        Path | None, typer.Option(help="file of points, or folder of scribbles", exists=True)
+    ] = None,
+) -> None:
+    """Pascal VOC 2012: natural images with 20 classes; masks, points or scribbles."""
+    from services.ingest import ingest_voc
+
+    _ingest(
+        lambda storage, on_scene: ingest_voc(
+            storage,
+            source,
+            prefix,
+            augmented=augmented,
+            supervision=supervision,
+            annotations=annotations,
+            on_scene=on_scene,
+        )
+    )
+
+
+@ingest_app.command("ade20k")
+def ade20k(
+    source: Source,
+    prefix: Prefix,
+    ignore_other: Annotated[
+        bool, typer.Option("--ignore-other", help="value 0 is no background but ignored, as in the challenge")
+    ] = False,
+) -> None:
+    """ADE20K's scene parsing challenge: 150 classes of things and stuff, as downloaded."""
+    from services.ingest import ingest_ade20k
+
+    _ingest(
+        lambda storage, on_scene: ingest_ade20k(
+            storage, source, prefix, ignore_other=ignore_other, on_scene=on_scene
+        )
+    )
+
+
+@ingest_app.command("cityscapes")
+def cityscapes(source: Source, prefix: Prefix) -> None:
+    """Cityscapes: street scenes with 19 classes, from leftImg8bit/ and gtFine/."""
+    from services.ingest import ingest_cityscapes
+
+    _ingest(lambda storage, on_scene: ingest_cityscapes(storage, source, prefix, on_scene=on_scene))
+
+
 @ingest_app.command("folder")
 def folder(
     source: Source, prefix: Prefix, name: Annotated[str | None, typer.Option(help="of the data set")] = None
