@@ -13,6 +13,7 @@ from icss_core.losses.disca import memory_label_cross_entropy
 from icss_core.losses.distillation import plain_distillation, unbiased_distillation
 from icss_core.losses.feature_distillation import feature_distillation
 from icss_core.losses.festa import FestaTerms, draw_anchors, festa_terms
+from icss_core.losses.image_level import image_level_loss, objectness_loss
 from icss_core.losses.label_map import Reduction
 from icss_core.losses.local_pod import local_pod, merge_into_background
 from icss_core.losses.plop_labels import (
@@ -55,12 +56,14 @@ __all__ = [
     "draw_anchors",
     "feature_distillation",
     "festa_terms",
+    "image_level_loss",
     "labelled_features",
     "local_pod",
     "matching",
     "memory_label_cross_entropy",
     "merge_into_background",
     "merge_prototypes",
+    "objectness_loss",
     "partial_cross_entropy",
     "plain_distillation",
     "pooled_distillation",
