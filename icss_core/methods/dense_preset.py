@@ -35,6 +35,9 @@ class DensePreset(Method):
     anchor: AnchorRule | None = None
     labels: Literal["step", "all"] = "step"
     """Which classes the masks show: those of the step, all others as background; or all so far (joint)."""
+    background: bool = True
+    """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a
+    class. Asked where a regulariser wants to know which classes are possible."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""

@@ -76,6 +76,31 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
 )
 """Fields of a DensePreset by method; what a method does not say is fine-tuning's."""
 
+_POINTS: Final = _SGD.model_copy(update={"lr": 1e-4})
+"""Of MiB's comparison on points."""
+
+_SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
+    {
+        "pce": {"summary": "cross-entropy of the labelled pixels alone"},
+        "pce-background": {
+            "summary": "the same, every other pixel taken for background",
+            "cross_entropy": CrossEntropyRule(unlabelled="background"),
+        },
+        "unl": {
+            "summary": "the same, other pixels being of a class that is labelled in their image (MiB)",
+            "regularisers": {"possible": {"weight": 0.1}},
+        },
+        "img-level": {
+            "summary": "which classes an image shows, no labelled pixel",
+            "cross_entropy": CrossEntropyRule(weight=0.0),
+            "regularisers": {"image-level": {}},
+        },
+        "img-level-pce": {"summary": "both", "regularisers": {"image-level": {}}},
+    }
+)
+"""The same for points and scribbles. The papers say neither gamma (0.1 here, a guess: sweep it) nor how
+unlabelled pixels enter `pce-background`; the labels of a whole image count for each of its crops."""
+
 
 def _preset(method: str) -> DensePreset:
     fields = {"head_init": "random", "cross_entropy": _EVERYWHERE, **_METHODS[method]}
@@ -83,6 +108,17 @@ def _preset(method: str) -> DensePreset:
     return DensePreset(name=f"{paper}/{method}", method=method, optimisation=_SGD, **fields)
 
 
+def _sparse(method: str) -> DensePreset:
+    return DensePreset(
+        name=f"mib-weak/{method}",
+        method=method,
+        optimisation=_POINTS,
+        first_lr=_POINTS.lr,
+        head_init="random",
+        **_SPARSE[method],
+    )
+
+
 DENSE_PRESETS: Final[Mapping[str, DensePreset]] = MappingProxyType(
-    {preset.name: preset for preset in map(_preset, _METHODS)}
+    {preset.name: preset for preset in (*map(_preset, _METHODS), *map(_sparse, _SPARSE))}
 )

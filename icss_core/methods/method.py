@@ -24,6 +24,10 @@ class CrossEntropyRule(BaseModel):
     """Of balanced: labelled pixels of a class in a batch from which its vote is full."""
     over: Reduction = "labelled"
     """Of mean, unbiased and sigmoid: which pixels the mean is taken over."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor on it; 0 leaves the labels unused."""
+    unlabelled: Literal["ignored", "background"] = "ignored"
+    """What a pixel without label counts as; background takes pixels without data for background too."""
 
 
 class Method(BaseModel):

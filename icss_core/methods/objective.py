@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icss_core.labels import IGNORE
+import torch
+
+from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses import (
     class_balanced_cross_entropy,
     complete_background,
@@ -42,7 +44,11 @@ def build_objective(method: Method, context: StepContext) -> Objective:
     ]
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        found = {"cross_entropy": _cross_entropy(method.cross_entropy, context, output.logits, batch)}
+        rule = method.cross_entropy
+        found = {}
+        if rule.weight:
+            value = _cross_entropy(rule, context, output.logits, batch)
+            found["cross_entropy"] = rule.weight * value if rule.weight != 1 else value
         for weight, penalty in penalties:
             more = {name: weight * value for name, value in penalty(output, batch).items()}
             if found.keys() & more.keys():
@@ -55,6 +61,8 @@ def build_objective(method: Method, context: StepContext) -> Objective:
 
 def _cross_entropy(rule: CrossEntropyRule, context: StepContext, logits: Tensor, batch: Batch) -> Tensor:
     labels = batch.labels
+    if rule.unlabelled == "background":
+        labels = torch.where(labels == IGNORE, BACKGROUND, labels)
     match rule.kind:
         case "balanced":
             return class_balanced_cross_entropy(logits, labels, cap=rule.cap)

@@ -14,6 +14,7 @@ from icss_core.methods.disca import DISCA
 from icss_core.methods.distillation import DISTILLATION
 from icss_core.methods.features import FEATURES
 from icss_core.methods.festa import FESTA
+from icss_core.methods.image_level import IMAGE_LEVEL
 from icss_core.methods.local_pod import LOCAL_POD
 from icss_core.methods.lwf import LWF
 from icss_core.methods.lwf_mc import LWF_MC
@@ -38,6 +39,7 @@ REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
             DISCA,
             FEATURES,
             FESTA,
+            IMAGE_LEVEL,
             LOCAL_POD,
             LWF,
             LWF_MC,

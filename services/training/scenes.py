@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from icss_core.errors import DatasetError
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.sampling import LabelledScene
@@ -12,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import ExitStack
 
-    from icss_core.dataset import Dataset, Split
+    from numpy.typing import NDArray
+
+    from icss_core.dataset import Dataset, Scene, Split
     from icss_core.raster.reader import RasterSource
     from services.storage import Storage
 
@@ -29,6 +34,8 @@ def open_scenes(
     closing: ExitStack,
     hidden: tuple[str, ...] = (),
     only: Collection[str] | None = None,
+    possible: bool = False,
+    background: bool = True,
 ) -> list[LabelledScene]:
     """All scenes of a split that have a mask; their handles are closed by `closing`.
 
@@ -43,6 +50,8 @@ def open_scenes(
         closing: closes them.
         hidden: classes that the masks show as background.
         only: names of scenes; None: all.
+        possible: whether each scene says which classes it may show: those of its image-level labels.
+        background: whether background is always among them.
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
@@ -61,7 +70,20 @@ def open_scenes(
         return CachedSource(raster, max_bytes=share)
 
     return [
-        LabelledScene(image=opened(scene.image), mask=opened(scene.mask), lookup=lookup)
+        LabelledScene(
+            image=opened(scene.image),
+            mask=opened(scene.mask),
+            lookup=lookup,
+            possible=_possible(scene, classes, background=background) if possible else None,
+        )
         for scene in chosen
         if scene.mask is not None
     ]
+
+
+def _possible(scene: Scene, classes: tuple[str, ...], *, background: bool) -> NDArray[np.bool_]:
+    """(N,) classes of a model that a scene may show."""
+    if scene.labels is None:
+        raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
+    shown = {name.casefold() for name in scene.labels}
+    return np.array([background, *(name.casefold() in shown for name in classes)])

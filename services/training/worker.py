@@ -17,6 +17,7 @@ import torch
 from torch import distributed
 
 from icss_core.errors import CancelledError
+from icss_core.methods import needs_of
 from icss_core.sampling import RandomCrops
 from icss_core.training import Fit
 from services.settings import load_settings
@@ -68,6 +69,7 @@ class Worker:
         self._plan, self._config = plan, config
         self._rank, self._world = context.get_world_rank(), context.get_world_size()
         self._device = ray.train.torch.get_device()
+        step = config.step
         train = open_scenes(
             plan.dataset,
             "train",
@@ -76,6 +78,8 @@ class Worker:
             closing=closing,
             hidden=config.hidden,
             only=plan.scenes,
+            possible=step is not None and "possible" in needs_of(step.preset),
+            background=step is None or step.preset.background,
         )
         val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)
         start = prepare_start(plan, train, settings=load_settings(), device=self._device)

@@ -12,6 +12,7 @@ from icss_core.losses import (
     draw_anchors,
     feature_distillation,
     festa_terms,
+    image_level_loss,
     local_pod,
     memory_label_cross_entropy,
     merge_into_background,
@@ -138,6 +139,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "lwf_mc": 10 * sigmoid_distillation(output.logits, one.memory_logits.float()),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
         "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.possible),
+        "image_level": image_level_loss(output.logits, one.possible),
         "local_pod": 2
         * 3**0.5
         * local_pod(
@@ -171,6 +173,16 @@ def test_each_kind_of_cross_entropy_is_its_loss(over, context, output):
         assert terms.keys() == {"cross_entropy"}
         torch.testing.assert_close(terms["cross_entropy"], value, msg=kind)
         assert needs_of(method) == ({"memory_logits", "thresholds"} if kind == "completed" else set())
+
+
+def test_labels_may_be_left_out_and_missing_ones_taken_for_background(context, output):
+    one = batch()
+    regularisers = {"image-level": {}}
+    without = Method(name="x", method="x", cross_entropy={"weight": 0}, regularisers=regularisers)
+    assert build_objective(without, context)(output, one).keys() == {"image_level"}
+    filled = Method(name="x", method="x", cross_entropy={"unlabelled": "background", "weight": 0.5})
+    expected = 0.5 * partial_cross_entropy(output.logits, torch.where(one.labels == 255, 0, one.labels))
+    torch.testing.assert_close(build_objective(filled, context)(output, one)["cross_entropy"], expected)
 
 
 def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context, output):

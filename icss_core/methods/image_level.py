@@ -1,0 +1,37 @@
+"""`image-level`: every class the image shows is sure somewhere, every other nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import image_level_loss
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+def _penalty(_: RegulariserParameters, __: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        return {"image_level": image_level_loss(output.logits, provided(batch.possible, "possible"))}
+
+    return terms
+
+
+IMAGE_LEVEL = Regulariser(
+    name="image-level",
+    summary="every class that the image shows is sure somewhere in the crop, every other nowhere",
+    source="Bearman et al., What's the Point, arXiv 1506.02106, Eq. 2",
+    parameters=RegulariserParameters,
+    build=_penalty,
+    needs=frozenset({"possible"}),
+)
