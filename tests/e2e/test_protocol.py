@@ -1,4 +1,4 @@
-"""A protocol of two steps with every real part: stopped between them, submitted again, and shared."""
+"""A protocol of two steps with every real part: stopped between them, and submitted again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 MODEL = "protocol-town"
-NUMBERS = {"crop": 64, "batch": 2, "epochs": None, "optimisation.iterations": 12, "scale": [1.0, 1.0]}
+PRESET = "mib-paper/ewc"
+"""Gathers importances; with MiB's terms added, the memory network is asked too."""
+NUMBERS = {
+    "crop": 64,
+    "batch": 2,
+    "epochs": None,
+    "optimisation.iterations": 12,
+    "scale": [1.0, 1.0],
+    "cross_entropy.kind": "unbiased",
+    "regularisers.distillation.weight": 10,
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +54,10 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def submit(stack: LocalStack, town: str, protocol: Path, preset: str) -> subprocess.Popen[str]:
+def submit(stack: LocalStack, town: str, protocol: Path) -> subprocess.Popen[str]:
     """The protocol as a user submits it."""
     command = ["ray", "job", "submit", "--", "python", "-m", "services.incremental", "--dataset", town]
-    command += ["--protocol", str(protocol), "--preset", preset, "--overrides", json.dumps(NUMBERS)]
+    command += ["--protocol", str(protocol), "--preset", PRESET, "--overrides", json.dumps(NUMBERS)]
     command += ["--model", MODEL, "--decoder", "linknet", "--encoder", "resnet18"]
     return subprocess.Popen(
         command, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -63,7 +73,7 @@ def runs(stack: LocalStack) -> list[RunRecord]:
 @pytest.fixture(scope="module")
 def resumed(stack: LocalStack, town: str, protocol: Path) -> tuple[str, list[RunRecord]]:
     """The log of the second submission, and what was trained when the first was stopped."""
-    with submit(stack, town, protocol, "mib-paper/mib") as first:
+    with submit(stack, town, protocol) as first:
         deadline = time.monotonic() + 240
         while not runs(stack):
             assert first.poll() is None, first.communicate()[0]
@@ -75,7 +85,7 @@ def resumed(stack: LocalStack, town: str, protocol: Path) -> tuple[str, list[Run
         subprocess.run(stopped, env=stack.environment(), check=True, capture_output=True)
         first.communicate(timeout=60)
     before = runs(stack)
-    with submit(stack, town, protocol, "mib-paper/mib") as second:
+    with submit(stack, town, protocol) as second:
         log = second.communicate(timeout=240)[0]
     assert second.returncode == 0, log
     return log, before
@@ -97,16 +107,14 @@ def test_the_steps_versions_are_a_chain_that_grows(stack, resumed) -> None:
     assert (first.parent, second.parent) == (None, 1)
     assert first.card.label_space.names == ("background", "road")
     assert second.card.label_space.names == ("background", "road", "building")
-    assert (first.card.method, second.card.preset) == ("first-step", "mib-paper/mib")
+    assert (first.card.method, second.card.preset) == ("first-step", PRESET)
     network, card = load_model(registry.fetch(MODEL, 2))
     assert network.n_classes == 3
     assert card.normalisation == first.card.normalisation
 
 
 def test_the_matrix_is_printed_and_kept(stack, resumed) -> None:
-    (record,) = Tracking(stack.settings).find(
-        PROTOCOLS, tags={"icss.model": MODEL, "icss.preset": "mib-paper/mib"}
-    )
+    (record,) = Tracking(stack.settings).find(PROTOCOLS, tags={"icss.model": MODEL, "icss.preset": PRESET})
     tracking = Tracking(stack.settings)
     history = StepHistory.model_validate(tracking.read_json(record.run_id, "history.json"))
     assert [list(scores) for scores in history.iou] == [
@@ -120,18 +128,11 @@ def test_the_matrix_is_printed_and_kept(stack, resumed) -> None:
     assert split["classes"] == [["road"], ["building"]]
 
 
-def test_weights_importances_are_kept_for_the_next_step_and_equal_first_steps_shared(
-    stack, town, protocol, resumed
-) -> None:
+def test_importances_are_kept_for_the_next_step(stack, resumed) -> None:
     del resumed
-    with submit(stack, town, protocol, "mib-paper/ewc") as job:
-        log = job.communicate(timeout=300)[0]
-    assert job.returncode == 0, log
-    assert "versions [3, 4]" in log, "a first step that gathers importances is another one"
     registry = Registry(stack.settings)
-    for version, n_classes in ((3, 2), (4, 3)):
+    for version, n_classes in ((1, 2), (2, 3)):
         importances = load_importances(registry.fetch(MODEL, version))
         assert len(importances["fisher"]["body.segmentation_head.0.bias"]) == n_classes
-    with submit(stack, town, protocol, "mib-paper/ft") as job:
-        log = job.communicate(timeout=300)[0]
-    assert "versions [1, 5]" in log, "fine-tuning begins as MiB did"
+    trained = runs(stack)[-1]
+    assert trained.metrics["loss"] > 0
