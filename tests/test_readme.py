@@ -1,5 +1,6 @@
 """README says nothing that does not work; its tour over the services is run in tests/e2e/test_demo.py."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -9,6 +10,8 @@ import pytest
 from readme import REPOSITORY, TEXT, blocks
 from typer.testing import CliRunner
 
+from icss_core.incremental import read_protocol
+from icss_core.methods import dense_preset_names, get_dense_preset
 from services.cli import app
 from services.tune.spec import read_spec
 
@@ -52,6 +55,18 @@ def test_icss_commands_and_options_exist(words):
             assert word in result.output
     if inner.startswith("icss "):
         test_icss_commands_and_options_exist(shlex.split(inner))
+
+
+def test_protocols_and_presets_that_are_named_exist():
+    (words,) = [words for words in commands("icss") if "services.incremental" in words]
+    options = dict(itertools.pairwise(words))
+    read_protocol(options["--protocol"])
+    get_dense_preset(options["--preset"])
+    known = dense_preset_names()
+    for family, listed in re.findall(r"`([a-z]+-(?:paper|weak)/)`((?:\s+`[a-z-]+`,?)+)", TEXT):
+        names = re.findall(r"`([a-z-]+)`", listed)
+        assert names
+        assert {f"{family}{name}" for name in names} <= set(known)
 
 
 def test_sweeps_that_are_named_can_run():
