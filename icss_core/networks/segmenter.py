@@ -25,6 +25,9 @@ Decoder = Literal[
 """Architectures of segmentation-models-pytorch whose head is one convolution (DPT's is not)."""
 
 
+_DILATED = ("deeplabv3", "deeplabv3plus", "pan")
+
+
 class Architecture(BaseModel):
     """What is needed to build the same network again, without its weights."""
 
@@ -34,6 +37,9 @@ class Architecture(BaseModel):
     encoder: str = "resnet34"
     in_channels: int = Field(default=3, ge=1, le=512)
     n_classes: int = Field(ge=1, le=255)
+    encoder_output_stride: Literal[8, 16] | None = None
+    """Of dilated encoders (deeplabv3, deeplabv3plus, pan): pixels to one of the deepest level. None: the
+    library's own, which for deeplabv3 is 8; MiB and its rivals have 16."""
     encoder_weights: str | None = None
     """Pretrained encoder weights of segmentation-models-pytorch ("imagenet"), downloaded when first built."""
 
@@ -177,6 +183,14 @@ class Segmenter(nn.Module):
 def _build_body(architecture: Architecture) -> nn.Module:
     if architecture.decoder not in get_args(Decoder):
         raise InvalidParameterError(f"unknown decoder {architecture.decoder!r}; one of {get_args(Decoder)}")
+    dilation = {}
+    if architecture.encoder_output_stride is not None:
+        # the library passes over what it does not know
+        if architecture.decoder not in _DILATED:
+            raise InvalidParameterError(
+                f"encoder_output_stride is for {', '.join(_DILATED)}, not for {architecture.decoder}"
+            )
+        dilation = {"encoder_output_stride": architecture.encoder_output_stride}
     try:
         body: nn.Module = smp.create_model(
             architecture.decoder,
@@ -184,6 +198,7 @@ def _build_body(architecture: Architecture) -> nn.Module:
             encoder_weights=architecture.encoder_weights,
             in_channels=architecture.in_channels,
             classes=architecture.n_classes,
+            **dilation,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidParameterError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -32,6 +32,8 @@ class ProtocolRun(BaseModel):
     preset: DensePreset
     decoder: Decoder = "deeplabv3"
     encoder: str = "resnet101"
+    encoder_output_stride: Literal[8, 16] | None = None
+    """Of dilated encoders; see `Architecture`. MiB's networks have 16."""
     encoder_weights: str | None = None
     workers: PositiveInt = 1
     cpus_per_worker: PositiveInt = 1
@@ -65,6 +67,7 @@ class ProtocolRun(BaseModel):
             classes=tuple(name for group in manifest.classes[: step + 1] for name in group),
             decoder=self.decoder,
             encoder=self.encoder,
+            encoder_output_stride=self.encoder_output_stride,
             encoder_weights=self.encoder_weights,
             crop=preset.crop,
             batch=batch,

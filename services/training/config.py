@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -42,6 +42,8 @@ class PretrainingConfig(BaseModel):
     """Classes to learn; all others of the data set are background. Empty: every class there is."""
     decoder: Decoder = "linknet"
     encoder: str = "resnet34"
+    encoder_output_stride: Literal[8, 16] | None = None
+    """Of dilated encoders; see `Architecture`."""
     encoder_weights: str | None = None
     crop: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     """Side length of the crops, in pixels."""

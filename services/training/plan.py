@@ -134,6 +134,7 @@ def _first_card(
         architecture=Architecture(
             decoder=config.decoder,
             encoder=config.encoder,
+            encoder_output_stride=config.encoder_output_stride,
             encoder_weights=config.encoder_weights,
             in_channels=len(normalisation.mean),
             n_classes=len(label_space),

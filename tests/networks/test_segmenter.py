@@ -107,3 +107,32 @@ def test_replace_draws_all_rows_anew_and_random_keeps_the_old_ones():
     assert replaced.classifier.weight.abs().max() <= bound
     with pytest.raises(InvalidParameterError, match="at least 1"):
         memory.extend(0)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_dilated_encoders_have_the_stride_that_was_asked_for(stride):
+    architecture = Architecture(
+        decoder="deeplabv3", encoder="resnet18", n_classes=2, encoder_output_stride=stride
+    )
+    network = Segmenter(architecture, identity(3)).eval()
+    output = network(torch.rand(1, 3, 64, 64), with_levels=True)
+    assert output.features.shape[2:] == (64 // stride, 64 // stride)
+    assert output.logits.shape[2:] == (64, 64)
+    assert [one.shape[2] for one in output.levels[:3]] == [32, 16, 8]
+    assert output.levels[-1] is output.features
+
+
+def test_a_stride_is_refused_where_the_encoder_is_not_dilated():
+    with pytest.raises(InvalidParameterError, match="encoder_output_stride"):
+        Segmenter(
+            Architecture(decoder="linknet", encoder="resnet18", n_classes=2, encoder_output_stride=16),
+            identity(3),
+        )
+
+
+def test_levels_come_in_training_or_where_they_are_asked_for():
+    network = build("linknet")
+    pixels = torch.rand(1, 3, 64, 64)
+    assert network(pixels).levels == ()
+    assert [one.shape[2] for one in network(pixels, with_levels=True).levels] == [32, 16, 8, 4, 2]
+    assert len(network.train()(torch.rand(2, 3, 64, 64)).levels) == 5
