@@ -145,12 +145,15 @@ class Dataset(BaseModel):
             classes=(BACKGROUND_CLASS, *(self.classes.classes[index] for index in self._indices(names)))
         )
 
-    def lookup(self, names: Sequence[str], *, hidden: Sequence[str] = ()) -> npt.NDArray[np.uint8]:
+    def lookup(
+        self, names: Sequence[str], *, hidden: Sequence[str] = (), others: int = BACKGROUND
+    ) -> npt.NDArray[np.uint8]:
         """Table from this set's mask values to the indices of `select(names)`.
 
         Args:
             names: classes of a model, in its order.
-            hidden: those of them that the table shows as background, as a step sees the ones before it.
+            hidden: those of them that count as others, as the classes before it do for a step.
+            others: index of all classes that are not named: background, or ignore where labels are few.
 
         Returns:
             (256,) uint8: `table[mask]` translates a mask (H, W) uint8. Ignore stays ignore, and so does a
@@ -160,10 +163,11 @@ class Dataset(BaseModel):
             DatasetError: a name is not a class of this set.
         """
         table = np.full(256, IGNORE, dtype=np.uint8)
-        table[: len(self.classes)] = BACKGROUND
+        table[: len(self.classes)] = others
+        table[BACKGROUND] = BACKGROUND
         for target, index in enumerate(self._indices(names), start=1):
             table[index] = target
-        table[self._indices(hidden)] = BACKGROUND
+        table[self._indices(hidden)] = others
         return table
 
     def _indices(self, names: Sequence[str]) -> list[int]:

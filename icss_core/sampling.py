@@ -6,7 +6,9 @@ seen, and a worker needs no state but the step number.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -67,15 +69,13 @@ class Batch:
 
     def parts(self, number: int) -> list[Batch]:
         """The batch cut into at most so many parts, as even as they can be; itself where that is one."""
-        size = -(-len(self) // number)
-        if size >= len(self):
+        if min(number, len(self)) == 1:
             return [self]
+        edges = [len(self) * part // number for part in range(number + 1)]
         return [
-            replace(
-                self._each(lambda tensor, at=start: tensor[at : at + size]),  # type: ignore[misc]
-                crops=self.crops[start : start + size],
-            )
-            for start in range(0, len(self), size)
+            replace(self._each(operator.itemgetter(slice(*ends))), crops=self.crops[slice(*ends)])
+            for ends in pairwise(edges)
+            if ends[0] < ends[1]
         ]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -128,6 +128,7 @@ class RandomCrops:
         seed: of everything random.
         rank: of this worker; workers see different crops.
         flips: mirror along rows and along columns, each with probability 0.5.
+        upside_down: whether rows are mirrored at all; a street has no top at its bottom.
         scale: smallest and largest factor; None: scenes as they are.
     """
 
@@ -140,6 +141,7 @@ class RandomCrops:
         seed: int = 0,
         rank: int = 0,
         flips: bool = True,
+        upside_down: bool = True,
         scale: tuple[float, float] | None = None,
     ) -> None:
         if not scenes:
@@ -158,6 +160,7 @@ class RandomCrops:
         self._scenes = scenes
         self._size, self._batch = size, batch
         self._seed, self._rank, self._flips = seed, rank, flips
+        self._upside_down = upside_down
         self._scale = scale
 
     def __call__(self, step: int) -> Batch:
@@ -180,7 +183,7 @@ class RandomCrops:
         pixels, labels = scene.crop(Window(row, col, side, side))
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
-        axes = tuple(axis - 2 for axis in flip)
+        axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)
         pixels = pixels.astype(self._dtype, copy=False)
         return scene, np.flip(pixels, axes), np.flip(labels, axes)
 

@@ -60,7 +60,7 @@ class WeightAnchor:
         if kind not in get_args(ImportanceKind):
             raise InvalidParameterError(f"unknown importance {kind!r}; one of {get_args(ImportanceKind)}")
         self._weight = weight
-        self._anchors = dict(anchors)
+        self._anchors = {name: one.to(start[name].device) for name, one in anchors.items()}
         parts = {"ewc": (FISHER,), "pi": (SCORE,), "rw": (FISHER, SCORE)}[kind]
         missing = [
             (part, name) for part in parts for name in anchors if name not in importances.get(part, {})
@@ -71,7 +71,9 @@ class WeightAnchor:
                 f"{len(missing) - 1} more): train it with the same method"
             )
         self._held = {
-            name: torch.stack([_scaled(importances[part][name], normalise) for part in parts]).sum(dim=0)
+            name: torch.stack([_scaled(importances[part][name], normalise) for part in parts])
+            .sum(dim=0)
+            .to(start[name].device)
             for name in anchors
         }
         fisher, score = importances.get(FISHER, {}), importances.get(SCORE, {})
@@ -97,7 +99,7 @@ class WeightAnchor:
             if name not in moved:
                 continue
             rows = slice(len(anchor))
-            held, apart = self._held[name].to(device), moved[name][rows] - anchor.to(device)
+            held, apart = self._held[name], moved[name][rows] - anchor
             penalty = penalty + (held * apart.square()).sum()
             _gradient(weights[name])[rows] += 2 * self._weight * held * apart
         return self._weight * penalty

@@ -87,6 +87,25 @@ def test_scales_cut_larger_and_smaller_windows():
     assert np.mean(np.array(factors) > 1) == pytest.approx(0.5, abs=0.2)
 
 
+def test_a_batch_is_cut_into_parts_as_even_as_they_can_be():
+    for size, number, expected in ((7, 3, [2, 2, 3]), (10, 4, [2, 3, 2, 3]), (2, 5, [1, 1]), (4, 1, [4])):
+        batch = RandomCrops([scene(dtype=np.float32)], size=32, batch=size)(0)
+        parts = batch.parts(number)
+        assert [len(part) for part in parts] == expected
+        assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
+
+
+def test_crops_stay_upright_where_they_have_to():
+    ramp = np.repeat(np.arange(96, dtype=np.float32), 96).reshape(1, 96, 96)
+    one = LabelledScene(
+        image=ArraySource(ramp), mask=ArraySource(np.zeros((1, 96, 96), np.uint8)), lookup=LOOKUP
+    )
+    for upside_down in (True, False):
+        pixels = RandomCrops([one], size=32, batch=40, upside_down=upside_down)(0).pixels[:, 0]
+        falls = (pixels[:, 0, 0] > pixels[:, -1, 0]).float().mean().item()
+        assert (0.2 < falls < 0.8) if upside_down else falls == 0
+
+
 def test_possible_classes_come_with_their_scene():
     def with_possible(*labels: int) -> LabelledScene:
         possible = np.zeros(3, bool)

@@ -118,7 +118,8 @@ def _named(member: Member, names: tuple[str, ...]) -> list[str]:
     """The class names a member stands for; as it is where it is a name."""
     found = _RANGE.fullmatch(member) if isinstance(member, str) else None
     if isinstance(member, str) and found is None:
-        return [member]
+        # as the data set spells it, where it has it at all
+        return [next((name for name in names if name.casefold() == member.casefold()), member)]
     low, high = (int(member), int(member)) if found is None else map(int, found.groups())
     if not 0 < low <= high < len(names):
         raise InvalidParameterError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from icss_core.importance import ImportanceKind
 from icss_core.methods.method import Method
@@ -34,19 +34,29 @@ class DensePreset(Method):
 
     anchor: AnchorRule | None = None
     labels: Literal["step", "all"] = "step"
-    """Which classes the masks show: those of the step, all others as background; or all so far (joint)."""
+    """Which classes the masks show: those of the step, or all so far (joint)."""
+    others: Literal["background", "ignored"] = "background"
+    """What the masks show other classes as. Where labels are few, those of others say nothing."""
     background: bool = True
     """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a
     class. Asked where a regulariser wants to know which classes are possible."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""
+    upside_down: bool = False
+    """Whether crops are mirrored along rows too; for images from above, not for those of streets."""
     scale: tuple[float, float] = (0.5, 2.0)
     """Crops are taken from images resized by a factor drawn from this range."""
     epochs: int | None = Field(default=30, ge=1)
     """Passes over the step's images instead of `optimisation.iterations`."""
     first_lr: float = Field(default=0.01, gt=0)
     """Learning rate of the first step; `optimisation.lr` is that of the others."""
+
+    @model_validator(mode="after")
+    def _scales_are_a_range(self) -> Self:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale goes from a smaller to a larger factor above 0, not {self.scale}")
+        return self
 
     def iterations_on(self, images: int) -> int:
         """Optimisation iterations of a step with so many images."""

@@ -3,7 +3,10 @@
 What they do not repeat of the published code, because every method here shares it: the classifier is one
 convolution whose rows grow (the code keeps one a step, which gives the same logits), and importances are
 scaled over all its rows; batch norms are PyTorch's, each worker with its own statistics; mixed precision is
-bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero.
+bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero. Their
+crops are shares of an image's area (a half to all of it, sides of 3:4 to 4:3) resized to the crop, ours are
+cut as if the image were resized by the factor, and padded where it is smaller: on small images a part of the
+crop is padding. They learn the borders of VOC's objects as background, here nobody labels them.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ _UNBIASED: Final = CrossEntropyRule(kind="unbiased", over="all")
 _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
         "ft": {"summary": "fine-tuning: nothing is kept on purpose"},
-        "joint": {"summary": "all classes labelled in every step: the upper bound", "labels": "all"},
+        "joint": {
+            "summary": "all classes so far labelled, on each step's images; with one group, the upper bound",
+            "labels": "all",
+        },
         "lwf": {"summary": "plain distillation", "regularisers": {"lwf": {"weight": 100}}},
         "lwf-mc": {
             "summary": "a yes or no for each class, and their distillation",
@@ -76,8 +82,8 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
 )
 """Fields of a DensePreset by method; what a method does not say is fine-tuning's."""
 
-_POINTS: Final = _SGD.model_copy(update={"lr": 1e-4})
-"""Of MiB's comparison on points."""
+_POINTS: Final = _SGD.model_copy(update={"lr": 1e-4, "nesterov": False})
+"""Of MiB's points; its comparison with others has a tenth of the learning rate."""
 
 _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
@@ -114,6 +120,7 @@ def _sparse(method: str) -> DensePreset:
         method=method,
         optimisation=_POINTS,
         first_lr=_POINTS.lr,
+        others="ignored",
         head_init="random",
         **_SPARSE[method],
     )

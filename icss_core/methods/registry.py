@@ -92,7 +92,13 @@ def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> D
         UnknownPresetError: no such preset.
         InvalidParameterError: an override names nothing or is out of bounds; the message lists all.
     """
-    return _chosen(DENSE_PRESETS, name, overrides)
+    preset = _chosen(DENSE_PRESETS, name, overrides)
+    for regulariser, _ in regularisers_of(preset):
+        if "prototypes" in regulariser.needs:
+            raise InvalidParameterError(
+                f"{regulariser.name!r} compares prototypes of the memory network; dense steps keep none"
+            )
+    return preset
 
 
 def _chosen(presets: Mapping[str, AnyPreset], name: str, overrides: Mapping[str, Any] | None) -> AnyPreset:

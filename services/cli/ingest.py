@@ -148,7 +148,7 @@ def ade20k(
     source: Source,
     prefix: Prefix,
     ignore_other: Annotated[
-        bool, typer.Option("--ignore-other", help="value 0 is no background but ignored, as in the challenge")
+        bool, typer.Option("--ignore-other", help="value 0 is ignored in training too, as in the challenge")
     ] = False,
 ) -> None:
     """ADE20K's scene parsing challenge: 150 classes of things and stuff, as downloaded."""

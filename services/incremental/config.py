@@ -71,6 +71,7 @@ class ProtocolRun(BaseModel):
             encoder_weights=self.encoder_weights,
             crop=preset.crop,
             batch=batch,
+            upside_down=preset.upside_down,
             scale=preset.scale,
             optimisation=preset.optimisation.model_copy(update={"iterations": iterations}),
             workers=self.workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from services.settings import Settings
 
 _logger = logging.getLogger(__name__)
+_MARK: Final = "icss.step_{}_version"
+_REPORT: Final = "steps/{}/report.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +62,13 @@ def run_protocol(asked: ProtocolRun, settings: Settings) -> ProtocolResult:
             _logger.info("step %d: %s, %d scenes", step, ", ".join(manifest.classes[step]), len(scenes))
             memory = pretrain(config, settings, scenes=scenes)
             versions.append(memory)
-            report = _scored(tracking, run_id, asked, step, memory, len(manifest.classes[step]), settings)
+            report = _known(tracking, run_id, step, memory)
+            if report is not None:
+                history = history.after(report)
+                continue
+            report = _score(tracking, run_id, asked, step, memory, len(manifest.classes[step]), settings)
             history = history.after(report)
-            _write(tracking, run_id, history, step)
+            _write(tracking, run_id, history, step, memory)
     except BaseException:
         tracking.set_tags(run_id, {"icss.status": "failed"})
         tracking.finish(run_id, "FAILED")
@@ -90,13 +96,22 @@ def _open_run(tracking: Tracking, asked: ProtocolRun, manifest: StepManifest, se
             "icss.split_hash": manifest.manifest_hash,
         }
         run_id = tracking.create_run(PROTOCOLS, name=title, tags=tags)
-        tracking.log_parameters(run_id, asked.model_dump(mode="json"))
-        tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
+    # again where the run is known: who was stopped here had written neither
+    tracking.log_parameters(run_id, asked.model_dump(mode="json", exclude={"cpus_per_worker", "gpu"}))
+    tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
     tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": code_revision(settings)})
     return run_id
 
 
-def _scored(
+def _known(tracking: Tracking, run_id: str, step: int, version: int) -> SegmentationReport | None:
+    """The report of a step that this run has finished with this version."""
+    record = tracking.get(run_id)
+    if record is None or record.tags.get(_MARK.format(step)) != str(version):
+        return None
+    return SegmentationReport.model_validate(tracking.read_json(run_id, _REPORT.format(step)))
+
+
+def _score(
     tracking: Tracking,
     run_id: str,
     asked: ProtocolRun,
@@ -105,11 +120,7 @@ def _scored(
     new: int,
     settings: Settings,
 ) -> SegmentationReport:
-    """The report of a step: as it was written, or made now on a worker of the cluster."""
-    path, mark = f"steps/{step}/report.json", f"icss.step_{step}_version"
-    record = tracking.get(run_id)
-    if record is not None and record.tags.get(mark) == str(version):
-        return SegmentationReport.model_validate(tracking.read_json(run_id, path))
+    """The report of a step, made on a worker of the cluster."""
     _logger.info("step %d: scoring version %d", step, version)
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
@@ -118,15 +129,16 @@ def _scored(
     report: SegmentationReport = ray.get(
         task.remote(asked.model, version, dataset=asked.dataset, new=new, settings=settings)
     )
-    tracking.write_json(run_id, path, report.model_dump(mode="json"))
-    tracking.set_tags(run_id, {mark: str(version)})
+    tracking.write_json(run_id, _REPORT.format(step), report.model_dump(mode="json"))
     return report
 
 
-def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int) -> None:
+def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int, version: int) -> None:
+    """The history after a step, and last of all the mark that it is finished."""
     means = history.means[-1].model_dump(exclude={"groups"})
     tracking.write_text(run_id, "history.md", history.to_markdown())
     tracking.write_json(run_id, "history.json", history.model_dump(mode="json"))
     values = {**means, "mean_forgetting": history.mean_forgetting}
     known = {name: value for name, value in values.items() if value is not None}
     tracking.log_metrics(run_id, [(step, time.time(), known)])
+    tracking.set_tags(run_id, {_MARK.format(step): str(version)})

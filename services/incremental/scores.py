@@ -23,6 +23,9 @@ def score_version(
 ) -> SegmentationReport:
     """Predict every validation scene by sliding window and compare with its mask.
 
+    Classes that are not learnt yet count as background; MiB leaves their pixels out, so that all rows of its
+    matrix but the last differ.
+
     Args:
         model: registered name.
         version: of it.

@@ -2,8 +2,8 @@
 
 `images/training/ADE_train_00000001.jpg` with `annotations/training/ADE_train_00000001.png`, and `validation`
 alike; mask values 1 to 150 by frequency, 0 for everything else. What 0 is differs: the challenge ignores it,
-MiB trains and scores it as background (its masks have nothing else that a step could call so). Names come
-from the download's own `objectInfo150.txt`.
+MiB trains it as background and ignores it only where it scores. Names come from the download's own
+`objectInfo150.txt`.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def ingest_ade20k(
         storage: where it goes.
         source: the folder `ADEChallengeData2016`, or one above it.
         prefix: s3:// prefix of the data set.
-        ignore_other: whether the value 0 counts neither for nor against any class, as in the challenge; if
-            not, it is background, as in MiB.
+        ignore_other: whether the value 0 counts neither for nor against any class in training too, as in the
+            challenge; if not, it is background there, as in MiB. In validation it never counts.
         on_scene: called after each image.
 
     Raises:
@@ -65,7 +65,7 @@ def ingest_ade20k(
         if not path.is_file():
             raise DatasetError(f"the set lacks {path}")
         mask = read_mask(path)
-        if ignore_other:
+        if ignore_other or split == "val":
             mask = np.where(mask == 0, np.uint8(IGNORE), mask)
         writer.add_file(image.stem, image, mask, split=split)
         if on_scene is not None:

@@ -42,6 +42,14 @@ _NAMES: Final = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
 )  # fmt: skip
+_SCRIBBLE_NAMES: Final = {
+    "plane": "aeroplane",
+    "bike": "bicycle",
+    "table": "diningtable",
+    "plant": "pottedplant",
+    "monitor": "tvmonitor",
+}
+"""Other names for some classes that files of scribbles have."""
 _SCRIBBLE_WIDTH: Final = 3
 """Pixels; the files hold lines without a width."""
 
@@ -190,9 +198,10 @@ def scribble_mask(path: Path, height: int, width: int) -> npt.NDArray[np.uint8] 
     drawn = Image.new("L", (width, height), IGNORE)
     draw = ImageDraw.Draw(drawn)
     for tag, points in lines:
-        if tag not in _NAMES:
+        name = _SCRIBBLE_NAMES.get(tag, tag)
+        if name not in _NAMES:
             raise DatasetError(f"{path}: {tag!r} is no class of the set")
-        draw.line(points, fill=_NAMES.index(tag), width=_SCRIBBLE_WIDTH, joint="curve")
+        draw.line(points, fill=_NAMES.index(name), width=_SCRIBBLE_WIDTH, joint="curve")
     return np.asarray(drawn, dtype=np.uint8)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
 from icss_core.training import Optimisation
@@ -49,6 +50,8 @@ class PretrainingConfig(BaseModel):
     """Side length of the crops, in pixels."""
     batch: PositiveInt = 8
     """Crops in an iteration, on each worker."""
+    upside_down: bool = True
+    """Whether crops are mirrored along rows as well as along columns."""
     scale: tuple[float, float] | None = None
     """Factors by which scenes are resized, at random in this range; None: as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
@@ -76,6 +79,8 @@ class PretrainingConfig(BaseModel):
     def _some_classes(self) -> PretrainingConfig:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale goes from a smaller to a larger factor above 0, not {self.scale}")
         if self.step is not None and len(self.classes) - self.step.new < (self.step.memory is not None):
             raise ValueError(
                 f"{self.step.new} new classes of {self.classes} leave none for the version before"
@@ -83,8 +88,14 @@ class PretrainingConfig(BaseModel):
         return self
 
     @property
+    def others(self) -> int:
+        """What the training masks show hidden and unnamed classes as."""
+        ignored = self.step is not None and self.step.preset.others == "ignored"
+        return IGNORE if ignored else BACKGROUND
+
+    @property
     def hidden(self) -> tuple[str, ...]:
-        """Classes that the training masks show as background."""
+        """Classes that the training masks do not show, those of the steps before."""
         if self.step is None or self.step.preset.labels == "all":
             return ()
         return self.classes[: -self.step.new]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icss_core.errors import DatasetError
+from icss_core.labels import BACKGROUND
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.sampling import LabelledScene
@@ -33,6 +34,7 @@ def open_scenes(
     storage: Storage,
     closing: ExitStack,
     hidden: tuple[str, ...] = (),
+    others: int = BACKGROUND,
     only: Collection[str] | None = None,
     possible: bool = False,
     background: bool = True,
@@ -48,7 +50,8 @@ def open_scenes(
         classes: of the model.
         storage: where they lie.
         closing: closes them.
-        hidden: classes that the masks show as background.
+        hidden: classes that count as others.
+        others: what the masks show all classes as that the model does not know, or that are hidden.
         only: names of scenes; None: all.
         possible: whether each scene says which classes it may show: those of its image-level labels.
         background: whether background is always among them.
@@ -62,7 +65,7 @@ def open_scenes(
         for scene in dataset.scenes_of(split)
         if scene.mask is not None and (only is None or scene.name in only)
     ]
-    lookup = dataset.lookup(classes, hidden=hidden)
+    lookup = dataset.lookup(classes, hidden=hidden, others=others)
     share = _CACHE_BYTES // max(2 * len(chosen), 1)
 
     def opened(address: str) -> RasterSource:
@@ -74,16 +77,18 @@ def open_scenes(
             image=opened(scene.image),
             mask=opened(scene.mask),
             lookup=lookup,
-            possible=_possible(scene, classes, background=background) if possible else None,
+            possible=_possible(scene, classes, hidden, background=background) if possible else None,
         )
         for scene in chosen
         if scene.mask is not None
     ]
 
 
-def _possible(scene: Scene, classes: tuple[str, ...], *, background: bool) -> NDArray[np.bool_]:
+def _possible(
+    scene: Scene, classes: tuple[str, ...], hidden: tuple[str, ...], *, background: bool
+) -> NDArray[np.bool_]:
     """(N,) classes of a model that a scene may show."""
     if scene.labels is None:
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
-    shown = {name.casefold() for name in scene.labels}
+    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in hidden}
     return np.array([background, *(name.casefold() in shown for name in classes)])

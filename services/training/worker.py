@@ -77,6 +77,7 @@ class Worker:
             storage=storage,
             closing=closing,
             hidden=config.hidden,
+            others=config.others,
             only=plan.scenes,
             possible=step is not None and "possible" in needs_of(step.preset),
             background=step is None or step.preset.background,
@@ -104,6 +105,7 @@ class Worker:
             batch=config.batch,
             seed=config.seed,
             rank=self._rank,
+            upside_down=config.upside_down,
             scale=config.scale,
         )
         self._validation = Validation(

@@ -167,3 +167,10 @@ def test_methods_that_differ_later_begin_alike():
     assert len(firsts) == 4
     lighter = get_dense_preset("mib-paper/ewc", {"anchor.weight": 3})
     assert first_step_of(lighter) == first_step_of(get_dense_preset("mib-paper/ewc"))
+
+
+def test_what_a_dense_step_cannot_provide_is_refused_at_the_door():
+    with pytest.raises(InvalidParameterError, match="'sdr' compares prototypes"):
+        get_dense_preset("mib-paper/ft", {"regularisers.sdr.weight": 1})
+    with pytest.raises(InvalidParameterError, match="scale goes from a smaller"):
+        get_dense_preset("mib-paper/ft", {"scale": [2.0, 0.5]})

@@ -35,7 +35,7 @@ SHOWS = {"only1": (1,), "only2": (2,), "both": (1, 3), "later": (4,), "two4": (2
 
 def test_members_are_names_numbers_and_ranges():
     mixed = Protocol(name="p", groups=[["1-2"], ["C4", 3]])
-    assert mixed.classes_of(dataset()) == (("c1", "c2"), ("C4", "c3"))
+    assert mixed.classes_of(dataset()) == (("c1", "c2"), ("c4", "c3"))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_protocol_of_ones_own(tmp_path):
     file.write_text("name: mine\ngroups:\n  - [c1, c2]\n  - [c3]\n")
     assert read_protocol(file).classes_of(dataset()) == (("c1", "c2"), ("c3",))
     file.write_text("name: mine\ngroups:\n  - [c1]\n  - [c1]\nsetting: mixed\n")
-    with pytest.raises(InvalidParameterError, match=r"setting.*groups|groups.*setting|setting"):
+    with pytest.raises(InvalidParameterError, match="setting"):
         read_protocol(file)
     file.write_text("- 1\n")
     with pytest.raises(InvalidParameterError, match="must be a mapping"):

@@ -141,6 +141,8 @@ def test_scribbles_are_lines_of_their_class(storage, voc, tmp_path):
     assert set(np.unique(found)) == {0, 17, 255}
     assert (found == 17).sum() < 31 * 5
     path = tmp_path / "2007_000032.xml"
+    path.write_text(SCRIBBLE.format(width=WIDTH, height=HEIGHT, tag="plane"))
+    assert (scribble_mask(path, HEIGHT, WIDTH)[19:22, 12:39] == 1).all()
     for text, fault in (
         (SCRIBBLE.format(width=9, height=HEIGHT, tag="sheep"), "of 40 x 9 pixels, its image of 40 x 60"),
         (SCRIBBLE.format(width=WIDTH, height=HEIGHT, tag="lamb"), "'lamb' is no class"),
@@ -183,8 +185,11 @@ def test_ade20k_as_published(storage, ade, ignore_other):
     assert [scene.split for scene in dataset.scenes] == ["train", "val"]
     assert len(dataset.classes) == 151
     assert dataset.classes.names[4:8] == ("thing 4", "thing 5", "thing six", "thing 7")
-    expected = np.where(mask == 0, 255, mask) if ignore_other else mask
-    np.testing.assert_array_equal(mask_of(storage, dataset, "ADE_val_00000001"), expected)
+    ignored = np.where(mask == 0, 255, mask)
+    np.testing.assert_array_equal(mask_of(storage, dataset, "ADE_val_00000001"), ignored)
+    np.testing.assert_array_equal(
+        mask_of(storage, dataset, "ADE_train_00000001"), ignored if ignore_other else mask
+    )
     assert sum(map(len, read_protocol("ade-100-10-b").classes_of(dataset))) == 150
 
 

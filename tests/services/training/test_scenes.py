@@ -39,6 +39,16 @@ def test_only_the_named_scenes_with_the_old_classes_hidden(storage, dataset):
     assert all(possible is None for _, possible in scenes)
 
 
+def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, dataset):
+    scenes = opened(storage, dataset, hidden=("a",), others=255, possible=True)
+    assert [sorted(np.unique(labels).tolist()) for labels, _ in scenes] == [[0, 255], [2, 255], [2, 255]]
+    assert [possible.tolist() for _, possible in scenes] == [
+        [True, False, False],
+        [True, False, True],
+        [True, False, True],
+    ]
+
+
 @pytest.mark.parametrize("background", [True, False])
 def test_scenes_say_which_classes_of_the_model_they_may_show(storage, dataset, background):
     scenes = opened(storage, dataset, possible=True, background=background)
