@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
     from icss_core.networks.segmenter import Segmenter, SegmenterOutput
     from icss_core.sampling import Batch
@@ -64,7 +63,6 @@ def dense_objective(
     device: torch.device,
     iterations: int,
     seed: int = 0,
-    prototypes: Prototypes | None = None,
     thresholds: Tensor | None = None,
 ) -> Objective:
     """The loss of one batch.
@@ -76,7 +74,6 @@ def dense_objective(
         device: where batches are.
         iterations: of the step.
         seed: of everything random.
-        prototypes: of the memory network, where the method needs them.
         thresholds: of its entropies, where the method needs them.
 
     Raises:
@@ -101,7 +98,6 @@ def dense_objective(
         n_old=memory.n_classes,
         seed=seed,
         iterations=max(iterations, 1),
-        prototypes=prototypes,
         memory_features=lambda batch: online(batch).features,
         memory_output=online,
         thresholds=None if thresholds is None else thresholds.to(device),

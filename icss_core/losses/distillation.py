@@ -89,12 +89,22 @@ def plain_distillation(logits: Tensor, old_logits: Tensor, *, alpha: float = 1.0
     return unbiased_distillation_map(logits[:, : old_logits.shape[1]], old_logits, alpha=alpha).mean()
 
 
-def _validate_args(logits: Tensor, old_logits: Tensor, alpha: float, mask: Tensor | None) -> None:
+def check_old_logits(logits: Tensor, old_logits: Tensor) -> None:
+    """Logits of both networks on the same pixels, the old classes first.
+
+    Raises:
+        InvalidParameterError: the shapes do not fit.
+    """
     new, old = tuple(logits.shape), tuple(old_logits.shape)
     if len(new) != 4 or len(old) != 4 or new[0] != old[0] or new[2:] != old[2:] or not 1 <= old[1] <= new[1]:
         raise InvalidParameterError(
             f"logits must be (B, N, H, W) and old_logits (B, O, H, W) with 1 <= O <= N; got {new} and {old}"
         )
+
+
+def _validate_args(logits: Tensor, old_logits: Tensor, alpha: float, mask: Tensor | None) -> None:
+    check_old_logits(logits, old_logits)
+    new = tuple(logits.shape)
     if not alpha > 0:
         raise InvalidParameterError(f"alpha must be positive, not {alpha}")
     if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != (new[0], *new[2:])):

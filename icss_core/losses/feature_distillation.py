@@ -28,10 +28,19 @@ def feature_distillation(features: Tensor, memory_features: Tensor) -> Tensor:
     Raises:
         InvalidParameterError: the shapes differ or are not (B, C, h, w).
     """
+    return feature_difference(features, memory_features).square().mean()
+
+
+def feature_difference(features: Tensor, memory_features: Tensor) -> Tensor:
+    """(B, C, h, w) in at least float32, differentiable in `features` alone.
+
+    Raises:
+        InvalidParameterError: the shapes differ or are not (B, C, h, w).
+    """
     if features.ndim != 4 or features.shape != memory_features.shape:
         raise InvalidParameterError(
             "features and memory_features must both be (B, C, h, w); "
             f"got {tuple(features.shape)} and {tuple(memory_features.shape)}"
         )
     dtype = torch.promote_types(features.dtype, torch.float32)
-    return (features.to(dtype) - memory_features.detach().to(dtype)).square().mean()
+    return features.to(dtype) - memory_features.detach().to(dtype)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from icss_core.errors import InvalidParameterError
+from icss_core.losses.feature_distillation import feature_difference
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def pooled_distillation(features: Tensor, memory_features: Tensor) -> Tensor:
@@ -27,13 +29,7 @@ def pooled_distillation(features: Tensor, memory_features: Tensor) -> Tensor:
     Raises:
         InvalidParameterError: the shapes differ or are not (B, C, h, w).
     """
-    if features.ndim != 4 or features.shape != memory_features.shape:
-        raise InvalidParameterError(
-            "features and memory_features must both be (B, C, h, w); "
-            f"got {tuple(features.shape)} and {tuple(memory_features.shape)}"
-        )
-    dtype = torch.promote_types(features.dtype, torch.float32)
     # sums are linear: pooling the difference once is pooling both
-    difference = features.to(dtype) - memory_features.detach().to(dtype)
+    difference = feature_difference(features, memory_features)
     rows, columns = difference.sum(dim=2).square(), difference.sum(dim=3).square()
     return (rows.sum() + columns.sum()) / (rows.numel() + columns.numel())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.losses.distillation import check_old_logits
 from icss_core.losses.label_map import Reduction, check_range, check_shapes, mean_over_pixels
 
 if TYPE_CHECKING:
@@ -64,13 +64,9 @@ def sigmoid_distillation(logits: Tensor, old_logits: Tensor) -> Tensor:
     Raises:
         InvalidParameterError: shapes do not fit.
     """
-    new, old = tuple(logits.shape), tuple(old_logits.shape)
-    if len(new) != 4 or len(old) != 4 or new[0] != old[0] or new[2:] != old[2:] or not 1 <= old[1] <= new[1]:
-        raise InvalidParameterError(
-            f"logits must be (B, N, H, W) and old_logits (B, O, H, W) with 1 <= O <= N; got {new} and {old}"
-        )
+    check_old_logits(logits, old_logits)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     targets = torch.sigmoid(old_logits.detach().to(dtype))
-    answers = logits[:, : old[1]].to(dtype)
+    answers = logits[:, : old_logits.shape[1]].to(dtype)
     losses = functional.binary_cross_entropy_with_logits(answers, targets, reduction="none")
     return losses.sum(dim=1).mean()
