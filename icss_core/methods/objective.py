@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses import (
     class_balanced_cross_entropy,
@@ -37,14 +38,23 @@ def needs_of(method: Method) -> frozenset[Need]:
 
 
 def build_objective(method: Method, context: StepContext) -> Objective:
-    """The loss of one batch of a step."""
+    """The loss of one batch of a step.
+
+    Raises:
+        InvalidParameterError: nothing is left of the method: no cross-entropy and no regulariser.
+    """
     penalties = [
         (parameters.weight, regulariser.build(parameters, context))
         for regulariser, parameters in regularisers_of(method)
     ]
 
+    rule = method.cross_entropy
+    if not rule.weight and not penalties:
+        raise InvalidParameterError(
+            f"{method.name!r} has nothing to learn here: a cross-entropy of weight 0 and no regulariser"
+        )
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        rule = method.cross_entropy
         found = {}
         if rule.weight:
             value = _cross_entropy(rule, context, output.logits, batch)

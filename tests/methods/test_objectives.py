@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from icss_core.errors import InvalidParameterError
 from icss_core.losses import (
     Prototypes,
     complete_background,
@@ -180,6 +181,8 @@ def test_labels_may_be_left_out_and_missing_ones_taken_for_background(context, o
     regularisers = {"image-level": {}}
     without = Method(name="x", method="x", cross_entropy={"weight": 0}, regularisers=regularisers)
     assert build_objective(without, context)(output, one).keys() == {"image_level"}
+    with pytest.raises(InvalidParameterError, match="nothing to learn"):
+        build_objective(Method(name="x", method="x", cross_entropy={"weight": 0}), context)
     filled = Method(name="x", method="x", cross_entropy={"unlabelled": "background", "weight": 0.5})
     expected = 0.5 * partial_cross_entropy(output.logits, torch.where(one.labels == 255, 0, one.labels))
     torch.testing.assert_close(build_objective(filled, context)(output, one)["cross_entropy"], expected)
