@@ -62,6 +62,17 @@ def read_groups(
         groups.close()
 
 
+def _mirror(values: NDArray[np.generic], height: int, width: int) -> None:
+    """Continue a window (h, w, C) in place where the raster ends after `height` rows or `width` columns.
+
+    A black margin would change the labels far into a small image, as no training has shown such an edge.
+    """
+    rows, cols = max(values.shape[0] - height, 0), max(values.shape[1] - width, 0)
+    if rows or cols:
+        inside = values[: values.shape[0] - rows, : values.shape[1] - cols]
+        values[:] = np.pad(inside, ((0, rows), (0, cols), (0, 0)), mode="symmetric")
+
+
 def _next_group(source: RasterSource, windows: Iterator[Window], size: int) -> Group | None:
     values: NDArray[np.generic] | None = None
     valid: list[NDArray[np.bool_]] = []
@@ -78,6 +89,7 @@ def _next_group(source: RasterSource, windows: Iterator[Window], size: int) -> G
         if values is None:
             values = np.zeros((size, window.height, window.width, source.bands), pixels.values.dtype)
         values[filled] = pixels.values.transpose(1, 2, 0)
+        _mirror(values[filled], source.height - window.row, source.width - window.col)
         filled += 1
     if not valid:
         return None

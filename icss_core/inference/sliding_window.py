@@ -47,6 +47,7 @@ def predict(
     """Predict the class map of a raster, row by row.
 
     Pixels without data get 255 and are zeros to the network; windows without any data are not predicted.
+    Where a raster is smaller than a window it is mirrored to the window's size.
     Convolution libraries choose their algorithm by the number of images in a call, and with it the last bits
     of the result; so every call has the same number of windows, and the last is filled up with zeros.
 

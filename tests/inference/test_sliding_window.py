@@ -44,14 +44,19 @@ def run(network: nn.Module, source: object, n_classes: int = 5, **options: objec
     return sink
 
 
+def mirrored(length: int, longer: int) -> list[int]:
+    """Indices 0 1 2 2 1 0 0 1 ... of a row that is continued by its mirror image."""
+    there_and_back = [*range(length), *reversed(range(length))]
+    return [there_and_back[index % (2 * length)] for index in range(longer)]
+
+
 def naive(network: nn.Module, pixels: np.ndarray, tiling: Tiling) -> Tensor:
     """Mean logits (K, H, W) float64 with full-size buffers, one window at a time."""
     _, height, width = pixels.shape
     layout = tiling.layout(height, width)
     rows, cols = layout.window_height, layout.window_width
     weights = (axis_weights(rows, tiling.blend)[:, None] * axis_weights(cols, tiling.blend)).double()
-    padded = np.zeros((len(pixels), max(height, rows), max(width, cols)), pixels.dtype)
-    padded[:, :height, :width] = pixels
+    padded = pixels[:, mirrored(height, max(height, rows))][:, :, mirrored(width, max(width, cols))]
     sums: Tensor | float = 0.0
     count = torch.zeros(padded.shape[1:], dtype=torch.float64)
     for window in layout:
