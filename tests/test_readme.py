@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from icss_core.incremental import read_protocol
 from icss_core.methods import dense_preset_names, get_dense_preset
 from services.cli import app
-from services.tune.spec import read_spec
+from services.tune.read_spec import read_spec
 
 
 def commands(program):

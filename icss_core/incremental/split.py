@@ -35,6 +35,10 @@ class StepManifest(BaseModel):
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    def scenes_hash(self, step: int) -> str:
+        """SHA-256 (hexadecimal) of a step's scenes: protocols that begin alike share their beginning."""
+        return hashlib.sha256(json.dumps(self.scenes[step]).encode()).hexdigest()
+
 
 def split_steps(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Sequence[str]]) -> StepManifest:
     """Decide which training scenes each step sees; see `Setting`.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from icss_core.incremental import Protocol, first_step_of
 from icss_core.methods import DensePreset
@@ -16,6 +16,9 @@ from services.training.config import DenseStep, PretrainingConfig
 
 if TYPE_CHECKING:
     from icss_core.incremental import StepManifest
+
+_NEUTRAL: Final = {"cpus_per_worker", "gpu", "pictures"}
+"""Fields that change no number."""
 
 
 class ProtocolRun(BaseModel):
@@ -42,10 +45,12 @@ class ProtocolRun(BaseModel):
     seed: int = 0
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 200
+    pictures: NonNegativeInt = 0
+    """Validation images whose class maps after the last step are kept."""
 
     def identity(self, manifest: StepManifest) -> str:
         """The same for equal requests on equal data, however the work is spread over a cluster."""
-        asked = self.model_dump(mode="json", exclude={"cpus_per_worker", "gpu"})
+        asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
         text = json.dumps({**asked, "manifest": manifest.manifest_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -84,6 +89,6 @@ class ProtocolRun(BaseModel):
                 preset=preset,
                 new=len(manifest.classes[step]),
                 memory=memory,
-                scenes=manifest.manifest_hash,
+                scenes=manifest.scenes_hash(step),
             ),
         )

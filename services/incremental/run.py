@@ -13,6 +13,7 @@ from icss_core.incremental import StepHistory, split_steps
 from icss_core.metrics import SegmentationReport
 from services.incremental.labels import image_labels
 from services.incremental.scores import score_version
+from services.pictures import map_png
 from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import PROTOCOLS, Tracking
@@ -20,6 +21,8 @@ from services.training.job import pretrain
 from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from icss_core.incremental import StepManifest
     from services.incremental.config import ProtocolRun
     from services.settings import Settings
@@ -40,12 +43,19 @@ class ProtocolResult:
     history: StepHistory
 
 
-def run_protocol(asked: ProtocolRun, settings: Settings) -> ProtocolResult:
+def run_protocol(
+    asked: ProtocolRun, settings: Settings, *, after_step: Callable[[StepHistory], None] | None = None
+) -> ProtocolResult:
     """Train, register and score every step of a protocol; Ray must be initialised.
 
     Everything is written as it comes: the split, each step's version and report, and the matrix of step by
     class so far. Submitted again, the run goes on with the step it was in, and that step with its last
     checkpoint; steps that another run has trained alike are not trained again.
+
+    Args:
+        asked: what to run.
+        settings: of the services.
+        after_step: told the history after each step, found or done; may end the run by raising.
 
     Raises:
         IcssError: the protocol does not fit the data, or a step could not be trained.
@@ -63,12 +73,15 @@ def run_protocol(asked: ProtocolRun, settings: Settings) -> ProtocolResult:
             memory = pretrain(config, settings, scenes=scenes)
             versions.append(memory)
             report = _known(tracking, run_id, step, memory)
-            if report is not None:
-                history = history.after(report)
-                continue
-            report = _score(tracking, run_id, asked, step, memory, len(manifest.classes[step]), settings)
+            if report is None:
+                new = len(manifest.classes[step])
+                pictures = asked.pictures if step == len(manifest.scenes) - 1 else 0
+                report = _score(tracking, run_id, asked, memory, settings, new=new, pictures=pictures)
+                tracking.write_json(run_id, _REPORT.format(step), report.model_dump(mode="json"))
+                _write(tracking, run_id, history.after(report), step, memory)
             history = history.after(report)
-            _write(tracking, run_id, history, step, memory)
+            if after_step is not None:
+                after_step(history)
     except BaseException:
         tracking.set_tags(run_id, {"icss.status": "failed"})
         tracking.finish(run_id, "FAILED")
@@ -97,7 +110,7 @@ def _open_run(tracking: Tracking, asked: ProtocolRun, manifest: StepManifest, se
         }
         run_id = tracking.create_run(PROTOCOLS, name=title, tags=tags)
     # again where the run is known: who was stopped here had written neither
-    tracking.log_parameters(run_id, asked.model_dump(mode="json", exclude={"cpus_per_worker", "gpu"}))
+    tracking.log_parameters(run_id, asked.model_dump(mode="json"))
     tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
     tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": code_revision(settings)})
     return run_id
@@ -115,21 +128,26 @@ def _score(
     tracking: Tracking,
     run_id: str,
     asked: ProtocolRun,
-    step: int,
     version: int,
-    new: int,
     settings: Settings,
+    *,
+    new: int,
+    pictures: int,
 ) -> SegmentationReport:
-    """The report of a step, made on a worker of the cluster."""
-    _logger.info("step %d: scoring version %d", step, version)
+    """The report of a step, made on a worker of the cluster; maps go to the run as `maps/SCENE.png`."""
+    _logger.info("scoring version %d", version)
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
     score: Any = score_version  # Ray's annotations know no arguments by name
     task = ray.remote(score).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus)
-    report: SegmentationReport = ray.get(
-        task.remote(asked.model, version, dataset=asked.dataset, new=new, settings=settings)
+    report: SegmentationReport
+    report, maps = ray.get(
+        task.remote(
+            asked.model, version, dataset=asked.dataset, new=new, settings=settings, pictures=pictures
+        )
     )
-    tracking.write_json(run_id, _REPORT.format(step), report.model_dump(mode="json"))
+    for scene, labels in maps.items():
+        tracking.write_bytes(run_id, f"maps/{scene}.png", map_png(labels))
     return report
 
 

@@ -15,12 +15,15 @@ from services.training.plan import read_dataset
 from services.training.scenes import open_scenes
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from services.settings import Settings
 
 
 def score_version(
-    model: str, version: int, *, dataset: str, new: int, settings: Settings
-) -> SegmentationReport:
+    model: str, version: int, *, dataset: str, new: int, settings: Settings, pictures: int = 0
+) -> tuple[SegmentationReport, dict[str, NDArray[np.uint8]]]:
     """Predict every validation scene by sliding window and compare with its mask.
 
     Classes that are not learnt yet count as background; MiB leaves their pixels out, so that all rows of its
@@ -32,6 +35,10 @@ def score_version(
         dataset: address of the dataset.yaml.
         new: how many of its classes, the last ones, are new.
         settings: of the services.
+        pictures: how many class maps (H, W) are given back, those of the first scenes.
+
+    Returns:
+        The report, and maps by scene.
 
     Raises:
         IcssError: the version or a scene is not usable.
@@ -42,9 +49,15 @@ def score_version(
     network = network.to(default_device())
     names = card.label_space.names
     confusion = ConfusionAccumulator(len(names))
+    maps: dict[str, NDArray[np.uint8]] = {}
     with storage.raster_environment(), ExitStack() as closing:
         scenes = open_scenes(data, "val", classes=names[1:], storage=storage, closing=closing)
-        for number, scene in enumerate(scenes):
-            image = TrueImage.of(str(number), scene)
-            confusion.update(map_image(network, image.source), image.truth, image=image.name)
-    return segmentation_report(confusion, class_names=names, new_classes=range(len(names) - new, len(names)))
+        labelled = [scene.name for scene in data.scenes_of("val") if scene.mask is not None]
+        for name, scene in zip(labelled, scenes, strict=True):
+            image = TrueImage.of(name, scene)
+            labels = map_image(network, image.source)
+            confusion.update(labels, image.truth, image=name)
+            if len(maps) < pictures:
+                maps[name] = labels
+    new_classes = range(len(names) - new, len(names))
+    return segmentation_report(confusion, class_names=names, new_classes=new_classes), maps

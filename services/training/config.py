@@ -27,7 +27,7 @@ class DenseStep(BaseModel):
     memory: PositiveInt | None
     """Version that knows the others; None in the first step."""
     scenes: str
-    """Hash of the manifest that names the step's scenes."""
+    """Hash of the names of the step's scenes."""
 
 
 class PretrainingConfig(BaseModel):
@@ -104,9 +104,12 @@ class PretrainingConfig(BaseModel):
         """The job's name: stable over resubmission, another one when the request or the data change.
 
         How the work is spread over the cluster may not change it: a job may be resubmitted on other machines.
+        Neither may a field that nobody sets: what is None is left out, so that jobs from before a field was
+        there keep their names.
         """
         if self.job is not None:
             return self.job
-        asked = self.model_dump(mode="json", exclude={"job", "cpus_per_worker", "gpu", "max_failures"})
+        spread = {"job", "cpus_per_worker", "gpu", "max_failures"}
+        asked = self.model_dump(mode="json", exclude=spread, exclude_none=True)
         text = json.dumps({**asked, "manifest": manifest_hash}, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

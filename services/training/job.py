@@ -18,10 +18,12 @@ from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER
 from services.training.filesystem import checkpoint_filesystem
+from services.training.job_lock import job_lock
 from services.training.plan import Plan, make_plan, read_dataset
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:
+    from icss_core.dataset import Dataset
     from services.settings import Settings
     from services.training.config import PretrainingConfig
 
@@ -33,7 +35,8 @@ def pretrain(config: PretrainingConfig, settings: Settings, *, scenes: tuple[str
     """Train a memory network, register it, point the alias `memory` at it; returns the version.
 
     Ray must be initialised. A job that was interrupted goes on where its last checkpoint was when it is
-    submitted again; one that has registered its network returns that version at once.
+    submitted again; one that has registered its network returns that version at once, and one that another
+    process of the cluster works on is waited for.
 
     Args:
         config: what is asked; with a step, classes are added to a version of the same model.
@@ -44,9 +47,16 @@ def pretrain(config: PretrainingConfig, settings: Settings, *, scenes: tuple[str
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
         TrainingError: the workers failed more often than allowed.
     """
-    storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
-    dataset = read_dataset(config.dataset, storage)
+    dataset = read_dataset(config.dataset, Storage(settings))
     job = config.job_name(dataset.manifest_hash)
+    with job_lock(job):
+        return _pretrain(config, dataset, job, settings, scenes)
+
+
+def _pretrain(
+    config: PretrainingConfig, dataset: Dataset, job: str, settings: Settings, scenes: tuple[str, ...] | None
+) -> int:
+    storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
     known = tracking.find(PRETRAINING, tags={"icss.job": job})
     for record in known:
         if "icss.version" in record.tags:

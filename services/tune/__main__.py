@@ -12,7 +12,7 @@ import typer
 from icss_core.errors import IcssError, InvalidParameterError
 from services.settings import load_settings
 from services.tracking import Tracking
-from services.tune.spec import read_spec
+from services.tune.read_spec import read_spec
 from services.tune.sweep import run_sweep
 
 _REPOSITORY = Path(__file__).parents[2]

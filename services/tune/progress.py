@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: a line for each image of each trial."""
+"""What a sweep says while it runs: a line for each image, or step, of each trial."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _logger = logging.getLogger(__name__)
 
 
 class SweepProgress(Callback):
-    """Counts trials and images as Tune hears of them.
+    """Counts trials, images and steps as Tune hears of them.
 
     Args:
         trials: to be run now.
+        unit: what a trial does one after another, in the plural.
     """
 
-    def __init__(self, trials: int) -> None:
+    def __init__(self, trials: int, *, unit: str) -> None:
         self._trials = trials
+        self._unit = unit
         self.outcomes: dict[str, Literal["ended", "failed"]] = {}
         """By trial id."""
         self._started = time.monotonic()
@@ -30,10 +32,10 @@ class SweepProgress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: object
     ) -> None:
-        """An image is done."""
+        """An image, or a step, is done."""
         del iteration, trials
         _logger.info(
-            "%s: %d images, mean IoU %.1f %%", _title(trial), result["images"], 100 * result["mean_iou"]
+            "%s: %d %s, mean IoU %.1f %%", _title(trial), result["done"], self._unit, 100 * result["mean_iou"]
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from icss_core.protocols import SessionScores
+from pydantic import BaseModel
+
 from services.errors import ConflictError
 from services.tracking import SWEEPS
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
-_RESULTS: Final = "sessions.json"
+_RESULTS: Final = "results.json"
+Result = TypeVar("Result", bound=BaseModel)
 _MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
 
@@ -52,7 +54,7 @@ class SweepRecords:
         else:
             tags = {"icss.kind": "sweep", "icss.sweep": identity, "mlflow.note.content": spec.question}
             run_id = self.tracking.create_run(SWEEPS, name=spec.name, tags=tags)
-            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs"})
+            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "tasks"})
             self.tracking.log_parameters(run_id, numbers, file="parameters.json")
             self.tracking.write_json(run_id, "sweep.json", spec.model_dump(mode="json"))
         self.tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": self._revision})
@@ -76,7 +78,7 @@ class SweepRecords:
             "icss.kind": "trial",
             "icss.trial": trial.trial_id,
             "icss.variant": trial.variant,
-            "icss.pair": trial.pair,
+            "icss.task": trial.task,
         }
         run_id = self.tracking.create_run(SWEEPS, name=trial.title, tags=tags)
         self.tracking.log_parameters(run_id, trial.model_dump(mode="json"), file="trial.json")
@@ -108,8 +110,13 @@ class SweepRecords:
             },
         )
 
-    def write(self, run_id: str, results: Sequence[SessionScores]) -> None:
-        """Write the results of all images so far.
+    def write(self, run_id: str, results: Sequence[BaseModel], *, done: int | None = None) -> None:
+        """Write all results so far.
+
+        Args:
+            run_id: of the trial.
+            results: the kind that the sweep has.
+            done: images, or steps, that they are of; by default one each.
 
         Raises:
             ConflictError: another process has started the trial since.
@@ -117,20 +124,24 @@ class SweepRecords:
         if self._tags(run_id).get("icss.owner") != self._owner:
             raise ConflictError(f"trial {run_id} was started by another process; this one gives up")
         self.tracking.write_json(run_id, _RESULTS, [one.model_dump(mode="json") for one in results])
-        self.tracking.set_tags(run_id, {"icss.images": str(len(results))})
+        self.tracking.set_tags(run_id, {"icss.done": str(len(results) if done is None else done)})
 
-    def read(self, run_id: str) -> list[SessionScores]:
+    def done_of(self, run_id: str) -> int:
+        """Images, or steps, that a trial has written results of."""
+        return int(self._tags(run_id).get("icss.done", "0"))
+
+    def read(self, run_id: str, kind: type[Result]) -> list[Result]:
         """What a trial has written so far."""
-        if not int(self._tags(run_id).get("icss.images", "0")):
+        if not self.done_of(run_id):
             return []
-        return [SessionScores.model_validate(one) for one in self.tracking.read_json(run_id, _RESULTS)]
+        return [kind.model_validate(one) for one in self.tracking.read_json(run_id, _RESULTS)]
 
     def revisions(self, run_id: str) -> list[str]:
         """Revisions of the code that worked on a trial."""
         return [one for one in self._tags(run_id).get("icss.revision", "").split(", ") if one]
 
     def succeed(self, run_id: str) -> None:
-        """A trial has done all its images."""
+        """A trial has done everything."""
         self.tracking.set_tags(run_id, {"icss.status": "successful"})
         self.tracking.finish(run_id, "FINISHED")
 

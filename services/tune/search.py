@@ -13,22 +13,22 @@ from services.s3_address import S3Address
 from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.filesystem import checkpoint_filesystem
+from services.tune.kinds import KINDS
 from services.tune.progress import SweepProgress
 from services.tune.records import SweepRecords
-from services.tune.run_trial import run_trial
-from services.tune.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.settings import Settings
     from services.tune.spec import SweepSpec
+    from services.tune.trial import Trial
 
 Outcome = Literal["ended", "failed", "interrupted"]
-"""ended: it did all its images, or the scheduler stopped it; interrupted: nobody knows."""
+"""ended: it did everything, or the scheduler stopped it; interrupted: nobody knows."""
 
 _FOLDER: Final = "tune"
-_MANY_IMAGES: Final = 1_000_000
+_MANY: Final = 1_000_000
 
 
 def run_on_tune(
@@ -36,20 +36,18 @@ def run_on_tune(
 ) -> dict[str, Outcome]:
     """Run trials; what happened to each, by its id.
 
-    Only trials that answer the same question are compared by a scheduler: sessions of one pair of classes
-    with one number of clicks. Networks as they are never stop early.
+    Only trials that answer the same question, `Trial.rivals`, are compared by a scheduler.
     """
-    progress = SweepProgress(len(trials))
+    progress = SweepProgress(len(trials), unit=KINDS[spec.protocol].unit)
 
-    def question(trial: Trial) -> tuple[str, int]:
-        return ("", 0) if trial.what != "session" else (trial.pair, trial.annotations)
+    def question(trial: Trial) -> str:
+        return trial.rivals or ""
 
     if spec.scheduler.kind == "all":
-        # all methods with the first seed come before any with the second: a table is of use early
-        _run(spec, sorted(trials, key=lambda trial: trial.seed), runs, settings, progress, asha=False)
+        _run(spec, trials, runs, settings, progress, asha=False)
     else:
         for asked, group in groupby(sorted(trials, key=question), key=question):
-            _run(spec, list(group), runs, settings, progress, asha=asked != ("", 0))
+            _run(spec, list(group), runs, settings, progress, asha=bool(asked))
     outcomes: dict[str, Outcome] = {}
     for trial in trials:
         outcomes[trial.trial_id] = progress.outcomes.get(trial.trial_id, "interrupted")
@@ -68,21 +66,27 @@ def _run(
     scheduler = None
     if asha:
         scheduler = tune.schedulers.ASHAScheduler(
-            time_attr="images",
+            time_attr="done",
             metric="mean_iou",
             mode="max",
-            # more than there are: the report of the last image must not count as being stopped
-            max_t=(spec.images or _MANY_IMAGES) + 1,
-            grace_period=spec.scheduler.grace_images,
+            # more than there are: the last report must not count as being stopped
+            max_t=_MANY,
+            grace_period=spec.scheduler.grace,
             reduction_factor=spec.scheduler.reduction,
         )
     prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
     configs = [
-        {"trial": one.model_dump_json(), "id": one.trial_id, "run": runs[one.trial_id], "title": one.title}
+        {
+            "kind": spec.protocol,
+            "trial": one.model_dump_json(),
+            "id": one.trial_id,
+            "run": runs[one.trial_id],
+            "title": one.title,
+        }
         for one in trials
     ]
     tuner = tune.Tuner(
-        tune.with_resources(_trainable, {"CPU": spec.cpus, "GPU": spec.gpus}),
+        tune.with_resources(_trainable, spec.resources),
         param_space={"of": tune.grid_search(configs)},
         tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=spec.concurrency),
         run_config=tune.RunConfig(
@@ -100,17 +104,18 @@ def _run(
 
 def _trainable(config: dict[str, Any]) -> None:
     """A trial in a Ray worker. Tune ends its thread by SystemExit where a scheduler stops it."""
-    trial, run_id = Trial.model_validate_json(config["of"]["trial"]), config["of"]["run"]
+    kind = KINDS[config["of"]["kind"]]
+    trial, run_id = kind.trial.model_validate_json(config["of"]["trial"]), config["of"]["run"]
     settings = load_settings()
     records = SweepRecords(Tracking(settings), revision=code_revision(settings))
     records.start(run_id)
     try:
-        run_trial(
+        kind.run(
             trial,
             run_id,
             records,
             settings=settings,
-            on_image=lambda images, means: tune.report({"images": images, **means}),
+            on_result=lambda done, means: tune.report({"done": done, **means}),
         )
     except Exception as error:
         records.fail(run_id, f"{type(error).__name__}: {error}")

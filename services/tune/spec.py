@@ -1,4 +1,4 @@
-"""What a sweep is: the content of a file in `tune_specs/`."""
+"""What every sweep has, whatever is tried: variants, the numbers that vary, seeds, and how trials are run."""
 
 from __future__ import annotations
 
@@ -6,53 +6,21 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
-
-from icss_core.errors import IcssError, InvalidParameterError, faults_of
-from icss_core.methods import get_preset
-from services.tune.networks import control_config, memory_config
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from icss_core.methods import Preset
+    from icss_core.methods.method import Method
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a sweep's file: what it does not know is a fault."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Pair(_Strict):
-    """A question put to a data set: which classes are known, and which is added."""
-
-    dataset: str
-    """Name of a data set; its address is given when the sweep is submitted."""
-    old: Annotated[tuple[str, ...], Field(min_length=1)]
-    new: str
-
-    @model_validator(mode="after")
-    def _new_is_new(self) -> Self:
-        if self.new in self.old:
-            raise ValueError(f"{self.new!r} is both known and new")
-        return self
-
-    @property
-    def title(self) -> str:
-        """For tables."""
-        return f"{self.dataset}: {', '.join(self.old)} + {self.new}"
-
-
-class Domain(_Strict):
+class Domain(Strict):
     """Values of one number of a preset: a grid, or a range to draw from."""
 
     grid: tuple[Any, ...] | None = None
@@ -78,7 +46,7 @@ class Domain(_Strict):
         return float(np.exp(rng.uniform(*np.log(self.loguniform))))
 
 
-class Variant(_Strict):
+class Variant(Strict):
     """A preset, changed by some numbers; some of them vary."""
 
     preset: str
@@ -95,7 +63,7 @@ class Variant(_Strict):
         return self.label or self.preset
 
 
-class Search(_Strict):
+class Search(Strict):
     """How the values of varied numbers are chosen."""
 
     kind: Literal["grid", "random"] = "grid"
@@ -104,58 +72,47 @@ class Search(_Strict):
     seed: int = 0
 
 
-class Scheduler(_Strict):
+class Scheduler(Strict):
     """Which trials may stop early."""
 
     kind: Literal["all", "asha"] = "all"
-    """asha: trials that are behind after some images are stopped (asynchronous successive halving)."""
-    grace_images: PositiveInt = 2
+    """asha: trials that are behind are stopped (asynchronous successive halving)."""
+    grace: PositiveInt = 2
+    """Images, or steps, before the first may stop."""
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
-class Plot(_Strict):
+class Plot(Strict):
     """The plot beside the table."""
 
     x: str
-    """`annotations`, or the last part of a varied path, as `weight`."""
+    """`annotations` of sessions, or the last part of a varied path, as `weight`."""
     title: str = ""
     log: bool = True
 
 
-class SweepSpec(_Strict):
-    """A sweep. `scales` are changes for a smoke test, a small machine, a paper's length."""
+class SweepSpec(Strict):
+    """A sweep. `scales` of its file are changes for a smoke test, a small machine, a paper's length."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
     question: str
     """What it answers, in one sentence."""
-    protocol: Literal["icss"] = "icss"
-    pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
+    protocol: str
+    """What is tried: one of `KINDS`."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
-    annotations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (300,)
-    control: bool = True
-    """Whether a network trained on all classes with dense masks is scored too."""
-    images: PositiveInt | None = None
-    """Most validation images; None: all that show the new class."""
     pictures: Annotated[int, Field(ge=0, le=20)] = 3
     """Images whose maps go into the picture."""
-    look_every: PositiveInt | None = 5
-    """Learning steps between looks in the last half of a session; None: the last step only."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Changes to every variant's preset."""
-    pretraining: dict[str, Any] = Field(default_factory=dict)
-    """Of memory and control network: `preset`, and fields of a PretrainingConfig by dotted path."""
     search: Search = Search()
     scheduler: Scheduler = Scheduler()
     plot: Plot | None = None
     concurrency: PositiveInt = 1
     """Trials at a time."""
-    cpus: PositiveInt = 2
-    """Of each trial."""
-    gpus: Annotated[float, Field(ge=0, le=1)] = 0
 
     @model_validator(mode="after")
-    def _can_run(self) -> Self:
+    def _points_are_presets(self) -> Self:
         if self.search.kind == "grid":
             ranges = [p for v in self.variants for p, domain in v.vary.items() if domain.grid is None]
             if ranges:
@@ -163,23 +120,40 @@ class SweepSpec(_Strict):
         titles = [variant.title for variant in self.variants]
         if len(set(titles)) != len(titles):
             raise ValueError(f"two variants have one name: {titles}")
-        for pair in self.pairs:
-            for config in (memory_config, control_config):
-                config(pair, "s3://where/dataset.yaml", self.pretraining)
-        if len(set(self.seeds)) != len(self.seeds) or len(set(self.annotations)) != len(self.annotations):
-            raise ValueError(f"a seed or an amount of annotations twice: {self.seeds}, {self.annotations}")
-        if self.scheduler.kind == "asha" and self.scheduler.grace_images > (self.images or 10**6):
-            raise ValueError(f"{self.scheduler.grace_images} grace images of {self.images}: none could stop")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"a seed twice: {self.seeds}")
         if self.plot is not None:
             self._check_axis(self.plot.x)
         for variant, values in self.points():
             self.preset_of(variant, values)
         return self
 
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of a trial's own process, as Ray names them."""
+        raise NotImplementedError
+
+    def preset_of(self, variant: Variant, values: dict[str, Any]) -> Method:
+        """The preset of a trial.
+
+        Raises:
+            IcssError: an unknown preset, or a number that is out of its bounds.
+        """
+        raise NotImplementedError
+
+    def numbers_of(self, variant: Variant, values: dict[str, Any]) -> dict[str, Any]:
+        """All changes to a trial's preset, by dotted path."""
+        return {**variant.overrides, **self.overrides, **values}
+
+    def _axes(self) -> tuple[str, ...]:
+        """What a plot may have on its axis besides varied numbers."""
+        return ()
+
     def _check_axis(self, x: str) -> None:
         paths = [path for one in self.variants for path in one.vary if path.rpartition(".")[2] == x]
-        if x != "annotations" and not paths:
-            raise ValueError(f"plot.x is annotations or the last part of a varied path, not {x!r}")
+        if x not in self._axes() and not paths:
+            known = "".join(f"{axis}, " for axis in self._axes())
+            raise ValueError(f"plot.x is {known}or the last part of a varied path, not {x!r}")
         values = [value for _, chosen in self.points() for path, value in chosen.items() if path in paths]
         if not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"plot.x: {x!r} varies over {values}, which are not numbers")
@@ -195,46 +169,3 @@ class SweepSpec(_Strict):
                 grids = [domain.grid or () for domain in variant.vary.values()]
                 for chosen in itertools.product(*grids):
                     yield variant, dict(zip(variant.vary, chosen, strict=True))
-
-    def preset_of(self, variant: Variant, values: dict[str, Any]) -> Preset:
-        """The preset of a trial.
-
-        Raises:
-            IcssError: an unknown preset, or a number that is out of its bounds.
-        """
-        return get_preset(variant.preset, {**variant.overrides, **self.overrides, **values})
-
-
-def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
-    """A sweep from its file, at one of its scales.
-
-    Raises:
-        InvalidParameterError: no such file or scale, or the file does not say a sweep; the message lists
-            every fault.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InvalidParameterError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise InvalidParameterError(f"{path} must be a mapping with name, question, pairs and variants")
-    scales = content.pop("scales", {})
-    if scale is not None:
-        if scale not in scales:
-            raise InvalidParameterError(f"{path} has no scale {scale!r}; it has {list(scales)}")
-        content = _merged(content, scales[scale] or {})
-    try:
-        return SweepSpec.model_validate(content)
-    except ValidationError as error:
-        raise InvalidParameterError(f"{path} is not a sweep: {faults_of(error)}") from error
-    except IcssError as error:
-        raise InvalidParameterError(f"{path} is not a sweep: {error}") from error
-
-
-def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, everything else is replaced."""
-    merged = dict(content)
-    for key, value in changes.items():
-        known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged

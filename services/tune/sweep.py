@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from services.errors import TrainingError
 from services.revision import code_revision
 from services.tracking import Tracking
-from services.tune.answer import write_answer
-from services.tune.plan import plan_trials
+from services.tune.answer import gather
+from services.tune.kinds import KINDS
 from services.tune.records import SweepRecords
 from services.tune.search import run_on_tune
 
@@ -27,8 +27,8 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
     """Run what is left of a sweep and write its answer.
 
     Ray must be initialised. A sweep that is submitted again goes on where it stopped: networks and trials
-    that are done are found, a trial that was interrupted goes on with its next image, one that failed is
-    tried again.
+    that are done are found, a trial that was interrupted goes on with its next image or step, one that failed
+    is tried again.
 
     Args:
         spec: the sweep.
@@ -43,7 +43,8 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
         TrainingError: the sweep was interrupted; submit it again.
         IcssError: a server did not answer.
     """
-    trials = plan_trials(spec, datasets, settings)
+    kind = KINDS[spec.protocol]
+    trials = kind.plan(spec, datasets, settings)
     records = SweepRecords(Tracking(settings), revision=code_revision(settings))
     parent, identity = records.open_sweep(spec, trials)
     try:
@@ -54,7 +55,7 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
         _logger.info("sweep %s: %d trials, %d of them to do", spec.name, len(trials), len(left))
         if left:
             _settle(records, left, runs, identity, run_on_tune(spec, left, runs, settings))
-        write_answer(records, parent, spec, trials, runs, settings)
+        kind.write_answer(records.tracking, parent, spec, gather(records, kind, trials, runs), settings)
         status = {trial.title: records.status(runs[trial.trial_id]) for trial in trials}
     except BaseException:
         records.close_sweep(parent, "failed")

@@ -28,7 +28,7 @@ variants:
   - {preset: icss, label: as it was, overrides: {head_fit.iterations: 0, optimisation.lr: 1.0e-9}}
   - {preset: icss, vary: {regularisers.distillation.weight: {loguniform: [0.1, 1]}}}
 search: {kind: random, samples: 2, seed: 5}
-scheduler: {kind: asha, grace_images: 1, reduction: 2}
+scheduler: {kind: asha, grace: 1, reduction: 2}
 seeds: [0]
 annotations: [30]
 images: 2
@@ -117,7 +117,7 @@ def test_the_answer_is_in_the_sweeps_run(stack, swept) -> None:
 def test_a_trial_holds_its_sessions_metrics_and_map(stack, swept) -> None:
     tracking = Tracking(stack.settings)
     record = swept[2]["icss"]
-    (session,) = tracking.read_json(record.run_id, "sessions.json")
+    (session,) = tracking.read_json(record.run_id, "results.json")
     assert session["clicks"] == {"background": 30, "building": 30}
     assert session["iterations"] == 4
     assert list(session["steps"]) == ["3"], "the fourth is the result"
@@ -140,7 +140,7 @@ def test_a_random_search_gives_up_what_is_behind(stack, town, swept, tmp_path) -
     ends: dict[str, list[tuple[str, str]]] = {}
     for run in mine:
         tags = run.tags
-        ends.setdefault(tags["icss.variant"], []).append((tags["icss.status"], tags["icss.images"]))
+        ends.setdefault(tags["icss.variant"], []).append((tags["icss.status"], tags["icss.done"]))
     assert set(ends) == {"memory", "as it was", "icss"}
     assert ends["memory"] == ends["as it was"] == [("successful", "2")]
     assert len(ends["icss"]) == 2, "two draws"

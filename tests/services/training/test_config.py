@@ -4,8 +4,10 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from icss_core.methods import get_dense_preset
 from icss_core.training import Optimisation
 from services.training import PretrainingConfig
+from services.training.config import DenseStep
 
 CONFIG = PretrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
 
@@ -23,6 +25,18 @@ def test_the_same_request_on_the_same_data_is_the_same_job() -> None:
 def test_another_request_or_other_data_is_another_job(change) -> None:
     assert CONFIG.model_copy(update=change).job_name("hash") != CONFIG.job_name("hash")
     assert CONFIG.job_name("other data") != CONFIG.job_name("hash")
+
+
+def test_a_jobs_name_outlives_the_code() -> None:
+    """Changed only on purpose: every job would be done again."""
+    config = PretrainingConfig(
+        dataset="s3://icss/set/dataset.yaml",
+        model="town",
+        classes=("road", "roof"),
+        optimisation=Optimisation(iterations=10),
+        step=DenseStep(preset=get_dense_preset("mib-paper/mib"), new=1, memory=3, scenes="x"),
+    )
+    assert config.job_name("hash") == "town-a0b74af3034a"
 
 
 @pytest.mark.parametrize("change", [{"max_failures": 9}, {"cpus_per_worker": 4}, {"gpu": True}])

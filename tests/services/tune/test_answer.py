@@ -9,18 +9,18 @@ from PIL import Image
 
 from icss_core.methods import get_preset
 from icss_core.protocols import ImageScore, SessionScores
-from services.tune.means import means_of
-from services.tune.plot import plot_rows
+from services.tune.sessions.means import means_of
+from services.tune.sessions.plot import plot_rows
+from services.tune.sessions.table import rows_of, to_csv, to_markdown
+from services.tune.sessions.trial import SessionTrial
 from services.tune.spec import Plot
-from services.tune.table import rows_of, to_csv, to_markdown
-from services.tune.trial import Trial
 
 NAMES = ("background", "road", "building")
 
 
-def trial(**changes) -> Trial:
+def trial(**changes) -> SessionTrial:
     common = {
-        "pair": "town: road + building",
+        "task": "town: road + building",
         "variant": "icss",
         "dataset": "s3://icss/town/dataset.yaml",
         "manifest_hash": "0",
@@ -29,7 +29,7 @@ def trial(**changes) -> Trial:
         "memory": ("town-road", 1),
         "annotations": 30,
     }
-    return Trial(**{**common, **changes})
+    return SessionTrial(**{**common, **changes})
 
 
 def scores(image: str, *values: float | None, best: float | None = None, seconds: float = 2) -> SessionScores:

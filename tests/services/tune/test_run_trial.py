@@ -7,18 +7,21 @@ import torch
 from icss_core.errors import DatasetError
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, ModelCard, Normalisation, Segmenter, save_model
+from icss_core.protocols import SessionScores
 from services.errors import ConflictError
 from services.ingest import ingest_town
 from services.registry import Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, SWEEPS, Tracking
 from services.training.plan import read_dataset
-from services.tune import run_trial as module
-from services.tune.answer import write_answer
+from services.tune.answer import gather
+from services.tune.kinds import KINDS
 from services.tune.records import SweepRecords
-from services.tune.run_trial import run_trial
-from services.tune.spec import SweepSpec
-from services.tune.trial import Trial
+from services.tune.sessions import run as module
+from services.tune.sessions.answer import write_session_answer
+from services.tune.sessions.run import run_session_trial
+from services.tune.sessions.spec import SessionSweep
+from services.tune.sessions.trial import SessionTrial
 
 CPU = torch.device("cpu")
 QUICK = {"optimisation.iterations": 1, "crops.size": 64}
@@ -47,8 +50,8 @@ def trial(mlflow_settings, tracking, tmp_path_factory):
     save_model(folder, network, card)
     run_id = tracking.create_run(PRETRAINING, name="trial", tags={})
     version = Registry(mlflow_settings).register("trial-memory", folder, run_id=run_id)
-    return Trial(
-        pair="town: road + building",
+    return SessionTrial(
+        task="town: road + building",
         variant="icss",
         dataset=f"{made.base}/dataset.yaml",
         manifest_hash=dataset.manifest_hash,
@@ -83,21 +86,21 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_trial(trial, run_id, records, settings=mlflow_settings, device=CPU, on_image=die)
+        run_session_trial(trial, run_id, records, settings=mlflow_settings, device=CPU, on_result=die)
     assert sessions == ["town-01"]
     later = SweepRecords(tracking, revision="def")
     assert later.run_of(trial, parent="elsewhere") == run_id
     later.start(run_id)
     told = []
-    results = run_trial(
+    results = run_session_trial(
         trial, run_id, later, settings=mlflow_settings, device=CPU,
-        on_image=lambda images, means: told.append((images, means["mean_iou"])),
+        on_result=lambda images, means: told.append((images, means["mean_iou"])),
     )  # fmt: skip
     assert sessions == ["town-01", "town-02"]
     assert [one.image for one in results] == ["town-01", "town-02"]
     assert [images for images, _ in told] == [1, 2]
     assert told[1][1] == pytest.approx(np.mean([one.last.mean for one in results]))
-    assert later.read(run_id) == results
+    assert later.read(run_id, SessionScores) == results
     assert later.revisions(run_id) == ["abc", "def"]
     assert tracking.read_bytes(run_id, "maps/town-01.png")[:4] == b"\x89PNG"
     with pytest.raises(ConflictError, match="another process"):
@@ -107,7 +110,7 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
 def test_networks_as_they_are_are_scored_without_a_session(mlflow_settings, tracking, trial):
     plain = trial.model_copy(update={"what": "memory", "preset": None, "annotations": 0, "images": 1})
     records, run_id = begin(tracking, plain)
-    (result,) = run_trial(plain, run_id, records, settings=mlflow_settings, device=CPU)
+    (result,) = run_session_trial(plain, run_id, records, settings=mlflow_settings, device=CPU)
     assert result.last.iou["building"] == 0
     assert (result.clicks, result.iterations) == ({}, 0)
 
@@ -116,11 +119,11 @@ def test_a_class_that_the_data_lack_is_an_error(mlflow_settings, tracking, trial
     other = trial.model_copy(update={"new": "lava"})
     records, run_id = begin(tracking, other)
     with pytest.raises(DatasetError, match="lava"):
-        run_trial(other, run_id, records, settings=mlflow_settings, device=CPU)
+        run_session_trial(other, run_id, records, settings=mlflow_settings, device=CPU)
 
 
 def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tracking, trial):
-    spec = SweepSpec.model_validate(
+    spec = SessionSweep.model_validate(
         {
             "name": "one",
             "question": "which?",
@@ -131,15 +134,16 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     full = trial.model_copy(update={"images": 1, "seed": 1})
     cut = trial.model_copy(update={"seed": 2})
     records, run_id = begin(tracking, full)
-    run_trial(full, run_id, records, settings=mlflow_settings, device=CPU)
+    run_session_trial(full, run_id, records, settings=mlflow_settings, device=CPU)
     records.succeed(run_id)
     other = records.run_of(cut, parent="none")
     records.start(other)
-    records.write(other, records.read(run_id))
+    records.write(other, records.read(run_id, SessionScores))
     records.fail(other, "RuntimeError: out of memory")
     parent, identity = records.open_sweep(spec, [full, cut])
     runs = {full.trial_id: run_id, cut.trial_id: other}
-    (row,) = write_answer(records, parent, spec, [full, cut], runs, mlflow_settings)
+    answer = gather(records, KINDS["icss"], [full, cut], runs)
+    (row,) = write_session_answer(tracking, parent, spec, answer, mlflow_settings)
     assert (row.seeds, row.images, row.below) == (1, 1, None), "no memory network was scored"
     table = tracking.read_bytes(parent, "table.md").decode()
     assert "seed 2 (failed after 1 images, mean IoU" in table

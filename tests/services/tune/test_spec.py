@@ -10,12 +10,13 @@ from icss_core.errors import InvalidParameterError
 from services.model_version import MODEL_NAME
 from services.settings import Settings
 from services.training.presets import pretraining_config
-from services.tune.networks import control_config, memory_config
-from services.tune.plan import plan_trials
-from services.tune.spec import SweepSpec, read_spec
+from services.tune.read_spec import read_spec
+from services.tune.sessions.networks import control_config, memory_config
+from services.tune.sessions.plan import plan_sessions
+from services.tune.sessions.spec import SessionSweep
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sorted(FOLDER.glob("icss_*.yaml"))
 CONTENT = {
     "name": "one",
     "question": "which?",
@@ -123,7 +124,7 @@ def test_a_scale_changes_what_it_names(tmp_path):
         ({"seeds": [0, 0]}, "twice"),
         ({"seeds": [-1]}, "seeds"),
         ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both known and new"),
-        ({"scheduler": {"kind": "asha", "grace_images": 3}, "images": 2}, "none could stop"),
+        ({"scheduler": {"kind": "asha", "grace": 3}, "images": 2}, "none could stop"),
         ({"plot": {"x": "weight"}}, "plot.x"),
     ],
 )
@@ -135,7 +136,7 @@ def test_faults_are_named_with_the_file(tmp_path, changes, complaint):
 def test_a_data_set_without_an_address_is_named_before_anything_starts(tmp_path):
     settings = Settings(data_prefix="s3://icss", mlflow_uri="http://127.0.0.1:9")
     with pytest.raises(InvalidParameterError, match=r"no address for the data sets \['town'\]"):
-        plan_trials(read_spec(write(tmp_path)), {}, settings)
+        plan_sessions(read_spec(write(tmp_path)), {}, settings)
 
 
 def test_unknown_scales_and_files_are_named(tmp_path):
@@ -163,7 +164,7 @@ def test_pretraining_by_the_papers_numbers():
     changed = numbers(**{"preset": "icss-paper", "optimisation.lr": 1e-3, "encoder": "resnet18"})
     assert (changed.optimisation.lr, changed.encoder, changed.batch) == (1e-3, "resnet18", 2)
     assert isinstance(
-        SweepSpec.model_validate({k: v for k, v in CONTENT.items() if k != "scales"}), SweepSpec
+        SessionSweep.model_validate({k: v for k, v in CONTENT.items() if k != "scales"}), SessionSweep
     )
     nested = numbers(optimisation={"iterations": 50})
     assert (nested.optimisation.iterations, nested.optimisation.warmup) == (50, 5)

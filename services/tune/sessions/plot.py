@@ -11,8 +11,8 @@ from services.tune.trial import short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.tune.sessions.table import Row
     from services.tune.spec import Plot
-    from services.tune.table import Row
 
 
 def plot_rows(rows: Sequence[Row], plot: Plot) -> bytes:

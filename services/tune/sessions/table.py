@@ -9,28 +9,15 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.tune.means import means_of
+from services.tune.sessions.means import means_of
+from services.tune.spread import Spread, percent
 from services.tune.trial import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from icss_core.protocols import SessionScores
-    from services.tune.trial import Trial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """A number over seeds."""
-
-    mean: float
-    deviation: float | None
-    """Of the sample; None with one seed."""
-
-    def percent(self) -> str:
-        """In points of per cent."""
-        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
-        return f"{100 * self.mean:.1f}{spread}"
+    from services.tune.sessions.trial import SessionTrial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,31 +48,31 @@ class Row:
     """Of an update."""
 
 
-def rows_of(trials: Sequence[Trial], results: Mapping[str, Sequence[SessionScores]]) -> list[Row]:
+def rows_of(trials: Sequence[SessionTrial], results: Mapping[str, Sequence[SessionScores]]) -> list[Row]:
     """One row for each pair, variant, choice of numbers and amount of clicks, in the order of the trials.
 
     Args:
         trials: of a sweep.
         results: by trial id; trials without are left out.
     """
-    groups: dict[tuple[Any, ...], list[Trial]] = {}
+    groups: dict[tuple[Any, ...], list[SessionTrial]] = {}
     for trial in trials:
         if results.get(trial.trial_id):
-            key = (trial.pair, trial.variant, json.dumps(trial.values), trial.annotations)
+            key = (trial.task, trial.variant, json.dumps(trial.values), trial.annotations)
             groups.setdefault(key, []).append(trial)
     floors = {
-        (trial.pair, one.image): one.last.mean
+        (trial.task, one.image): one.last.mean
         for trial in trials
         if trial.what == "memory"
         for one in results.get(trial.trial_id, ())
     }
     ceilings = {
-        trial.pair: means_of(list(results[trial.trial_id]))["mean_iou"]
+        trial.task: means_of(list(results[trial.trial_id]))["mean_iou"]
         for trial in trials
         if trial.what == "control" and results.get(trial.trial_id)
     }
     return [
-        _row(group, [list(results[one.trial_id]) for one in group], floors, ceilings.get(group[0].pair))
+        _row(group, [list(results[one.trial_id]) for one in group], floors, ceilings.get(group[0].task))
         for group in groups.values()
     ]
 
@@ -102,8 +89,8 @@ def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()
         parts += [f"**{pair}**", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         for row in mine:
             cells = [row.variant, *(short(row.values.get(path)) for path in varied)]
-            cells += [str(row.annotations or "-"), *(_percent(row.iou.get(name)) for name in classes)]
-            cells += [row.mean.percent(), _percent(row.best)]
+            cells += [str(row.annotations or "-"), *(percent(row.iou.get(name)) for name in classes)]
+            cells += [row.mean.percent(), percent(row.best)]
             cells += ["-" if row.of_control is None else f"{row.of_control:.0%}"]
             cells += ["-" if row.below is None else f"{row.below} of {row.sessions}"]
             cells += [f"{row.images} x {row.seeds}", f"{row.seconds:.0f}" if row.seconds else "-"]
@@ -138,7 +125,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def _row(
-    group: Sequence[Trial],
+    group: Sequence[SessionTrial],
     results: Sequence[list[SessionScores]],
     floors: Mapping[tuple[str, str], float | None],
     ceiling: float | None,
@@ -146,10 +133,10 @@ def _row(
     first = group[0]
     means = [means_of(one) for one in results]
     sessions = [one for seed in results for one in seed]
-    mean = _spread([one["mean_iou"] for one in means])
+    mean = Spread.of([one["mean_iou"] for one in means])
     bests = [one["best_mean_iou"] for one in means if "best_mean_iou" in one]
     return Row(
-        pair=first.pair,
+        pair=first.task,
         variant=first.variant,
         what=first.what,
         values=first.values,
@@ -157,12 +144,12 @@ def _row(
         seeds=len(group),
         images=max(len(one) for one in results),
         iou={
-            key.removeprefix("iou/"): _spread([one[key] for one in means if key in one])
+            key.removeprefix("iou/"): Spread.of([one[key] for one in means if key in one])
             for key in means[0]
             if key.startswith("iou/")
         },
         mean=mean,
-        best=_spread(bests) if bests else None,
+        best=Spread.of(bests) if bests else None,
         below=_below(first, sessions, floors),
         sessions=len(sessions),
         of_control=None if not ceiling else mean.mean / ceiling,
@@ -170,19 +157,10 @@ def _row(
     )
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Spread(mean=statistics.mean(values), deviation=deviation)
-
-
 def _below(
-    trial: Trial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
+    trial: SessionTrial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
 ) -> int | None:
-    mine = [floors.get((trial.pair, one.image)) for one in sessions]
+    mine = [floors.get((trial.task, one.image)) for one in sessions]
     if trial.what != "session" or None in mine:
         return None
     return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, mine, strict=True))
-
-
-def _percent(spread: Spread | None) -> str:
-    return "-" if spread is None else spread.percent()

@@ -6,12 +6,9 @@ machine or another, goes on with the image after the last one written.
 
 from __future__ import annotations
 
-import io
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
-
-from PIL import Image
 
 from icss_core.device import default_device
 from icss_core.errors import DatasetError
@@ -19,11 +16,12 @@ from icss_core.networks.model_folder import load_model
 from icss_core.protocols import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.raster.reader import open_raster
 from icss_core.sampling import LabelledScene
+from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
 from services.training.callback import metric_name
 from services.training.plan import read_dataset
-from services.tune.means import means_of
+from services.tune.sessions.means import means_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,17 +36,17 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from services.settings import Settings
     from services.tune.records import SweepRecords
-    from services.tune.trial import Trial
+    from services.tune.sessions.trial import SessionTrial
 
 
-def run_trial(
-    trial: Trial,
+def run_session_trial(
+    trial: SessionTrial,
     run_id: str,
     records: SweepRecords,
     *,
     settings: Settings,
     device: torch.device | None = None,
-    on_image: Callable[[int, dict[str, float]], None] | None = None,
+    on_result: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[SessionScores]:
     """Do what is left of a trial and return the results of all its images.
 
@@ -58,7 +56,7 @@ def run_trial(
         records: where results go, and where those of an earlier attempt are.
         settings: of the services.
         device: by default a GPU if there is one.
-        on_image: told after each image how many are done and the means so far; may end the trial by raising.
+        on_result: told after each image how many are done and the means so far; may end the trial by raising.
 
     Raises:
         DatasetError: no validation image shows the new class.
@@ -67,12 +65,12 @@ def run_trial(
     """
     storage, device = Storage(settings), device or default_device()
     dataset = read_dataset(trial.dataset, storage)
-    results = records.read(run_id)
+    results = records.read(run_id, SessionScores)
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
-    if on_image is not None and results:
-        on_image(len(results), means_of(results))
+    if on_result is not None and results:
+        on_result(len(results), means_of(results))
     with storage.raster_environment():
         for position, image in enumerate(_images(dataset, trial, storage)):
             if image.name in names:
@@ -80,25 +78,25 @@ def run_trial(
             result, labels = _one_image(trial, network, label_space, dataset, image, device)
             results.append(result)
             if position < trial.pictures:
-                records.tracking.write_bytes(run_id, f"maps/{image.name}.png", _png(labels))
+                records.tracking.write_bytes(run_id, f"maps/{image.name}.png", map_png(labels))
             records.write(run_id, results)
             means = means_of(results)
             metrics = {metric_name(key): value for key, value in means.items()}
             metrics["image_mean_iou"] = result.last.mean or 0.0
             records.tracking.log_metrics(run_id, [(len(results), time.time(), metrics)])
-            if on_image is not None:
-                on_image(len(results), means)
+            if on_result is not None:
+                on_result(len(results), means)
     if not results:
         raise DatasetError(f"no validation image of {trial.dataset} shows {trial.new!r} and a background")
     return results
 
 
-def _model_folder(registry: Registry, trial: Trial) -> Path:
+def _model_folder(registry: Registry, trial: SessionTrial) -> Path:
     name, version = trial.memory if trial.what != "control" or trial.control is None else trial.control
     return registry.fetch(name, version)
 
 
-def _images(dataset: Dataset, trial: Trial, storage: Storage) -> Iterator[TrueImage]:
+def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator[TrueImage]:
     """Validation images that show the new class and a background, one open at a time."""
     names = (*trial.old, trial.new)
     lookup = dataset.lookup(names)
@@ -118,7 +116,7 @@ def _images(dataset: Dataset, trial: Trial, storage: Storage) -> Iterator[TrueIm
 
 
 def _one_image(
-    trial: Trial,
+    trial: SessionTrial,
     network: Segmenter,
     label_space: LabelSpace,
     dataset: Dataset,
@@ -153,9 +151,3 @@ def _one_image(
         seconds=0.0,
     )
     return result, labels
-
-
-def _png(labels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icss_core.errors import DatasetError, InvalidParameterError
+from icss_core.errors import DatasetError
 from services.storage import Storage
-from services.training.plan import read_dataset
-from services.tune.networks import control_config, memory_config, network_of
-from services.tune.trial import Trial
+from services.tune.addresses import read_datasets
+from services.tune.sessions.networks import control_config, memory_config, network_of
+from services.tune.sessions.trial import SessionTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from icss_core.dataset import Dataset
     from services.settings import Settings
-    from services.tune.spec import Pair, SweepSpec
+    from services.tune.sessions.spec import Pair, SessionSweep
 
 
-def plan_trials(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) -> list[Trial]:
+def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Settings) -> list[SessionTrial]:
     """All trials of a sweep, each once, the networks as they are first; pretrains what is not there yet.
 
     Raises:
@@ -26,21 +26,15 @@ def plan_trials(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings
         DatasetError: a data set lacks a class, or scenes to train on or to validate on.
         IcssError: see `pretrain`.
     """
-    missing = sorted({pair.dataset for pair in spec.pairs} - datasets.keys())
-    if missing:
-        raise InvalidParameterError(
-            f"no address for the data sets {missing}; name them as NAME=s3://.../dataset.yaml"
-        )
-    storage = Storage(settings)
-    found = {name: read_dataset(datasets[name], storage) for name in {pair.dataset for pair in spec.pairs}}
+    found = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
     for pair in spec.pairs:  # an error now, not after the training
         _check(pair, found[pair.dataset])
-    trials: list[Trial] = []
+    trials: list[SessionTrial] = []
     for pair in spec.pairs:
         address = datasets[pair.dataset]
-        memory = Trial(
+        memory = SessionTrial(
             what="memory",
-            pair=pair.title,
+            task=pair.title,
             variant="memory",
             dataset=address,
             manifest_hash=found[pair.dataset].manifest_hash,
@@ -56,10 +50,12 @@ def plan_trials(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings
             changes = {"what": "control", "variant": "control", "control": control}
             trials.append(memory.model_copy(update=changes))
         trials += _sessions(spec, memory)
-    return list({trial.model_dump_json(): trial for trial in trials}.values())
+    # all methods with the first seed come before any with the second: a table is of use early
+    once = {trial.model_dump_json(): trial for trial in trials}.values()
+    return sorted(once, key=lambda trial: trial.seed)
 
 
-def _sessions(spec: SweepSpec, memory: Trial) -> list[Trial]:
+def _sessions(spec: SessionSweep, memory: SessionTrial) -> list[SessionTrial]:
     return [
         memory.model_copy(
             update={

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from services.settings import Settings
     from services.training.config import PretrainingConfig
-    from services.tune.spec import Pair
+    from services.tune.sessions.spec import Pair
 
 
 def memory_config(pair: Pair, address: str, numbers: Mapping[str, Any]) -> PretrainingConfig:

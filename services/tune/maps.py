@@ -1,0 +1,73 @@
+"""The class maps that trials kept, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icss_core.labels import IGNORE
+from icss_core.raster.reader import open_raster
+from icss_core.raster.windows import Window
+from services.errors import TrackingError
+from services.pictures import grid_picture, read_map, to_rgb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from icss_core.dataset import Dataset
+    from services.storage import Storage
+    from services.tracking import Tracking
+
+
+def maps_picture(
+    tracking: Tracking,
+    columns: Mapping[str, str],
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    amount: int,
+    storage: Storage,
+) -> bytes | None:
+    """Validation images in rows; image, truth and each method's map in columns; None where no map was kept.
+
+    Args:
+        tracking: where the maps are, as `maps/SCENE.png`.
+        columns: MLflow runs by title.
+        dataset: with the images and masks.
+        names: classes of interest, in the maps' order.
+        amount: most images.
+        storage: of the data set.
+
+    Raises:
+        IcssError: an image cannot be read.
+    """
+    rows: list[list[npt.NDArray[np.uint8]]] = []
+    for scene in dataset.scenes_of("val"):
+        if len(rows) == amount or scene.mask is None:
+            continue
+        maps = [_map(tracking, run_id, scene.name) for run_id in columns.values()]
+        if all(one is None for one in maps):
+            continue
+        with storage.raster_environment():
+            image = _whole(storage.check_allowed(dataset.address(scene.image)))
+            mask = _whole(storage.check_allowed(dataset.address(scene.mask)))
+        rgb, truth = to_rgb(image), dataset.lookup(tuple(names))[mask[0]]
+        unknown = np.full(truth.shape, IGNORE, np.uint8)
+        rows.append([rgb, truth, *(unknown if one is None else one for one in maps)])
+    return grid_picture(rows, dataset.select(names), titles=["image", "truth", *columns]) if rows else None
+
+
+def _map(tracking: Tracking, run_id: str, image: str) -> npt.NDArray[np.uint8] | None:
+    try:
+        content = tracking.read_bytes(run_id, f"maps/{image}.png")
+    except TrackingError:  # a trial that never came to this image
+        return None
+    return read_map(content)
+
+
+def _whole(address: str) -> npt.NDArray[Any]:
+    with open_raster(address) as raster:
+        return raster.read(Window(0, 0, raster.height, raster.width)).values

@@ -1,0 +1,94 @@
+"""A sweep of protocols: data sets whose classes are learnt in groups, and the network that learns them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from icss_core.incremental import Protocol, Setting, read_protocol
+from icss_core.methods import DensePreset, get_dense_preset
+from icss_core.networks.segmenter import Decoder
+from services.tune.spec import Strict, SweepSpec, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Task(Strict):
+    """A protocol put to a data set."""
+
+    dataset: str
+    """Name of a data set; its address is given when the sweep is submitted."""
+    protocol: Protocol
+    """By its name, or written out with name and groups."""
+    settings: tuple[Setting, ...] = ()
+    """Which images a step sees, each a task of its own; empty: as the protocol says."""
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return read_protocol(value) if isinstance(value, str) else value
+
+    def protocols(self) -> list[Protocol]:
+        """One for each setting."""
+        settings = self.settings or (self.protocol.setting,)
+        return [self.protocol.model_copy(update={"setting": setting}) for setting in settings]
+
+
+class ProtocolVariant(Variant):
+    """A dense preset, changed by some numbers."""
+
+    offline: bool = False
+    """Whether all classes are learnt at once, in one step: the upper bound of the others."""
+
+
+class Network(Strict):
+    """What learns; see `Architecture`."""
+
+    decoder: Decoder = "deeplabv3"
+    encoder: str = "resnet101"
+    encoder_output_stride: Literal[8, 16] | None = 16
+    encoder_weights: str | None = "imagenet"
+
+
+class ProtocolSweep(SweepSpec):
+    """Learns classes group by group from many images, by every method; each step is a training job."""
+
+    protocol: Literal["steps"]
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    variants: Annotated[tuple[ProtocolVariant, ...], Field(min_length=1)]
+    network: Network = Network()
+    workers: PositiveInt = 1
+    """Of each step, data-parallel."""
+    cpus_per_worker: PositiveInt = 1
+    gpu: bool | None = None
+    """One GPU for each worker; None: if the cluster has that many."""
+    validate_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 200
+
+    @model_validator(mode="after")
+    def _tasks_have_names_of_their_own(self) -> Self:
+        titles = [title for title, *_ in self.questions()]
+        if len(set(titles)) != len(titles):
+            raise ValueError(f"two tasks have one name: {titles}")
+        return self
+
+    def questions(self) -> Iterator[tuple[str, str, Protocol]]:
+        """Title, data set and protocol of each task at each of its settings."""
+        for task in self.tasks:
+            for protocol in task.protocols():
+                yield f"{task.dataset}: {protocol.name}, {protocol.setting}", task.dataset, protocol
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of a trial's process, which only waits for the training jobs that it starts."""
+        return {"CPU": 0, "GPU": 0}
+
+    def preset_of(self, variant: Variant, values: dict[str, Any]) -> DensePreset:
+        """The preset of a trial.
+
+        Raises:
+            IcssError: an unknown preset, or a number that is out of its bounds.
+        """
+        return get_dense_preset(variant.preset, self.numbers_of(variant, values))

@@ -1,0 +1,56 @@
+"""Reading a file of `tune_specs/`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from icss_core.errors import IcssError, InvalidParameterError, faults_of
+from services.tune.kinds import KINDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.tune.spec import SweepSpec
+
+
+def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
+    """A sweep from its file, at one of its scales.
+
+    Raises:
+        InvalidParameterError: no such file or scale, or the file does not say a sweep; the message lists
+            every fault.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidParameterError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidParameterError(f"{path} must be a mapping with name, question and variants")
+    scales = content.pop("scales", {})
+    if scale is not None:
+        if scale not in scales:
+            raise InvalidParameterError(f"{path} has no scale {scale!r}; it has {list(scales)}")
+        content = _merged(content, scales[scale] or {})
+    kind = content.get("protocol", "icss")
+    if kind not in KINDS:
+        raise InvalidParameterError(
+            f"{path} is not a sweep: protocol is one of {sorted(KINDS)}, not {kind!r}"
+        )
+    try:
+        return KINDS[kind].spec.model_validate(content)
+    except ValidationError as error:
+        raise InvalidParameterError(f"{path} is not a sweep: {faults_of(error)}") from error
+    except IcssError as error:
+        raise InvalidParameterError(f"{path} is not a sweep: {error}") from error
+
+
+def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged, everything else is replaced."""
+    merged = dict(content)
+    for key, value in changes.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,1 @@
+"""Sweeps of sessions: one class from clicks on one image after another (ICSS)."""

@@ -1,0 +1,35 @@
+"""A number over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean and deviation, as fractions."""
+
+    mean: float
+    deviation: float | None
+    """Of the sample; None with one seed."""
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """Over at least one value."""
+        known = list(values)
+        return cls(mean=statistics.mean(known), deviation=statistics.stdev(known) if len(known) > 1 else None)
+
+    def percent(self) -> str:
+        """In points of per cent."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.1f}"
+        return f"{100 * self.mean:.1f}{spread}"
+
+
+def percent(spread: Spread | None) -> str:
+    """In points of per cent; a dash for none."""
+    return "-" if spread is None else spread.percent()
