@@ -39,7 +39,13 @@ def first_step_of(preset: DensePreset) -> DensePreset:
     }
     changes: dict[str, object] = {
         "regularisers": kept,
-        "optimisation": preset.optimisation.model_copy(update={"lr": preset.first_lr}),
+        "optimisation": preset.optimisation.model_copy(
+            update={
+                "lr": preset.first_lr,
+                "iterations": preset.first_iterations or preset.optimisation.iterations,
+            }
+        ),
+        "first_iterations": None,
         "name": FIRST_STEP,
         "method": FIRST_STEP,
         "summary": "",

@@ -49,6 +49,8 @@ class DensePreset(Method):
     """Crops are taken from images resized by a factor drawn from this range."""
     epochs: int | None = Field(default=30, ge=1)
     """Passes over the step's images instead of `optimisation.iterations`."""
+    first_iterations: int | None = Field(default=None, ge=1)
+    """Of the first step, where `epochs` is None; None: as many as of the others."""
     first_lr: float = Field(default=0.01, gt=0)
     """Learning rate of the first step; `optimisation.lr` is that of the others."""
 

@@ -179,6 +179,37 @@ def folder(
     _ingest(lambda storage, on_scene: ingest_folder(storage, source, prefix, name=name, on_scene=on_scene))
 
 
+@ingest_app.command("derived")
+def derived(
+    source: Annotated[str, typer.Argument(help="s3:// address of the dataset.yaml to change")],
+    prefix: Prefix,
+    shrink: Annotated[int, typer.Option(help="old pixels along a side of a new one", min=1)] = 1,
+    labels: Annotated[
+        Literal["masks", "points", "scribbles"],
+        typer.Option(help="of training scenes: as they are, or one in each connected piece of a class"),
+    ] = "masks",
+    background: Annotated[
+        bool, typer.Option("--background", help="pieces of the background are labelled too")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="of the points", min=0)] = 0,
+) -> None:
+    """Another data set, coarser, or with points or scribbles drawn from its masks."""
+    from services.ingest import ingest_derived
+
+    _ingest(
+        lambda storage, on_scene: ingest_derived(
+            storage,
+            source,
+            prefix,
+            shrink=shrink,
+            labels=labels,
+            background=background,
+            seed=seed,
+            on_scene=on_scene,
+        )
+    )
+
+
 @ingest_app.command("town")
 def town(
     prefix: Prefix,

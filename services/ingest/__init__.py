@@ -2,6 +2,7 @@
 
 from services.ingest.ade20k import ingest_ade20k
 from services.ingest.cityscapes import ingest_cityscapes
+from services.ingest.derived import ingest_derived
 from services.ingest.dubai import ingest_dubai
 from services.ingest.folder import ingest_folder
 from services.ingest.isprs import ingest_potsdam, ingest_vaihingen
@@ -12,6 +13,7 @@ from services.ingest.voc import ingest_voc
 __all__ = [
     "ingest_ade20k",
     "ingest_cityscapes",
+    "ingest_derived",
     "ingest_dubai",
     "ingest_folder",
     "ingest_potsdam",

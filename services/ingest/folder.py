@@ -1,8 +1,10 @@
 """A user's own folder: images, with masks or without.
 
 Layout: `images/NAME.EXT` (or the images in the folder itself), `masks/NAME.EXT` of the same stem, optionally
-`classes.yaml` (or .json): a list of `{name, colour}`, or of names, by index from 0. Masks hold class indices,
-or the colours of classes.yaml. Optionally `split.csv` with columns name and split.
+`classes.yaml` (or .json): a list of `{name, colour}`, or of names, by index from 0, the background first; or
+a mapping from mask values to those, where no value need be background and `ignore` counts for nothing. Masks
+hold class indices, those values, or the colours of classes.yaml. Optionally `split.csv` with columns name and
+split.
 """
 
 from __future__ import annotations
@@ -11,19 +13,19 @@ import csv
 import re
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import DatasetError
-from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.labels import IGNORE, ClassInfo, LabelSpace
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset, Split
@@ -60,7 +62,7 @@ def ingest_folder(
         raise DatasetError(f"{source / 'masks'}: no image for the masks {orphans}")
     if not images:
         raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(_ENDINGS))}")
-    classes = _classes(source)
+    classes, lookup = _classes(source)
     if masks and classes is None:
         raise DatasetError(f"{source} has masks but no classes.yaml that says what their values mean")
     classes = classes or LabelSpace(classes=(BACKGROUND_CLASS,))
@@ -70,7 +72,7 @@ def ingest_folder(
     for number, scene in enumerate(sorted(images), start=1):
         mask: npt.NDArray[np.uint8] | None = None
         if scene in masks:
-            mask = read_mask(masks[scene], palette)
+            mask = _translated(read_mask(masks[scene], palette), lookup, masks[scene])
         writer.add_file(scene, images[scene], mask, split=splits[scene])
         if on_scene is not None:
             on_scene(number, len(images), scene)
@@ -90,28 +92,63 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _classes(source: Path) -> LabelSpace | None:
-    """Label space of classes.yaml or classes.json; None without either. Names alone get colours."""
+def _classes(source: Path) -> tuple[LabelSpace | None, dict[int, int]]:
+    """Label space of classes.yaml or classes.json, None without either, and indices by mask value.
+
+    Names alone get colours. Without a mapping, values are indices and the lookup is empty.
+    """
     path = next(
         (source / file for file in ("classes.yaml", "classes.json") if (source / file).is_file()), None
     )
     if path is None:
-        return None
+        return None, {}
     try:
-        entries = TypeAdapter(list[str | ClassInfo]).validate_python(
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-        )
+        entries, lookup = _entries(yaml.safe_load(path.read_text(encoding="utf-8")))
         infos = [
             ClassInfo(name=entry, colour=_COLOURS[(index - 1) % len(_COLOURS)] if index else (160, 160, 160))
             if isinstance(entry, str)
             else entry
             for index, entry in enumerate(entries)
         ]
-        return LabelSpace(classes=tuple(infos))
+        return LabelSpace(classes=tuple(infos)), lookup
     except (yaml.YAMLError, ValidationError) as error:
         raise DatasetError(
-            f"{path} must be a list of class names, or of {{name, colour: [red, green, blue]}}: {error}"
+            f"{path} must be a list of class names, or of {{name, colour: [red, green, blue]}}, or a mapping "
+            f"from mask values to those: {error}"
         ) from error
+
+
+def _entries(content: object) -> tuple[list[str | ClassInfo], dict[int, int]]:
+    """Classes by index, and the index of each mask value."""
+    if not isinstance(content, dict):
+        return TypeAdapter(list[str | ClassInfo]).validate_python(content), {}
+    by_value = TypeAdapter(dict[int, str | ClassInfo]).validate_python(content)
+    entries: list[str | ClassInfo] = [BACKGROUND_CLASS]
+    lookup: dict[int, int] = {}
+    for value, entry in sorted(by_value.items()):
+        name = entry if isinstance(entry, str) else entry.name
+        if name.casefold().split()[:1] == ["ignore"]:
+            lookup[value] = IGNORE
+        elif name.casefold() == BACKGROUND_CLASS.name:
+            lookup[value] = 0
+        else:
+            lookup[value] = len(entries)
+            entries.append(entry)
+    return entries, lookup
+
+
+def _translated(mask: npt.NDArray[np.uint8], lookup: dict[int, int], path: Path) -> npt.NDArray[np.uint8]:
+    """A mask of values as one of indices."""
+    if not lookup:
+        return mask
+    known = {IGNORE: IGNORE, **lookup}
+    values = np.unique(mask).tolist()
+    unknown = [value for value in values if value not in known]
+    if unknown:
+        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(known)}")
+    table = np.full(256, IGNORE, np.uint8)
+    table[list(known)] = list(known.values())
+    return table[mask]
 
 
 def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split]:
@@ -133,7 +170,10 @@ def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split
         for line, row in enumerate(csv.DictReader(file), start=2):
             match row.get("split"):
                 case "train" | "val" | "test" as split:
-                    splits[row.get("name") or ""] = split
+                    # with an ending or without
+                    name = re.sub(r"[^\w.-]", "_", row.get("name") or "")
+                    stem, dot, ending = name.rpartition(".")
+                    splits[stem if dot + ending.lower() in _ENDINGS else name] = split
                 case other:
                     raise DatasetError(
                         f"{path}, line {line}: split must be train, val or test, not {other!r}"

@@ -168,6 +168,26 @@ def test_own_folder_keeps_what_a_raster_has(storage, own_folder):
         assert np.array_equal(values, original.read())
 
 
+def test_a_mapping_says_which_mask_values_are_which_classes(storage, own_folder):
+    mask = np.array([7, 200, 3, 9], np.uint8)[indices(0, 30, 20) % 4]
+    for number in range(2):
+        Image.fromarray(mask).save(own_folder / "masks" / f"plot {number}.png")
+    (own_folder / "classes.yaml").write_text(
+        '{7: sky, 3: {name: vineyard, colour: [1, 2, 3]}, "9": ignore (x)}'
+    )
+    (own_folder / "split.csv").write_text("name,split\nplot 0.png,val\nplot 1.tif,train\nplot_2,test\n")
+    with pytest.raises(DatasetError, match=r"plot 0\.png: values \[200\] are no class"):
+        ingest_folder(storage, own_folder, "s3://icss/mapped")
+    path = own_folder / "classes.yaml"
+    path.write_text(path.read_text()[:-1] + ", 200: background}")
+    dataset = ingest_folder(storage, own_folder, "s3://icss/mapped")
+    assert dataset.classes.names == ("background", "vineyard", "sky")
+    assert [scene.split for scene in dataset.scenes] == ["val", "train", "test"]
+    found = pixels_of(storage, dataset.address(dataset.scenes[0].mask))[0][0]
+    for value, index in ((7, 2), (3, 1), (9, 255), (200, 0)):
+        assert (found[mask == value] == index).all()
+
+
 def test_images_alone_make_a_set_to_predict(storage, tmp_path):
     Image.fromarray(rgb(0)).save(tmp_path / "one.png")
     dataset = ingest_folder(storage, tmp_path, "s3://icss/alone")
@@ -181,7 +201,7 @@ def test_own_folder_faults_are_named(storage, own_folder, tmp_path):
     with pytest.raises(DatasetError, match=r"plot_0.*mask values \[1\] are no class"):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "classes.yaml").write_text("{background: 0}")
-    with pytest.raises(DatasetError, match="must be a list of class names"):
+    with pytest.raises(DatasetError, match=r"must be a list of class names.* or a mapping"):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "classes.yaml").unlink()
     with pytest.raises(DatasetError, match=r"no classes\.yaml"):
