@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from icss_core.incremental import StepHistory, split_steps
 from icss_core.metrics import SegmentationReport
@@ -139,7 +140,12 @@ def _score(
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
     score: Any = score_version  # Ray's annotations know no arguments by name
-    task = ray.remote(score).options(num_cpus=asked.cpus_per_worker, num_gpus=gpus)
+    task = ray.remote(score).options(
+        num_cpus=asked.cpus_per_worker,
+        num_gpus=gpus,
+        # a trial of a sweep has reserved no processor for it
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
+    )
     report: SegmentationReport
     report, maps = ray.get(
         task.remote(

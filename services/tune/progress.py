@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ray.tune import Callback
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
 _logger = logging.getLogger(__name__)
+PROGRESS: Final = "units_done"
+"""How many images, or steps: a key of what trials report; `done` is Tune's own word for their end."""
 
 
 class SweepProgress(Callback):
@@ -35,7 +37,11 @@ class SweepProgress(Callback):
         """An image, or a step, is done."""
         del iteration, trials
         _logger.info(
-            "%s: %d %s, mean IoU %.1f %%", _title(trial), result["done"], self._unit, 100 * result["mean_iou"]
+            "%s: %d %s, mean IoU %.1f %%",
+            _title(trial),
+            result[PROGRESS],
+            self._unit,
+            100 * result["mean_iou"],
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:

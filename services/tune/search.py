@@ -14,7 +14,7 @@ from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.filesystem import checkpoint_filesystem
 from services.tune.kinds import KINDS
-from services.tune.progress import SweepProgress
+from services.tune.progress import PROGRESS, SweepProgress
 from services.tune.records import SweepRecords
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _run(
     scheduler = None
     if asha:
         scheduler = tune.schedulers.ASHAScheduler(
-            time_attr="done",
+            time_attr=PROGRESS,
             metric="mean_iou",
             mode="max",
             # more than there are: the last report must not count as being stopped
@@ -115,7 +115,7 @@ def _trainable(config: dict[str, Any]) -> None:
             run_id,
             records,
             settings=settings,
-            on_result=lambda done, means: tune.report({"done": done, **means}),
+            on_result=lambda done, means: tune.report({PROGRESS: done, **means}),
         )
     except Exception as error:
         records.fail(run_id, f"{type(error).__name__}: {error}")

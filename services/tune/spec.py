@@ -142,8 +142,8 @@ class SweepSpec(Strict):
         raise NotImplementedError
 
     def numbers_of(self, variant: Variant, values: dict[str, Any]) -> dict[str, Any]:
-        """All changes to a trial's preset, by dotted path."""
-        return {**variant.overrides, **self.overrides, **values}
+        """All changes to a trial's preset, by dotted path: the more special over the more general."""
+        return {**self.overrides, **variant.overrides, **values}
 
     def _axes(self) -> tuple[str, ...]:
         """What a plot may have on its axis besides varied numbers."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from jobs import finish, stop_when, submit
 
 from icss_core.incremental import StepHistory
 from icss_core.networks.model_folder import load_importances, load_model
@@ -54,16 +52,6 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def submit(stack: LocalStack, town: str, protocol: Path) -> subprocess.Popen[str]:
-    """The protocol as a user submits it."""
-    command = ["ray", "job", "submit", "--", "python", "-m", "services.incremental", "--dataset", town]
-    command += ["--protocol", str(protocol), "--preset", PRESET, "--overrides", json.dumps(NUMBERS)]
-    command += ["--model", MODEL, "--decoder", "linknet", "--encoder", "resnet18"]
-    return subprocess.Popen(
-        command, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def runs(stack: LocalStack) -> list[RunRecord]:
     """Trainings of the model that have ended well."""
     found = Tracking(stack.settings).find(PRETRAINING, tags={"icss.model": MODEL})
@@ -73,22 +61,14 @@ def runs(stack: LocalStack) -> list[RunRecord]:
 @pytest.fixture(scope="module")
 def resumed(stack: LocalStack, town: str, protocol: Path) -> tuple[str, list[RunRecord]]:
     """The log of the second submission, and what was trained when the first was stopped."""
-    with submit(stack, town, protocol) as first:
-        deadline = time.monotonic() + 240
-        while not runs(stack):
-            assert first.poll() is None, first.communicate()[0]
-            assert time.monotonic() < deadline, "no step has ended"
-            time.sleep(0.2)
-        job = re.search(r"raysubmit_\w+", "".join(first.stdout.readline() for _ in range(12)))
-        assert job is not None
-        stopped = ["ray", "job", "stop", job[0]]
-        subprocess.run(stopped, env=stack.environment(), check=True, capture_output=True)
-        first.communicate(timeout=60)
+    command = ["services.incremental", "--dataset", town, "--model", MODEL, "--protocol", str(protocol)]
+    command += ["--preset", PRESET, "--overrides", json.dumps(NUMBERS)]
+    command += ["--decoder", "linknet", "--encoder", "resnet18"]
+    with submit(stack, *command) as first:
+        stop_when(stack, first, lambda: bool(runs(stack)))
     before = runs(stack)
-    with submit(stack, town, protocol) as second:
-        log = second.communicate(timeout=240)[0]
-    assert second.returncode == 0, log
-    return log, before
+    with submit(stack, *command) as second:
+        return finish(second), before
 
 
 def test_a_stopped_protocol_goes_on_with_the_step_it_was_in(stack, resumed) -> None:

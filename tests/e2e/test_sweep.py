@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from jobs import finish, stop_when, submit
 
 from services.ingest import ingest_town
 from services.storage import Storage
-from services.tracking import SWEEPS, Tracking
+from services.tracking import PRETRAINING, SWEEPS, Tracking
 
 if TYPE_CHECKING:
+    import subprocess
+
     from services.local import LocalStack
     from services.tracking import RunRecord
 
 pytestmark = pytest.mark.e2e
 
-TABLE1 = "tune_specs/icss_table1.yaml --scale smoke"
+TABLE1 = ("tune_specs/icss_table1.yaml", "--scale", "smoke")
 RANDOM = """
 name: given-up
 question: Is a weight given up that is behind after an image?
@@ -42,16 +42,9 @@ cpus: 1
 """Four iterations only do harm to a network of twenty: whoever leaves it as it was is ahead."""
 
 
-def submit(stack: LocalStack, uri: str, sweep: str = TABLE1) -> subprocess.Popen[str]:
+def submit_sweep(stack: LocalStack, uri: str, *sweep: str) -> subprocess.Popen[str]:
     """The sweep as a user submits it."""
-    command = f"ray job submit -- python -m services.tune {sweep} --dataset town={uri}"
-    return subprocess.Popen(
-        command.split(),
-        env=stack.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return submit(stack, "services.tune", *sweep, "--dataset", f"town={uri}")
 
 
 def trials(stack: LocalStack) -> dict[str, RunRecord]:
@@ -71,22 +64,12 @@ def town(stack: LocalStack) -> str:
 @pytest.fixture(scope="module")
 def swept(stack: LocalStack, town: str) -> tuple[str, dict[str, RunRecord], dict[str, RunRecord]]:
     """The log of the second submission, and the trials when the first was stopped and at the end."""
-    with submit(stack, town) as first:
-        deadline = time.monotonic() + 240
-        while not any(record.status == "FINISHED" for record in trials(stack).values()):
-            assert first.poll() is None, first.communicate()[0]
-            assert time.monotonic() < deadline, "no trial has ended"
-            time.sleep(0.2)
-        job = re.search(r"raysubmit_\w+", "".join(first.stdout.readline() for _ in range(12)))
-        assert job is not None
-        stopped = ["ray", "job", "stop", job[0]]
-        subprocess.run(stopped, env=stack.environment(), check=True, capture_output=True)
-        first.communicate(timeout=60)
+    with submit_sweep(stack, town, *TABLE1) as first:
+        ended = lambda: any(record.status == "FINISHED" for record in trials(stack).values())  # noqa: E731
+        stop_when(stack, first, ended)
     before = trials(stack)
-    with submit(stack, town) as second:
-        log = second.communicate(timeout=240)[0]
-    assert second.returncode == 0, log
-    return log, before, trials(stack)
+    with submit_sweep(stack, town, *TABLE1) as second:
+        return finish(second), before, trials(stack)
 
 
 def test_what_was_done_is_not_done_again(swept) -> None:
@@ -130,9 +113,8 @@ def test_a_random_search_gives_up_what_is_behind(stack, town, swept, tmp_path) -
     del swept  # its memory network is found again
     spec = tmp_path / "random.yaml"
     spec.write_text(RANDOM)
-    with submit(stack, town, str(spec)) as job:
-        log = job.communicate(timeout=400)[0]
-    assert job.returncode == 0, log
+    with submit_sweep(stack, town, str(spec)) as job:
+        log = finish(job)
     assert "pretraining: iteration" not in log
     tracking = Tracking(stack.settings)
     (parent,) = (run for run in tracking.find(SWEEPS, tags={"icss.kind": "sweep"}) if run.name == "given-up")
@@ -147,3 +129,22 @@ def test_a_random_search_gives_up_what_is_behind(stack, town, swept, tmp_path) -
     assert ("stopped", "1") in ends["icss"]
     table = tracking.read_bytes(parent.run_id, "table.md").decode()
     assert "stopped after 1 images" in table
+
+
+def test_protocols_are_swept_too(stack, town, swept) -> None:
+    del swept  # one job at a time
+    with submit_sweep(stack, town, "tune_specs/mib_table1.yaml", "--scale", "smoke") as job:
+        log = finish(job)
+    tracking = Tracking(stack.settings)
+    sweeps = tracking.find(SWEEPS, tags={"icss.kind": "sweep"})
+    (parent,) = (run for run in sweeps if run.name == "mib-table1")
+    assert tracking.read_bytes(parent.run_id, "table.md").decode() in log.replace("\r", "")
+    assert tracking.read_bytes(parent.run_id, "plot.png")[:4] == b"\x89PNG"
+    assert tracking.read_bytes(parent.run_id, "pictures/town-town-overlapped.png")[:4] == b"\x89PNG"
+    steps = tracking.find(PRETRAINING, tags={"icss.model": "sweep-steps-town-resnet18"})
+    by_preset = sorted(step.tags["icss.preset"] for step in steps)
+    assert by_preset == ["first-step", "mib-paper/ft", "mib-paper/mib"], "the first step is shared"
+    mine = tracking.find(SWEEPS, tags={"icss.kind": "trial", "mlflow.parentRunId": parent.run_id})
+    assert {(run.tags["icss.status"], run.tags["icss.done"]) for run in mine} == {("successful", "2")}
+    (history,) = tracking.read_json(mine[0].run_id, "results.json")
+    assert list(history["iou"][-1]) == ["background", "road", "building"]

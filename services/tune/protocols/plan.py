@@ -37,7 +37,8 @@ def plan_protocols(
     found = read_datasets({task.dataset for task in spec.tasks}, datasets, storage)
     labels = {name: image_labels(dataset, storage) for name, dataset in found.items()}
     trials: list[ProtocolTrial] = []
-    for title, name, protocol in spec.questions():
+    for title, task, protocol in spec.questions():
+        name = task.dataset
         dataset = found[name]
         if not any(scene.mask is not None for scene in dataset.scenes_of("val")):
             raise DatasetError(f"data set {dataset.name!r} has no val scene with a mask")
@@ -52,7 +53,7 @@ def plan_protocols(
                     # names of their own: the versions of a user's model stay as they are
                     model=f"sweep-steps-{name}-{spec.network.encoder}",
                     protocol=learnt,
-                    preset=spec.preset_of(variant, values),
+                    preset=spec.preset_of(variant, {**task.overrides, **values}),
                     **spec.network.model_dump(),
                     workers=spec.workers,
                     cpus_per_worker=spec.cpus_per_worker,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_WAITING_BYTES: Final = 500 * 2**20
+"""Of a process that has imported torch and waits; Tune refuses a trial that asks for nothing at all."""
+
+
 class Task(Strict):
     """A protocol put to a data set."""
 
@@ -24,6 +28,8 @@ class Task(Strict):
     """By its name, or written out with name and groups."""
     settings: tuple[Setting, ...] = ()
     """Which images a step sees, each a task of its own; empty: as the protocol says."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Changes to every variant's preset on these data, by dotted path."""
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -72,18 +78,21 @@ class ProtocolSweep(SweepSpec):
         titles = [title for title, *_ in self.questions()]
         if len(set(titles)) != len(titles):
             raise ValueError(f"two tasks have one name: {titles}")
+        for task in self.tasks:
+            for variant, values in self.points():
+                self.preset_of(variant, {**task.overrides, **values})
         return self
 
-    def questions(self) -> Iterator[tuple[str, str, Protocol]]:
-        """Title, data set and protocol of each task at each of its settings."""
+    def questions(self) -> Iterator[tuple[str, Task, Protocol]]:
+        """Title, task and protocol, for each task at each of its settings."""
         for task in self.tasks:
             for protocol in task.protocols():
-                yield f"{task.dataset}: {protocol.name}, {protocol.setting}", task.dataset, protocol
+                yield f"{task.dataset}: {protocol.name}, {protocol.setting}", task, protocol
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's process, which only waits for the training jobs that it starts."""
-        return {"CPU": 0, "GPU": 0}
+        """Of a trial's process, which only waits for the training jobs that it starts: no processor."""
+        return {"CPU": 0, "memory": _WAITING_BYTES}
 
     def preset_of(self, variant: Variant, values: dict[str, Any]) -> DensePreset:
         """The preset of a trial.

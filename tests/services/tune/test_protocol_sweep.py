@@ -60,7 +60,7 @@ def test_every_file_can_run_at_every_scale(path):
 
 def test_the_papers_protocols_and_methods_are_asked():
     spec = read_spec(FOLDER / "mib_table1.yaml")
-    asked = [(dataset, protocol.name, protocol.setting) for _, dataset, protocol in spec.questions()]
+    asked = [(task.dataset, protocol.name, protocol.setting) for _, task, protocol in spec.questions()]
     for steps in ("19-1", "15-5", "15-1"):
         for setting in ("disjoint", "overlapped"):
             assert ("voc", f"voc-{steps}", setting) in asked
@@ -76,6 +76,7 @@ def test_the_papers_protocols_and_methods_are_asked():
         ({"tasks": []}, "tasks: "),
         ({"tasks": [*CONTENT["tasks"], *CONTENT["tasks"]]}, "two tasks have one name"),
         ({"tasks": [{"dataset": "voc", "protocol": "voc-1-1"}]}, "no file and no protocol"),
+        ({"tasks": [{**CONTENT["tasks"][0], "overrides": {"crop": 7}}]}, "crop"),
         ({"variants": [{"preset": "icss"}]}, "unknown preset 'icss'"),
         ({"pairs": []}, "pairs: Extra inputs"),
         ({"protocol": "stairs"}, r"one of \['icss', 'steps'\], not 'stairs'"),

@@ -1,0 +1,47 @@
+"""Ray jobs as a user submits and stops them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.local import LocalStack
+
+
+def submit(stack: LocalStack, *command: str) -> subprocess.Popen[str]:
+    """`ray job submit -- python -m COMMAND`, its log in the pipe."""
+    return subprocess.Popen(
+        ["ray", "job", "submit", "--", "python", "-m", *command],
+        env=stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def stop_when(
+    stack: LocalStack, job: subprocess.Popen[str], condition: Callable[[], bool], *, seconds: float = 240
+) -> None:
+    """`ray job stop` as soon as a condition holds; the job must still be running then."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert job.poll() is None, job.communicate()[0]
+        assert time.monotonic() < deadline, "it does not come to it"
+        time.sleep(0.2)
+    assert job.stdout is not None
+    name = re.search(r"raysubmit_\w+", "".join(job.stdout.readline() for _ in range(12)))
+    assert name is not None
+    subprocess.run(["ray", "job", "stop", name[0]], env=stack.environment(), check=True, capture_output=True)
+    job.communicate(timeout=60)
+
+
+def finish(job: subprocess.Popen[str], *, seconds: float = 400) -> str:
+    """The log of a job that must end well."""
+    log = job.communicate(timeout=seconds)[0]
+    assert job.returncode == 0, log
+    return log
