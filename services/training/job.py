@@ -81,6 +81,9 @@ def _pretrain(
     registry.set_alias(config.model, MEMORY, version)
     tracking.set_tags(run_id, {"icss.status": "successful", "icss.version": str(version)})
     tracking.finish(run_id, "FINISHED")
+    # five times the size of the network, and of no more use: from now on the version is the job's answer
+    for address in list(storage.list(f"{settings.data_prefix}/{_FOLDER}/{job}")):
+        storage.delete(address)
     return version
 
 
