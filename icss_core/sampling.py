@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icss_core.crop_window import area_window, check_resizing, scaled_window
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
-from icss_core.raster.windows import Window
 from icss_core.resizing import resize_labels, resize_pixels
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from icss_core.raster.reader import RasterSource
+    from icss_core.raster.windows import Window
 
 
 class Crop(NamedTuple):
@@ -118,8 +119,8 @@ class RandomCrops:
     """Crops at random places of random scenes, with flips: how a network is pretrained.
 
     A scene is drawn uniformly, then a position in it (ICSS, published code: the same, with both flips at
-    probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels. With a range of scales,
-    a crop is cut as if its scene were resized by a factor drawn from the range, evenly in its logarithm.
+    probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels. Crops may be cut at
+    another size than the network trains on, and resized: see `scale` and `area`.
 
     Args:
         scenes: at least one; all with the same bands and dtype.
@@ -129,7 +130,8 @@ class RandomCrops:
         rank: of this worker; workers see different crops.
         flips: mirror along rows and along columns, each with probability 0.5.
         upside_down: whether rows are mirrored at all; a street has no top at its bottom.
-        scale: smallest and largest factor; None: scenes as they are.
+        scale: crops are of scenes resized by a factor in this range (`scaled_window`).
+        area: crops are shares, in this range, of a scene's area (`area_window`). Neither: scenes as they are.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class RandomCrops:
         flips: bool = True,
         upside_down: bool = True,
         scale: tuple[float, float] | None = None,
+        area: tuple[float, float] | None = None,
     ) -> None:
         if not scenes:
             raise DatasetError("no labelled scene to take crops from")
@@ -150,8 +153,10 @@ class RandomCrops:
             raise InvalidParameterError(
                 f"crops need a size of at least 32 and a batch of 1, not {size}, {batch}"
             )
-        if scale is not None and not 0 < scale[0] <= scale[1]:
-            raise InvalidParameterError(f"scales go from a smaller to a larger factor above 0, not {scale}")
+        try:
+            check_resizing(scale=scale, area=area)
+        except ValueError as error:
+            raise InvalidParameterError(str(error)) from error
         kinds = {(scene.image.bands, scene.image.dtype) for scene in scenes}
         if len({bands for bands, _ in kinds}) > 1:
             raise DatasetError(f"all scenes of a training need the same bands; found {sorted(kinds)}")
@@ -161,7 +166,7 @@ class RandomCrops:
         self._size, self._batch = size, batch
         self._seed, self._rank, self._flips = seed, rank, flips
         self._upside_down = upside_down
-        self._scale = scale
+        self._scale, self._area = scale, area
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step."""
@@ -175,12 +180,12 @@ class RandomCrops:
 
     def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, NDArray[np.generic], NDArray[np.uint8]]:
         scene = self._scenes[int(rng.integers(len(self._scenes)))]
-        side = self._size
-        if self._scale is not None:
-            side = max(round(side / float(np.exp(rng.uniform(*np.log(self._scale))))), 1)
-        row = int(rng.integers(max(scene.image.height - side, 0) + 1))
-        col = int(rng.integers(max(scene.image.width - side, 0) + 1))
-        pixels, labels = scene.crop(Window(row, col, side, side))
+        height, width, size = scene.image.height, scene.image.width, self._size
+        if self._area is not None:
+            window = area_window(rng, height, width, size=size, area=self._area)
+        else:
+            window = scaled_window(rng, height, width, size=size, scale=self._scale)
+        pixels, labels = scene.crop(window)
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)

@@ -87,6 +87,25 @@ def test_scales_cut_larger_and_smaller_windows():
     assert np.mean(np.array(factors) > 1) == pytest.approx(0.5, abs=0.2)
 
 
+def test_crops_by_area_show_what_their_windows_hold():
+    """Ramps along rows and columns tell which window a crop was."""
+    down, right = (np.broadcast_to(ramp, (90, 150)) for ramp in (np.arange(90)[:, None], np.arange(150)))
+    one = LabelledScene(
+        image=ArraySource(np.stack([down, right]).astype(np.float32)),
+        mask=ArraySource(np.zeros((1, 90, 150), np.uint8)),
+        lookup=LOOKUP,
+    )
+    batch = RandomCrops([one], size=64, batch=200, flips=False, area=(0.3, 0.8))(0)
+    assert (batch.labels == 0).all(), "nothing is padded"
+    heights = 64 * (batch.pixels[:, 0, 40, 32] - batch.pixels[:, 0, 24, 32]).numpy() / 16
+    widths = 64 * (batch.pixels[:, 1, 32, 40] - batch.pixels[:, 1, 32, 24]).numpy() / 16
+    shares = heights * widths / (90 * 150)
+    assert 0.28 < shares.min() < 0.35
+    assert 0.6 < shares.max() < 0.82
+    assert 0.7 < (widths / heights).min() < 0.85
+    assert 1.2 < (widths / heights).max() < 1.4
+
+
 def test_a_batch_is_cut_into_parts_as_even_as_they_can_be():
     for size, number, expected in ((7, 3, [2, 2, 3]), (10, 4, [2, 3, 2, 3]), (2, 5, [1, 1]), (4, 1, [4])):
         batch = RandomCrops([scene(dtype=np.float32)], size=32, batch=size)(0)
@@ -126,6 +145,8 @@ def test_wrong_arguments_are_refused():
         RandomCrops([scene()], size=8, batch=1)
     with pytest.raises(InvalidParameterError, match="smaller to a larger"):
         RandomCrops([scene()], size=32, batch=1, scale=(2.0, 0.5))
+    with pytest.raises(InvalidParameterError, match="not both"):
+        RandomCrops([scene()], size=32, batch=1, scale=(0.5, 2.0), area=(0.5, 1.0))
     two = LabelledScene(image=ArraySource(np.zeros((2, 80, 120), np.uint8)), mask=scene().mask, lookup=LOOKUP)
     with pytest.raises(DatasetError, match="same bands"):
         RandomCrops([scene(), two], size=32, batch=1)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from icss_core.crop_window import check_resizing
 from icss_core.importance import ImportanceKind
 from icss_core.methods.method import Method
 
@@ -45,8 +46,11 @@ class DensePreset(Method):
     """Crops in an iteration, over all workers."""
     upside_down: bool = False
     """Whether crops are mirrored along rows too; for images from above, not for those of streets."""
-    scale: tuple[float, float] = (0.5, 2.0)
-    """Crops are taken from images resized by a factor drawn from this range."""
+    area: tuple[float, float] | None = (0.5, 2.0)
+    """Crops are shares of an image's area, drawn from this range; what does not fit is drawn again."""
+    scale: tuple[float, float] | None = None
+    """Instead: crops are of images resized by a factor drawn from this range. For images that are larger than
+    a crop by far, and have a resolution."""
     epochs: int | None = Field(default=30, ge=1)
     """Passes over the step's images instead of `optimisation.iterations`."""
     first_iterations: int | None = Field(default=None, ge=1)
@@ -55,9 +59,8 @@ class DensePreset(Method):
     """Learning rate of the first step; `optimisation.lr` is that of the others."""
 
     @model_validator(mode="after")
-    def _scales_are_a_range(self) -> Self:
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale goes from a smaller to a larger factor above 0, not {self.scale}")
+    def _crops_are_cut_in_one_way(self) -> Self:
+        check_resizing(scale=self.scale, area=self.area)
         return self
 
     def iterations_on(self, images: int) -> int:

@@ -3,10 +3,8 @@
 What they do not repeat of the published code, because every method here shares it: the classifier is one
 convolution whose rows grow (the code keeps one a step, which gives the same logits), and importances are
 scaled over all its rows; batch norms are PyTorch's, each worker with its own statistics; mixed precision is
-bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero. Their
-crops are shares of an image's area (a half to all of it, sides of 3:4 to 4:3) resized to the crop, ours are
-cut as if the image were resized by the factor, and padded where it is smaller: on small images a part of the
-crop is padding. They learn the borders of VOC's objects as background, here nobody labels them.
+bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero. They
+learn the borders of VOC's objects as background, here nobody labels them.
 """
 
 from __future__ import annotations

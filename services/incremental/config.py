@@ -78,6 +78,7 @@ class ProtocolRun(BaseModel):
             batch=batch,
             upside_down=preset.upside_down,
             scale=preset.scale,
+            area=preset.area,
             optimisation=preset.optimisation.model_copy(update={"iterations": iterations}),
             workers=self.workers,
             cpus_per_worker=self.cpus_per_worker,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from icss_core.crop_window import check_resizing
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
@@ -53,7 +54,9 @@ class PretrainingConfig(BaseModel):
     upside_down: bool = True
     """Whether crops are mirrored along rows as well as along columns."""
     scale: tuple[float, float] | None = None
-    """Factors by which scenes are resized, at random in this range; None: as they are."""
+    """Factors by which scenes are resized, at random in this range."""
+    area: tuple[float, float] | None = None
+    """Shares of a scene's area that crops are, at random in this range. Neither: scenes as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
     workers: PositiveInt = 2
     cpus_per_worker: PositiveInt = 1
@@ -79,8 +82,7 @@ class PretrainingConfig(BaseModel):
     def _some_classes(self) -> PretrainingConfig:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
-        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale goes from a smaller to a larger factor above 0, not {self.scale}")
+        check_resizing(scale=self.scale, area=self.area)
         if self.step is not None and len(self.classes) - self.step.new < (self.step.memory is not None):
             raise ValueError(
                 f"{self.step.new} new classes of {self.classes} leave none for the version before"

@@ -107,6 +107,7 @@ class Worker:
             rank=self._rank,
             upside_down=config.upside_down,
             scale=config.scale,
+            area=config.area,
         )
         self._validation = Validation(
             val,

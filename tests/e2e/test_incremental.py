@@ -31,7 +31,7 @@ NUMBERS = {
     "batch": 2,
     "epochs": None,
     "optimisation.iterations": 12,
-    "scale": [1.0, 1.0],
+    "area": None,
     "cross_entropy.kind": "unbiased",
     "regularisers.distillation.weight": 10,
 }

@@ -29,12 +29,13 @@ def test_another_request_or_other_data_is_another_job(change) -> None:
 
 def test_a_jobs_name_outlives_the_code() -> None:
     """Changed only on purpose: every job would be done again."""
+    preset = get_dense_preset("mib-paper/mib", {"area": None, "scale": [0.5, 2.0]})
     config = PretrainingConfig(
         dataset="s3://icss/set/dataset.yaml",
         model="town",
         classes=("road", "roof"),
         optimisation=Optimisation(iterations=10),
-        step=DenseStep(preset=get_dense_preset("mib-paper/mib"), new=1, memory=3, scenes="x"),
+        step=DenseStep(preset=preset, new=1, memory=3, scenes="x"),
     )
     assert config.job_name("hash") == "town-a0b74af3034a"
 
