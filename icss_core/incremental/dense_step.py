@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from icss_core.errors import InvalidParameterError
+from icss_core.incremental.class_prototypes import grown
 from icss_core.methods import StepContext, build_objective, needs_of, regularisers_of
 from icss_core.methods.method import CrossEntropyRule
 from icss_core.online_memory import OnlineMemory
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
     from icss_core.networks.segmenter import Segmenter, SegmenterOutput
     from icss_core.sampling import Batch
@@ -70,6 +72,7 @@ def dense_objective(
     iterations: int,
     seed: int = 0,
     thresholds: Tensor | None = None,
+    prototypes: Prototypes | None = None,
 ) -> Objective:
     """The loss of one batch.
 
@@ -81,9 +84,11 @@ def dense_objective(
         iterations: of the step.
         seed: of everything random.
         thresholds: of its entropies, where the method needs them.
+        prototypes: of its classes, (O, C), likewise.
 
     Raises:
-        InvalidParameterError: the memory network has all the classes already.
+        InvalidParameterError: the memory network has all the classes already, or the method needs class means
+            that its version does not keep.
     """
     if memory is None:
         first = first_step_of(preset)
@@ -93,6 +98,10 @@ def dense_objective(
             f"the memory network knows {memory.n_classes} classes; a step to {n_classes} adds none"
         )
     needs = needs_of(preset)
+    if "prototypes" in needs and prototypes is None:
+        raise InvalidParameterError(
+            f"{preset.name!r} needs the class means of the version before, whose training kept none"
+        )
     online = OnlineMemory(
         memory,
         device=device,
@@ -107,6 +116,7 @@ def dense_objective(
         memory_features=lambda batch: online(batch).features,
         memory_output=online,
         thresholds=None if thresholds is None else thresholds.to(device),
+        prototypes=None if prototypes is None else grown(prototypes, n_classes),
     )
     objective = build_objective(preset, context)
     if not needs & {"memory_logits", "memory_labels"}:

@@ -8,8 +8,8 @@ import torch
 
 from icss_core.losses import EntropyMedians
 from icss_core.precision import Precision, resolve_precision
-from icss_core.raster.windows import grid
 from icss_core.sampling import collate
+from icss_core.scene_windows import spread_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,17 +45,10 @@ def entropy_thresholds(
     Returns:
         (O,) float64 on the CPU; the same on every worker, since all look at the same windows.
     """
-    windows = [
-        (scene, window)
-        for scene in scenes
-        for window in grid(scene.image.height, scene.image.width, window=size, stride=size)
-    ]
-    if len(windows) > most:
-        windows = [windows[index * len(windows) // most] for index in range(most)]
     medians = EntropyMedians(memory.n_classes, n_classes)
     memory.eval()
     dtype = resolve_precision(precision, device)
-    for scene, window in windows:
+    for scene, window in spread_windows(scenes, size=size, most=most):
         pixels, labels = scene.crop(window)
         batch = collate([pixels], [labels]).to(device)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):

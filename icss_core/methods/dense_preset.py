@@ -41,6 +41,8 @@ class DensePreset(Method):
     background: bool = True
     """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a
     class. Asked where a regulariser wants to know which classes are possible."""
+    prototypes: bool | None = None
+    """Whether the network is registered with the mean features of its classes, for the steps after."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""

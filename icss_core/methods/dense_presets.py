@@ -70,6 +70,19 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "cross_entropy": _UNBIASED,
             "regularisers": {"distillation": {"weight": 10}},
         },
+        "sdr": {
+            "summary": "old classes held at their mean features, classes together and apart, features sparse",
+            "cross_entropy": _UNBIASED,
+            "regularisers": {
+                "distillation": {"weight": 100},
+                "sdr-match": {"weight": 0.01},
+                "sdr-shape": {"attract": 1e-3, "separate": 1e-3, "sparse": 1e-3},
+            },
+            "prototypes": True,
+            "optimisation": _SGD.model_copy(update={"lr": 1e-4}),
+            "first_lr": 1e-3,
+            "batch": 8,
+        },
         "plop": {
             "summary": "background completed by the memory network, levels held by local POD",
             "cross_entropy": CrossEntropyRule(kind="completed"),
@@ -78,7 +91,8 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
         },
     }
 )
-"""Fields of a DensePreset by method; what a method does not say is fine-tuning's."""
+"""Fields of a DensePreset by method; what a method does not say is fine-tuning's. Of SDR, the numbers of its
+code's presets, which its README halves here and there; the head starts at random as there."""
 
 _POINTS: Final = _SGD.model_copy(update={"lr": 1e-4, "nesterov": False})
 """Of MiB's points; its comparison with others has a tenth of the learning rate."""
@@ -108,8 +122,8 @@ unlabelled pixels enter `pce-background`; the labels of a whole image count for 
 
 def _preset(method: str) -> DensePreset:
     fields = {"head_init": "random", "cross_entropy": _EVERYWHERE, **_METHODS[method]}
-    paper = "plop-paper" if method == "plop" else "mib-paper"
-    return DensePreset(name=f"{paper}/{method}", method=method, optimisation=_SGD, **fields)
+    paper = f"{method}-paper" if method in ("plop", "sdr") else "mib-paper"
+    return DensePreset(**{"name": f"{paper}/{method}", "method": method, "optimisation": _SGD, **fields})
 
 
 def _sparse(method: str) -> DensePreset:

@@ -23,7 +23,9 @@ from icss_core.methods.possible import POSSIBLE
 from icss_core.methods.preset import Preset
 from icss_core.methods.presets import PRESETS
 from icss_core.methods.sdr import SDR
+from icss_core.methods.sdr_match import SDR_MATCH
 from icss_core.methods.sdr_published import SDR_PUBLISHED
+from icss_core.methods.sdr_shape import SDR_SHAPE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +48,8 @@ REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
             PODNET,
             POSSIBLE,
             SDR,
+            SDR_MATCH,
+            SDR_SHAPE,
             SDR_PUBLISHED,
         )
     }
@@ -94,9 +98,10 @@ def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> D
     """
     preset = _chosen(DENSE_PRESETS, name, overrides)
     for regulariser, _ in regularisers_of(preset):
-        if "prototypes" in regulariser.needs:
+        if "prototypes" in regulariser.needs and not preset.prototypes:
             raise InvalidParameterError(
-                f"{regulariser.name!r} compares prototypes of the memory network; dense steps keep none"
+                f"{regulariser.name!r} compares class means of the version before, which only presets with "
+                "prototypes: true keep"
             )
     return preset
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from icss_core.errors import ModelFormatError
 from icss_core.labels import LabelSpace
+from icss_core.losses.prototypes import Prototypes
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 
@@ -28,6 +29,7 @@ FORMAT_VERSION: Final = 1
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 IMPORTANCES = "importances.safetensors"
+PROTOTYPES = "prototypes.safetensors"
 
 
 class ModelCard(BaseModel):
@@ -77,6 +79,7 @@ def save_model(
     card: ModelCard,
     *,
     importances: Mapping[str, Mapping[str, Tensor]] | None = None,
+    prototypes: Prototypes | None = None,
 ) -> Path:
     """Write a model version into `folder` (created; must not hold one already).
 
@@ -85,6 +88,7 @@ def save_model(
         network: what its weights are.
         card: everything else.
         importances: of its weights, by part and name; the card is written with their file's name.
+        prototypes: means (N, C) and counts (N,) of its classes; likewise.
 
     Raises:
         ModelFormatError: the folder holds a version, or card and network disagree.
@@ -104,7 +108,13 @@ def save_model(
             for name, one in tensors.items()
         }
         save_file(flat, folder / IMPORTANCES)
-    card = card.model_copy(update={"importances": IMPORTANCES if importances else None})
+    if prototypes is not None:
+        save_file({name: one.contiguous() for name, one in prototypes._asdict().items()}, folder / PROTOTYPES)
+    kept = {
+        "importances": IMPORTANCES if importances else None,
+        "prototypes": PROTOTYPES if prototypes is not None else None,
+    }
+    card = card.model_copy(update=kept)
     (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -154,16 +164,29 @@ def load_importances(folder: Path | str) -> dict[str, dict[str, Tensor]]:
     name = read_card(folder).importances
     if name is None:
         return {}
-    path = Path(folder) / name
-    try:
-        flat = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise ModelFormatError(f"{path} is missing or damaged: {error}") from error
+    flat = _tensors(Path(folder) / name)
     found: dict[str, dict[str, Tensor]] = {}
     for key, one in flat.items():
         part, _, weight = key.partition("/")
         found.setdefault(part, {})[weight] = one
     return found
+
+
+def load_prototypes(folder: Path | str) -> Prototypes | None:
+    """Means (N, C) and counts (N,) of a version's classes; None where its method keeps none.
+
+    Raises:
+        ModelFormatError: the file is missing or damaged.
+    """
+    name = read_card(folder).prototypes
+    return None if name is None else Prototypes(**_tensors(Path(folder) / name))
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise ModelFormatError(f"{path} is missing or damaged: {error}") from error
 
 
 def same_weights(first: Segmenter, second: Segmenter) -> bool:

@@ -13,6 +13,7 @@ from icss_core.networks.model_folder import WEIGHTS, save_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from icss_core.losses import Prototypes
     from icss_core.networks.model_folder import ModelCard
     from icss_core.networks.segmenter import Segmenter
     from icss_core.training import Fit
@@ -32,13 +33,21 @@ class Progress(BaseModel):
     """Time trained so far, over all starts."""
 
 
-def save_checkpoint(folder: Path, network: Segmenter, card: ModelCard, fit: Fit, progress: Progress) -> None:
-    """Write a checkpoint into an empty folder."""
+def save_checkpoint(
+    folder: Path,
+    network: Segmenter,
+    card: ModelCard,
+    fit: Fit,
+    progress: Progress,
+    *,
+    prototypes: Prototypes | None = None,
+) -> None:
+    """Write a checkpoint into an empty folder; the last one with the prototypes, if they are kept."""
     importances = None
     if fit.anchor is not None:
         weights = {name: one.detach() for name, one in network.named_parameters()}
         importances = fit.anchor.gatherer.result(weights)
-    save_model(folder / MODEL_FOLDER, network, card, importances=importances)
+    save_model(folder / MODEL_FOLDER, network, card, importances=importances, prototypes=prototypes)
     torch.save(fit.state_dict(), folder / _STATE)
     (folder / _PROGRESS).write_text(progress.model_dump_json())
 

@@ -163,6 +163,7 @@ def _grown_card(
             "label_space": memory.label_space.extend(*space.classes[len(known) :]),
             "parent": f"{config.model}:{config.step.memory}",
             "importances": None,
+            "prototypes": None,
         }
     )
 

@@ -9,7 +9,7 @@ import torch
 
 from icss_core.incremental import dense_objective, entropy_thresholds, weight_anchor_of
 from icss_core.methods import needs_of
-from icss_core.networks.model_folder import load_importances, load_model
+from icss_core.networks.model_folder import load_importances, load_model, load_prototypes
 from icss_core.networks.segmenter import Segmenter
 from icss_core.training import cross_entropy_objective
 from services.registry import Registry
@@ -17,6 +17,7 @@ from services.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
     from icss_core.sampling import LabelledScene
     from icss_core.training import Objective
@@ -33,6 +34,8 @@ class Start:
     network: Segmenter
     objective: Objective
     anchor: WeightAnchor | None = None
+    prototypes: Prototypes | None = None
+    """Class means that the version before keeps."""
 
 
 def prepare_start(
@@ -53,13 +56,13 @@ def prepare_start(
     torch.manual_seed(config.seed)
     if step is None:
         return Start(network=_fresh(plan, device), objective=cross_entropy_objective)
-    memory, importances = None, {}
+    memory, importances, prototypes = None, {}, None
     if step.memory is None:
         network = _fresh(plan, device)
     else:
         folder = Registry(settings).fetch(config.model, step.memory)
         memory, _ = load_model(folder)
-        importances = load_importances(folder)
+        importances, prototypes = load_importances(folder), load_prototypes(folder)
         generator = torch.Generator().manual_seed(config.seed)
         network = memory.extend(step.new, init=step.preset.head_init, generator=generator)
         network = _placed(network, device)
@@ -82,9 +85,10 @@ def prepare_start(
         iterations=config.optimisation.iterations,
         seed=config.seed,
         thresholds=thresholds,
+        prototypes=prototypes,
     )
     anchor = weight_anchor_of(step.preset, network, memory=memory, importances=importances)
-    return Start(network=network, objective=objective, anchor=anchor)
+    return Start(network=network, objective=objective, anchor=anchor, prototypes=prototypes)
 
 
 def _as_trained(config: PretrainingConfig) -> DensePreset:

@@ -10,8 +10,8 @@ from torch import distributed
 
 from icss_core.metrics import confusion_matrix, iou_per_class
 from icss_core.precision import resolve_precision
-from icss_core.raster.windows import grid
 from icss_core.sampling import collate
+from icss_core.scene_windows import spread_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from icss_core.networks.segmenter import Segmenter
     from icss_core.precision import Precision
-    from icss_core.raster.windows import Window
     from icss_core.sampling import LabelledScene
 
 
@@ -47,13 +46,7 @@ class Validation:
         world: int,
         precision: Precision,
     ) -> None:
-        windows: list[tuple[LabelledScene, Window]] = [
-            (scene, window)
-            for scene in scenes
-            for window in grid(scene.image.height, scene.image.width, window=size, stride=size)
-        ]
-        if len(windows) > most:
-            windows = [windows[index * len(windows) // most] for index in range(most)]
+        windows = spread_windows(scenes, size=size, most=most)
         self._mine = windows[rank::world]
         self._batch = batch
         self._precision = precision

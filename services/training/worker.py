@@ -17,6 +17,7 @@ import torch
 from torch import distributed
 
 from icss_core.errors import CancelledError
+from icss_core.incremental import class_prototypes
 from icss_core.methods import needs_of
 from icss_core.sampling import RandomCrops
 from icss_core.training import Fit
@@ -29,6 +30,7 @@ from services.training.start import prepare_start
 from services.training.validation import Validation
 
 if TYPE_CHECKING:
+    from icss_core.losses import Prototypes
     from icss_core.training import StepReport
 
 REPORT_SECONDS = 4.0
@@ -85,6 +87,7 @@ class Worker:
         val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)
         start = prepare_start(plan, train, settings=load_settings(), device=self._device)
         self._network = start.network
+        self._train, self._known_prototypes = train, start.prototypes
         self._fit = Fit(
             ray.train.torch.prepare_model(self._network),
             start.objective,
@@ -136,7 +139,7 @@ class Worker:
         except CancelledError:  # our own: the time is over
             if not self._out_of_time:
                 raise
-        self._report({"validation": self._validate()}, save=True)
+        self._report({"validation": self._validate()}, save=True, prototypes=self._prototypes())
 
     def _iterate(self, *, until: int | None = None) -> None:
         self._fit.run(
@@ -193,7 +196,21 @@ class Worker:
         self._fit.train_mode()
         return dict(zip(self._plan.card.label_space.names, scores.tolist(), strict=True))
 
-    def _report(self, extra: dict[str, Any], *, save: bool) -> None:
+    def _prototypes(self) -> Prototypes | None:
+        """Class means of the trained network, where later steps want them; rank 0's."""
+        step = self._config.step
+        if step is None or not step.preset.prototypes or self._rank:
+            return None
+        return class_prototypes(
+            self._network,
+            self._train,
+            size=self._config.crop,
+            device=self._device,
+            known=self._known_prototypes,
+            precision=self._config.optimisation.precision,
+        )
+
+    def _report(self, extra: dict[str, Any], *, save: bool, prototypes: Prototypes | None = None) -> None:
         """Report to the controller; every rank calls this at the same step, rank 0 brings the checkpoint."""
         metrics = {"step": self._fit.step, "seconds": self._seconds(), "points": self._points, **extra}
         metrics["iterations"] = self._fit.optimisation.iterations
@@ -204,7 +221,9 @@ class Worker:
                     iterations=self._fit.optimisation.iterations,
                     seconds=self._seconds(),
                 )
-                save_checkpoint(Path(name), self._network, self._plan.card, self._fit, progress)
+                save_checkpoint(
+                    Path(name), self._network, self._plan.card, self._fit, progress, prototypes=prototypes
+                )
                 ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(name))
         else:
             ray.train.report(metrics)

@@ -9,7 +9,7 @@ from golden_cases import golden_cases, gradient
 from icss_core.errors import InvalidParameterError
 from icss_core.importance import FISHER, SCORE
 from icss_core.incremental import dense_objective, first_step_of, weight_anchor_of
-from icss_core.losses import sigmoid_cross_entropy, unbiased_distillation
+from icss_core.losses import Prototypes, sigmoid_cross_entropy, unbiased_distillation
 from icss_core.methods import dense_preset_names, get_dense_preset
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.networks.segmenter import SegmenterOutput
@@ -73,13 +73,16 @@ def batches(n_classes: int, first_new: int):
     return make
 
 
+TERMS = {"sdr-shape": ["sdr_attract", "sdr_separate", "sdr_sparse"]}
+
+
 @pytest.mark.parametrize("name", dense_preset_names())
 def test_two_steps_of_every_preset(name):
     """A first step without a memory network, then one with it: losses are finite and the weights move."""
     preset = get_dense_preset(
         name, {"optimisation.iterations": 2, "optimisation.precision": "float32", "epochs": None}
     )
-    network, memory, gathered = small(2), None, {}
+    network, memory, gathered, prototypes = small(2), None, {}, None
     for n_classes, first_new in ((2, 1), (4, 2)):
         if memory is not None:
             network = memory.extend(2, init=preset.head_init, generator=torch.Generator().manual_seed(0))
@@ -91,6 +94,7 @@ def test_two_steps_of_every_preset(name):
             device=CPU,
             iterations=2,
             thresholds=torch.tensor([0.5, 0.5]),
+            prototypes=prototypes,
         )
         anchor = weight_anchor_of(preset, network, memory=memory, importances=gathered)
         chosen = preset if memory is not None else first_step_of(preset)
@@ -102,11 +106,13 @@ def test_two_steps_of_every_preset(name):
         expected = {"cross_entropy"} if preset.cross_entropy.weight else set()
         expected |= {"anchor"} if preset.anchor else set()
         kept = preset.regularisers if memory is not None else first_step_of(preset).regularisers
-        expected |= {key.replace("-", "_") for key in kept}
+        expected |= {name for key in kept for name in TERMS.get(key, [key.replace("-", "_")])}
         assert reports[-1].terms.keys() == expected
         if anchor is not None:
             gathered = anchor.gatherer.result({key: one.detach() for key, one in network.named_parameters()})
         memory = network.eval()
+        if preset.prototypes:
+            prototypes = Prototypes(torch.rand(n_classes, 512), torch.ones(n_classes))
     if preset.anchor is not None:
         parts = {"ewc": {FISHER}, "pi": {SCORE}, "rw": {FISHER, SCORE}}[preset.anchor.kind]
         assert gathered.keys() == parts
@@ -169,8 +175,16 @@ def test_methods_that_differ_later_begin_alike():
     assert first_step_of(lighter) == first_step_of(get_dense_preset("mib-paper/ewc"))
 
 
+def test_sdr_needs_the_class_means_of_the_version_before():
+    preset = get_dense_preset("sdr-paper/sdr")
+    assert first_step_of(preset).prototypes, "kept for the step after"
+    assert first_step_of(preset).regularisers.keys() == {"sdr-shape"}
+    with pytest.raises(InvalidParameterError, match="whose training kept none"):
+        dense_objective(preset, n_classes=3, memory=small(2), device=CPU, iterations=1)
+
+
 def test_what_a_dense_step_cannot_provide_is_refused_at_the_door():
-    with pytest.raises(InvalidParameterError, match="'sdr' compares prototypes"):
+    with pytest.raises(InvalidParameterError, match="'sdr' compares class means"):
         get_dense_preset("mib-paper/ft", {"regularisers.sdr.weight": 1})
     with pytest.raises(InvalidParameterError, match="scale goes from a smaller"):
         get_dense_preset("mib-paper/ft", {"scale": [2.0, 0.5]})

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +25,7 @@ from icss_core.losses import (
     sdr_terms,
     sigmoid_cross_entropy,
     sigmoid_distillation,
+    sparsity,
     unbiased_cross_entropy,
     unbiased_distillation,
 )
@@ -108,6 +110,32 @@ class TestEveryPreset:
         assert all(torch.equal(first[term], second[term]) for term in first)
 
 
+def naive_sdr(features, one, means):
+    """SDR's own terms, pixel by pixel: features where the pixel lies, no mean for the background."""
+    stride = one.labels.shape[1] // features.shape[2]
+    rows, old = {}, {}
+    for image, row, col in np.ndindex(*one.labels.shape):
+        feature = features[image, :, row // stride, col // stride]
+        label, seen = int(one.labels[image, row, col]), int(one.memory_labels[image, row, col])
+        if label not in (0, 255):
+            rows.setdefault(label, []).append(feature)
+        if label == 0 and seen not in (0, 255):
+            old.setdefault(seen, []).append(feature)
+    found = {label: torch.stack(some) for label, some in rows.items()}
+    own = {label: some.mean(0) for label, some in found.items()}
+    spread = [((some - own[label]) ** 2).mean() for label, some in found.items()]
+    apart = [1 / (own[a] - own[b]).norm() for a in own for b in own if a != b]
+    match = [((torch.stack(some).mean(0) - means[label]) ** 2).mean() for label, some in old.items()]
+    zero = features.sum() * 0
+    coarse = one.labels[:, ::stride, ::stride]
+    return {
+        "sdr_match": sum(match) / len(match) if match else zero,
+        "sdr_attract": 1e-3 * sum(spread) / max(len(spread), 1) if spread else zero,
+        "sdr_separate": 1e-3 * sum(apart) / len(apart) if apart else zero,
+        "sdr_sparse": 1e-3 * sparsity(features, coarse),
+    }
+
+
 def test_terms_are_the_losses_times_their_weights(context, output):
     one = batch()
     preset = get_preset(
@@ -139,6 +167,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "lwf": 100 * plain_distillation(output.logits, one.memory_logits.float(), alpha=1),
         "lwf_mc": 10 * sigmoid_distillation(output.logits, one.memory_logits.float()),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
+        **naive_sdr(output.features, one, context.prototypes.means),
         "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.possible),
         "image_level": image_level_loss(output.logits, one.possible),
         "local_pod": 2

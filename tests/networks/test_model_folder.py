@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from icss_core.errors import ModelFormatError
+from icss_core.losses import Prototypes
 from icss_core.networks import Architecture, ModelCard, Segmenter, identity, load_model, save_model
-from icss_core.networks.model_folder import load_importances, read_card
+from icss_core.networks.model_folder import load_importances, load_prototypes, read_card
 from tests.networks.label_spaces import label_space
 
 
@@ -50,6 +51,20 @@ def test_importances_travel_with_the_weights(version, tmp_path):
     (other / "importances.safetensors").unlink()
     with pytest.raises(ModelFormatError, match=r"importances.safetensors is missing"):
         load_importances(other)
+
+
+def test_prototypes_travel_with_the_weights(version, tmp_path):
+    folder, network, card = version
+    assert load_prototypes(folder) is None
+    kept = Prototypes(torch.rand(card.architecture.n_classes, 7), torch.arange(card.architecture.n_classes))
+    other = save_model(tmp_path / "p", network, card, prototypes=kept)
+    assert read_card(other).files == {"model.json", "weights.safetensors", "prototypes.safetensors"}
+    found = load_prototypes(other)
+    assert torch.equal(found.means, kept.means)
+    assert torch.equal(found.counts, kept.counts)
+    (other / "prototypes.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ModelFormatError, match=r"prototypes.safetensors is missing or damaged"):
+        load_prototypes(other)
 
 
 def test_versions_are_never_overwritten(version):

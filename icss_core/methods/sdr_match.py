@@ -1,0 +1,56 @@
+"""`sdr-match`: where the memory network sees an old class, features stay at the mean kept of that class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.labels import BACKGROUND, IGNORE
+from icss_core.losses.prototypes import Assignment, Prototypes, class_means, labelled_features
+from icss_core.losses.sdr import matching
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+class SdrMatchParameters(RegulariserParameters):
+    """How labels meet features; SDR reduces labels to the features' grid by nearest neighbour."""
+
+    assignment: Assignment = "pooled"
+
+
+def _penalty(parameters: SdrMatchParameters, context: StepContext) -> Penalty:
+    memory = provided(context.prototypes, "prototypes")
+
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        seen = provided(batch.memory_labels, "memory_labels")
+        device = output.features.device
+        # the step's masks call old classes background
+        old = (batch.labels == BACKGROUND) & (seen != BACKGROUND)
+        located = torch.where(old, seen, IGNORE)
+        samples = labelled_features(output.features, located, assignment=parameters.assignment)
+        current = class_means(samples, n_classes=len(memory.means))
+        return {"sdr_match": matching(current, Prototypes(memory.means.to(device), memory.counts.to(device)))}
+
+    return terms
+
+
+SDR_MATCH = Regulariser(
+    name="sdr-match",
+    summary="features of old classes stay at the class means kept from earlier steps",
+    source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, Eq. 4",
+    parameters=SdrMatchParameters,
+    build=_penalty,
+    needs=frozenset({"prototypes", "memory_labels"}),
+)
