@@ -38,7 +38,8 @@ class ProtocolRun(BaseModel):
     encoder_output_stride: Literal[8, 16] | None = None
     """Of dilated encoders; see `Architecture`. MiB's networks have 16."""
     encoder_weights: str | None = None
-    workers: PositiveInt = 1
+    workers: NonNegativeInt = 1
+    """Of each step, data-parallel; 0: see `PretrainingConfig`."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -51,6 +52,7 @@ class ProtocolRun(BaseModel):
     def identity(self, manifest: StepManifest) -> str:
         """The same for equal requests on equal data, however the work is spread over a cluster."""
         asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
+        asked["workers"] = max(self.workers, 1)
         text = json.dumps({**asked, "manifest": manifest.manifest_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -64,7 +66,7 @@ class ProtocolRun(BaseModel):
         """
         preset = self.preset if memory is not None else first_step_of(self.preset)
         images = len(manifest.scenes[step])
-        batch = -(-preset.batch // self.workers)
+        batch = -(-preset.batch // max(self.workers, 1))
         iterations = preset.iterations_on(images)
         return PretrainingConfig(
             dataset=self.dataset,

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from icss_core.incremental import StepHistory, split_steps
 from icss_core.metrics import SegmentationReport
 from services.incremental.labels import image_labels
-from services.incremental.scores import score_version
+from services.incremental.scores import Scored, score_version
 from services.pictures import map_png
 from services.revision import code_revision
 from services.storage import Storage
@@ -135,26 +135,35 @@ def _score(
     new: int,
     pictures: int,
 ) -> SegmentationReport:
-    """The report of a step, made on a worker of the cluster; maps go to the run as `maps/SCENE.png`."""
+    """The report of a step; maps go to the run as `maps/SCENE.png`."""
     _logger.info("scoring version %d", version)
-    cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
-    gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
-    score: Any = score_version  # Ray's annotations know no arguments by name
-    task = ray.remote(score).options(
-        num_cpus=asked.cpus_per_worker,
-        num_gpus=gpus,
-        # a trial of a sweep has reserved no processor for it
-        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
-    )
-    report: SegmentationReport
-    report, maps = ray.get(
-        task.remote(
+
+    def score() -> Scored:
+        return score_version(
             asked.model, version, dataset=asked.dataset, new=new, settings=settings, pictures=pictures
         )
-    )
+
+    report, maps = _on_cluster(score, asked) if asked.workers else score()
     for scene, labels in maps.items():
         tracking.write_bytes(run_id, f"maps/{scene}.png", map_png(labels))
     return report
+
+
+def _on_cluster(score: Callable[[], Scored], asked: ProtocolRun) -> Scored:
+    """Score on a worker of the cluster."""
+    cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
+    gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
+    task: Any = ray.remote(score)
+    scored: Any = ray.get(
+        task.options(
+            num_cpus=asked.cpus_per_worker,
+            num_gpus=gpus,
+            # a trial of a sweep has reserved no processor for it
+            scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
+        ).remote()
+    )
+    found: Scored = scored
+    return found
 
 
 def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int, version: int) -> None:

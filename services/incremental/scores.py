@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from icss_core.device import default_device
 from icss_core.metrics import ConfusionAccumulator, SegmentationReport, segmentation_report
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from services.settings import Settings
 
+Scored: TypeAlias = "tuple[SegmentationReport, dict[str, NDArray[np.uint8]]]"
+"""A report, and class maps (H, W) by scene."""
+
 
 def score_version(
     model: str, version: int, *, dataset: str, new: int, settings: Settings, pictures: int = 0
-) -> tuple[SegmentationReport, dict[str, NDArray[np.uint8]]]:
+) -> Scored:
     """Predict every validation scene by sliding window and compare with its mask.
 
     Classes that are not learnt yet count as background; MiB leaves their pixels out, so that all rows of its

@@ -7,16 +7,13 @@ import math
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.train import UserCallback
 
 from services.errors import TrackingError
 from services.settings import load_settings
 from services.tracking import Tracking
-
-if TYPE_CHECKING:
-    from ray.train import Checkpoint
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +35,7 @@ class MlflowCallback(UserCallback):
         self._tracking: Tracking | None = None
 
     def after_report(
-        self, run_context: object, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+        self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object | None
     ) -> None:
         """All workers have reported: log the steps since the last time, and the validation if any."""
         del run_context

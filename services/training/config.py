@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from icss_core.crop_window import check_resizing
 from icss_core.labels import BACKGROUND, IGNORE
@@ -58,7 +58,8 @@ class PretrainingConfig(BaseModel):
     area: tuple[float, float] | None = None
     """Shares of a scene's area that crops are, at random in this range. Neither: scenes as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
-    workers: PositiveInt = 2
+    workers: NonNegativeInt = 2
+    """Data-parallel. 0: the job's own process does what one worker would, and saves the start of one."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -106,12 +107,13 @@ class PretrainingConfig(BaseModel):
         """The job's name: stable over resubmission, another one when the request or the data change.
 
         How the work is spread over the cluster may not change it: a job may be resubmitted on other machines.
-        Neither may a field that nobody sets: what is None is left out, so that jobs from before a field was
-        there keep their names.
+        Whether one worker does it or the job's own process is the same. Neither may a field that nobody sets:
+        what is None is left out, so that jobs from before a field was there keep their names.
         """
         if self.job is not None:
             return self.job
         spread = {"job", "cpus_per_worker", "gpu", "max_failures"}
         asked = self.model_dump(mode="json", exclude=spread, exclude_none=True)
+        asked["workers"] = max(self.workers, 1)
         text = json.dumps({**asked, "manifest": manifest_hash}, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

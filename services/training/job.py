@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,14 @@ from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER
 from services.training.filesystem import checkpoint_filesystem
+from services.training.in_process import train_in_process
 from services.training.job_lock import job_lock
 from services.training.plan import Plan, make_plan, read_dataset
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from icss_core.dataset import Dataset
     from services.settings import Settings
     from services.training.config import PretrainingConfig
@@ -109,6 +113,22 @@ def _create_run(tracking: Tracking, job: str, plan: Plan, manifest_hash: str, re
 
 def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, registry: Registry) -> int:
     config = plan.config
+    trained = (
+        _train_on_workers(plan, job, run_id, settings)
+        if config.workers
+        else train_in_process(plan, run_id, f"{settings.data_prefix}/{_FOLDER}/{job}", settings)
+    )
+    with trained as folder:
+        parent = None if config.step is None else config.step.memory
+        return registry.register(
+            config.model, folder / MODEL_FOLDER, run_id=run_id, parent=parent, tags={"job": job}
+        )
+
+
+@contextmanager
+def _train_on_workers(plan: Plan, job: str, run_id: str, settings: Settings) -> Iterator[Path]:
+    """Train by Ray Train; gives the folder of the last checkpoint."""
+    config = plan.config
     prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]  # Ray's own gap
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
@@ -140,7 +160,4 @@ def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, r
     if result.checkpoint is None:
         raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
     with result.checkpoint.as_directory() as folder:
-        parent = None if config.step is None else config.step.memory
-        return registry.register(
-            config.model, Path(folder) / MODEL_FOLDER, run_id=run_id, parent=parent, tags={"job": job}
-        )
+        yield Path(folder)

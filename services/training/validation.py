@@ -47,6 +47,7 @@ class Validation:
         precision: Precision,
     ) -> None:
         windows = spread_windows(scenes, size=size, most=most)
+        self._world = world
         self._mine = windows[rank::world]
         self._batch = batch
         self._precision = precision
@@ -70,5 +71,6 @@ class Validation:
                 logits = network(batch.pixels).logits
             total += confusion_matrix(logits.argmax(1), batch.labels, n_classes=n_classes)
         shared = torch.from_numpy(total).to(device)
-        distributed.all_reduce(shared)
+        if self._world > 1:
+            distributed.all_reduce(shared)
         return iou_per_class(shared.cpu().numpy())

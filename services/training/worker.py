@@ -1,4 +1,4 @@
-"""What each worker of a pretraining does: the core's training loop between Ray Train's checkpoints."""
+"""What each rank of a training does: the core's training loop between reports and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ray.train
-import ray.train.torch
 import torch
 from torch import distributed
 
@@ -25,6 +23,7 @@ from services.settings import load_settings
 from services.storage import Storage
 from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from services.training.plan import Plan
+from services.training.rank import RayRank
 from services.training.scenes import open_scenes
 from services.training.start import prepare_start
 from services.training.validation import Validation
@@ -32,6 +31,7 @@ from services.training.validation import Validation
 if TYPE_CHECKING:
     from icss_core.losses import Prototypes
     from icss_core.training import StepReport
+    from services.training.rank import Rank
 
 REPORT_SECONDS = 4.0
 """Between reports without a checkpoint: twice the controller's polling interval, so that none has to wait."""
@@ -43,12 +43,16 @@ _SHARE_FOR_ITERATIONS = 0.85
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """Entry point of a worker. `loop_config["plan"]` is the plan as JSON."""
+    """Entry point of a Ray Train worker. `loop_config["plan"]` is the plan as JSON."""
     _quieten_ray()
-    plan = Plan.model_validate_json(loop_config["plan"])
+    train(Plan.model_validate_json(loop_config["plan"]), RayRank())
+
+
+def train(plan: Plan, rank: Rank) -> None:
+    """Do one rank's part of a training, from its last checkpoint or from the beginning."""
     storage = Storage(load_settings())
     with storage.raster_environment(), ExitStack() as closing:
-        Worker(plan, storage, closing).train()
+        Worker(plan, rank, storage, closing).train()
 
 
 def _quieten_ray() -> None:
@@ -65,12 +69,10 @@ class Worker:
     save or stop, and tells the others.
     """
 
-    def __init__(self, plan: Plan, storage: Storage, closing: ExitStack) -> None:
+    def __init__(self, plan: Plan, rank: Rank, storage: Storage, closing: ExitStack) -> None:
         config = plan.config
-        context = ray.train.get_context()
-        self._plan, self._config = plan, config
-        self._rank, self._world = context.get_world_rank(), context.get_world_size()
-        self._device = ray.train.torch.get_device()
+        self._plan, self._config, self._rank = plan, config, rank
+        self._device = rank.device
         step = config.step
         train = open_scenes(
             plan.dataset,
@@ -89,25 +91,24 @@ class Worker:
         self._network = start.network
         self._train, self._known_prototypes = train, start.prototypes
         self._fit = Fit(
-            ray.train.torch.prepare_model(self._network),
+            rank.distributed(self._network),
             start.objective,
             config.optimisation,
             device=self._device,
             anchor=start.anchor,
         )
         self._progress = Progress(step=0, iterations=config.optimisation.iterations, seconds=0.0)
-        checkpoint = ray.train.get_checkpoint()
-        self._resumed = checkpoint is not None
-        if checkpoint is not None:
-            with checkpoint.as_directory() as folder:
-                self._progress = load_checkpoint(Path(folder), self._network, self._fit)
-            self._set_iterations(self._progress.iterations)
+        with rank.checkpoint() as folder:
+            self._resumed = folder is not None
+            if folder is not None:
+                self._progress = load_checkpoint(folder, self._network, self._fit)
+                self._set_iterations(self._progress.iterations)
         self._crops = RandomCrops(
             train,
             size=config.crop,
             batch=config.batch,
             seed=config.seed,
-            rank=self._rank,
+            rank=rank.number,
             upside_down=config.upside_down,
             scale=config.scale,
             area=config.area,
@@ -117,8 +118,8 @@ class Worker:
             size=config.crop,
             most=config.validation_windows,
             batch=config.batch,
-            rank=self._rank,
-            world=self._world,
+            rank=rank.number,
+            world=rank.world,
             precision=config.optimisation.precision,
         )
         self._points: list[list[float]] = []
@@ -152,7 +153,7 @@ class Worker:
         pace = statistics.median(row[3] - row[4] for row in self._first_points)
         fitting = self._fit.step + int(_SHARE_FOR_ITERATIONS * (seconds - self._seconds()) / max(pace, 1e-6))
         agreed = torch.tensor([fitting], device=self._device)
-        if self._world > 1:
+        if self._rank.world > 1:
             distributed.broadcast(agreed, src=0)
         self._set_iterations(max(min(int(agreed), self._config.optimisation.iterations), self._fit.step))
 
@@ -179,7 +180,7 @@ class Worker:
     def _agree(self, *mine: bool) -> list[bool]:
         """Rank 0's answers, on every rank."""
         flags = torch.tensor(mine, dtype=torch.uint8, device=self._device)
-        if self._world > 1:
+        if self._rank.world > 1:
             distributed.broadcast(flags, src=0)
         return [bool(flag) for flag in flags.tolist()]
 
@@ -199,7 +200,7 @@ class Worker:
     def _prototypes(self) -> Prototypes | None:
         """Class means of the trained network, where later steps want them; rank 0's."""
         step = self._config.step
-        if step is None or not step.preset.prototypes or self._rank:
+        if step is None or not step.preset.prototypes or self._rank.number:
             return None
         return class_prototypes(
             self._network,
@@ -211,21 +212,22 @@ class Worker:
         )
 
     def _report(self, extra: dict[str, Any], *, save: bool, prototypes: Prototypes | None = None) -> None:
-        """Report to the controller; every rank calls this at the same step, rank 0 brings the checkpoint."""
+        """Report to the job; every rank calls this at the same step, rank 0 brings the checkpoint."""
         metrics = {"step": self._fit.step, "seconds": self._seconds(), "points": self._points, **extra}
         metrics["iterations"] = self._fit.optimisation.iterations
-        if save and self._rank == 0:
+        if save and self._rank.number == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
                 progress = Progress(
                     step=self._fit.step,
                     iterations=self._fit.optimisation.iterations,
                     seconds=self._seconds(),
                 )
+                folder = Path(name)
                 save_checkpoint(
-                    Path(name), self._network, self._plan.card, self._fit, progress, prototypes=prototypes
+                    folder, self._network, self._plan.card, self._fit, progress, prototypes=prototypes
                 )
-                ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(name))
+                self._rank.report(metrics, folder)
         else:
-            ray.train.report(metrics)
+            self._rank.report(metrics, None)
         self._points = []
         self._reported = time.monotonic()

@@ -88,7 +88,12 @@ def _run(
     tuner = tune.Tuner(
         tune.with_resources(_trainable, spec.resources),
         param_space={"of": tune.grid_search(configs)},
-        tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=spec.concurrency),
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            max_concurrent_trials=spec.concurrency,
+            # a process takes ten seconds to start and import
+            reuse_actors=True,
+        ),
         run_config=tune.RunConfig(
             # Tune's own state is not what a sweep resumes from, so each start has a folder of its own
             name=f"{spec.name}-{time.time_ns()}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from icss_core.incremental import Protocol, Setting, read_protocol
 from icss_core.methods import DensePreset, get_dense_preset
@@ -65,8 +65,9 @@ class ProtocolSweep(SweepSpec):
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
     variants: Annotated[tuple[ProtocolVariant, ...], Field(min_length=1)]
     network: Network = Network()
-    workers: PositiveInt = 1
-    """Of each step, data-parallel."""
+    workers: NonNegativeInt = 1
+    """Of each step, data-parallel; 0: the trial's own process, for networks that learn faster than a worker
+    starts. That one has a GPU only if `gpu` says so."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -91,8 +92,10 @@ class ProtocolSweep(SweepSpec):
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's process, which only waits for the training jobs that it starts: no processor."""
-        return {"CPU": 0, "memory": _WAITING_BYTES}
+        """Of a trial's process: none to speak of where it only waits for the training jobs that it starts."""
+        if self.workers:
+            return {"CPU": 0, "memory": _WAITING_BYTES}
+        return {"CPU": float(self.cpus_per_worker), "GPU": float(self.gpu is True)}
 
     def preset_of(self, variant: Variant, values: dict[str, Any]) -> DensePreset:
         """The preset of a trial.

@@ -51,7 +51,7 @@ def test_where_it_runs_does_not_make_another_job(change) -> None:
         {"dataset": "/local/dataset.yaml"},
         {"dataset": "s3://icss/scene.tif"},
         {"crop": 100},
-        {"workers": 0},
+        {"workers": -1},
         {"classes": ("road", "road")},
         {"decoder": "dpt"},
         {"minutes": 0},
