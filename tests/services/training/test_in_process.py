@@ -1,0 +1,128 @@
+"""Training in the job's own process, with a real store and a real MLflow server."""
+
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+import torch
+
+from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.networks.model_folder import load_model
+from icss_core.networks.segmenter import Segmenter
+from icss_core.sampling import RandomCrops
+from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from services.ingest.writer import DatasetWriter
+from services.settings import environment_of
+from services.storage import Storage
+from services.tracking import PRETRAINING, Tracking
+from services.training import PretrainingConfig
+from services.training.callback import MlflowCallback
+from services.training.checkpoint import MODEL_FOLDER
+from services.training.in_process import OnlyRank, train_in_process
+from services.training.plan import make_plan
+from services.training.scenes import open_scenes
+from services.training.worker import train
+
+CLASSES = LabelSpace(
+    classes=tuple(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate(("background", "a")))
+)
+
+
+@pytest.fixture(scope="module")
+def plan(mlflow_settings):
+    rng = np.random.default_rng(0)
+    storage = Storage(mlflow_settings)
+    writer = DatasetWriter(storage, f"{mlflow_settings.data_prefix}/in-process", name="toy", classes=CLASSES)
+    for name, split in (("one", "train"), ("two", "train"), ("three", "val")):
+        mask = rng.integers(0, 2, (48, 48), dtype=np.uint8)
+        pixels = rng.integers(0, 100, (3, 48, 48), dtype=np.uint8) + 100 * mask
+        writer.add_array(name, pixels.astype(np.uint8), mask, split=split)
+    dataset = writer.finish()
+    config = PretrainingConfig(
+        dataset=f"{dataset.base}/dataset.yaml",
+        model="in-process",
+        encoder="mobilenet_v2",
+        crop=32,
+        batch=2,
+        workers=0,
+        checkpoint_every=2,
+        optimisation=Optimisation(iterations=5, lr=0.01, precision="float32"),
+    )
+    return make_plan(config, dataset, storage, code_version="test")
+
+
+@pytest.fixture
+def run_id(mlflow_settings, monkeypatch):
+    for name, value in environment_of(mlflow_settings).items():
+        monkeypatch.setenv(name, value)
+    return Tracking(mlflow_settings).create_run(PRETRAINING, name="in process", tags={})
+
+
+def weights_of(folder):
+    network, _ = load_model(folder / MODEL_FOLDER)
+    return network.state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_numbers_are_those_of_the_training_loop_alone(plan, run_id, mlflow_settings):
+    prefix = f"{mlflow_settings.data_prefix}/training/alone"
+    with train_in_process(plan, run_id, prefix, mlflow_settings) as folder:
+        found = weights_of(folder)
+    assert not folder.exists()
+    config, storage = plan.config, Storage(mlflow_settings)
+    torch.manual_seed(config.seed)
+    network = Segmenter(plan.card.architecture, plan.card.normalisation)
+    fit = Fit(network, cross_entropy_objective, config.optimisation)
+    with storage.raster_environment(), ExitStack() as closing:
+        scenes = open_scenes(plan.dataset, "train", classes=("a",), storage=storage, closing=closing)
+        fit.run(RandomCrops(scenes, size=32, batch=2, seed=config.seed))
+    assert same(found, network.state_dict())
+    tracking = Tracking(mlflow_settings)
+    assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
+    assert 0 <= tracking.get(run_id).metrics["val_miou"] <= 1
+
+
+class KilledError(Exception):
+    pass
+
+
+class Dying(OnlyRank):
+    """Dies in the middle of a checkpoint, or right after one."""
+
+    def __init__(self, *arguments, at, half):
+        super().__init__(*arguments)
+        self._at, self._half = at, half
+
+    def _keep(self, step):
+        if step == self._at and self._half:
+            (self.last / "progress.json").unlink()
+            self._storage.upload(self.last / "state.pt", f"{self._prefix}/checkpoint-{step}/state.pt")
+            raise KilledError
+        super()._keep(step)
+        if step == self._at:
+            raise KilledError
+
+
+@pytest.mark.parametrize(
+    ("at", "half", "left"), [(2, False, [3, 4, 5]), (4, True, [3, 4, 5]), (4, False, [5])]
+)
+def test_a_job_goes_on_with_its_last_whole_checkpoint(
+    plan, run_id, mlflow_settings, tmp_path, at, half, left
+):
+    tracking, storage = Tracking(mlflow_settings), Storage(mlflow_settings)
+    prefix = f"{mlflow_settings.data_prefix}/training/straight"
+    with train_in_process(plan, run_id, prefix, mlflow_settings) as folder:
+        straight = weights_of(folder)
+
+    prefix = f"{mlflow_settings.data_prefix}/training/killed-{at}-{half}"
+    dying = Dying(tmp_path, MlflowCallback(run_id), storage, prefix, at=at, half=half)
+    with pytest.raises(KilledError):
+        train(plan, dying)
+    again = tracking.create_run(PRETRAINING, name="again", tags={})
+    with train_in_process(plan, again, prefix, mlflow_settings) as folder:
+        assert same(weights_of(folder), straight)
+    assert [step for step, _ in tracking.metric_history(again, "loss")] == left
+    assert tracking.get(again).tags["icss.resumed_at"] == str(left[0] - 1)
