@@ -6,6 +6,8 @@ import torch
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard, same_weights
+from icss_core.sampling import Batch
+from icss_core.training import Fit, Optimisation
 from tests.networks.label_spaces import label_space
 
 DECODERS = ["linknet", "unet", "deeplabv3", "pspnet", "segformer"]
@@ -120,6 +122,44 @@ def test_dilated_encoders_have_the_stride_that_was_asked_for(stride):
     assert output.logits.shape[2:] == (64, 64)
     assert [one.shape[2] for one in output.levels[:3]] == [32, 16, 8]
     assert output.levels[-1] is output.features
+
+
+@pytest.fixture(scope="module")
+def grouped() -> Segmenter:
+    """MiB's network for Cityscapes; 87 million weights, so built once."""
+    torch.manual_seed(0)
+    architecture = Architecture(
+        decoder="deeplabv3", encoder="resnext101_32x8d", n_classes=3, encoder_output_stride=16
+    )
+    return Segmenter(architecture, identity(3))
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "all"])
+def test_a_resnext_of_stride_16_learns_whatever_its_batch_norms_do(grouped, batch_norm):
+    optimisation = Optimisation(
+        optimiser="sgd", lr=1e-3, iterations=1, batch_norm=batch_norm, precision="float32"
+    )
+    seen = []
+
+    def objective(output, batch):
+        seen.append(output)
+        return {"cross_entropy": torch.nn.functional.cross_entropy(output.logits, batch.labels)}
+
+    grouped.requires_grad_().zero_grad()
+    fit = Fit(grouped, objective, optimisation, device=torch.device("cpu"))
+    batch = Batch(pixels=torch.rand(2, 3, 64, 64), labels=torch.randint(0, 3, (2, 64, 64)))
+    fit.run(lambda _: batch)
+    (output,) = seen
+    assert output.features.shape == (2, 2048, 64 // 16, 64 // 16)
+    assert output.logits.shape == (2, 3, 64, 64)
+    assert [one.shape[2] for one in output.levels] == [32, 16, 8, 4, 4]
+    norms = {id(one) for module in grouped.batch_norms() for one in module.parameters()}
+    for one in grouped.parameters():
+        held = batch_norm == "all" and id(one) in norms
+        assert one.grad is None if held else torch.isfinite(one.grad).all()
+    assert next(grouped.parameters()).grad.abs().sum() > 0
+    assert grouped.body.encoder.layer4[-1].conv2.groups == 32
+    assert grouped.body.encoder.layer4[-1].conv2.dilation == (2, 2)
 
 
 def test_a_stride_is_refused_where_the_encoder_is_not_dilated():
