@@ -23,6 +23,7 @@ from icss_core.losses.plop_labels import (
     completed_cross_entropy,
 )
 from icss_core.losses.podnet import pooled_distillation
+from icss_core.losses.point_metric import point_triplet_loss
 from icss_core.losses.possible_classes import possible_classes_cross_entropy
 from icss_core.losses.prototypes import (
     Assignment,
@@ -66,6 +67,7 @@ __all__ = [
     "objectness_loss",
     "partial_cross_entropy",
     "plain_distillation",
+    "point_triplet_loss",
     "pooled_distillation",
     "possible_classes_cross_entropy",
     "published_sdr_terms",

@@ -108,6 +108,10 @@ _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "summary": "the same, other pixels being of a class that is labelled in their image (MiB)",
             "regularisers": {"possible": {"weight": 0.1}},
         },
+        "pdml": {
+            "summary": "the same, labelled pixels of a class alike across the images of a batch (PDML)",
+            "regularisers": {"point-metric": {}},
+        },
         "img-level": {
             "summary": "which classes an image shows, no labelled pixel",
             "cross_entropy": CrossEntropyRule(weight=0.0),
@@ -117,7 +121,8 @@ _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     }
 )
 """The same for points and scribbles. The papers say neither gamma (0.1 here, a guess: sweep it) nor how
-unlabelled pixels enter `pce-background`; the labels of a whole image count for each of its crops."""
+unlabelled pixels enter `pce-background`; the labels of a whole image count for each of its crops. PDML's text
+could not be had whole: margin, weight and choice of points are ours."""
 
 
 def _preset(method: str) -> DensePreset:

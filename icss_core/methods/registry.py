@@ -19,6 +19,7 @@ from icss_core.methods.local_pod import LOCAL_POD
 from icss_core.methods.lwf import LWF
 from icss_core.methods.lwf_mc import LWF_MC
 from icss_core.methods.podnet import PODNET
+from icss_core.methods.point_metric import POINT_METRIC
 from icss_core.methods.possible import POSSIBLE
 from icss_core.methods.preset import Preset
 from icss_core.methods.presets import PRESETS
@@ -46,6 +47,7 @@ REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
             LWF,
             LWF_MC,
             PODNET,
+            POINT_METRIC,
             POSSIBLE,
             SDR,
             SDR_MATCH,

@@ -168,6 +168,7 @@ def test_methods_that_differ_later_begin_alike():
     same = ("mib-paper/ft", "mib-paper/mib", "mib-paper/ilt", "mib-paper/joint", "plop-paper/plop")
     assert len({first_step_of(get_dense_preset(name)).model_dump_json() for name in same}) == 1
     assert first_step_of(get_dense_preset("mib-weak/unl")).regularisers == {"possible": {"weight": 0.1}}
+    assert first_step_of(get_dense_preset("mib-weak/pdml")).regularisers == {"point-metric": {}}
     others = ("mib-paper/lwf-mc", "mib-paper/ewc", "mib-paper/rw")
     firsts = {first_step_of(get_dense_preset(name)).model_dump_json() for name in (*same, *others)}
     assert len(firsts) == 4

@@ -20,6 +20,7 @@ from icss_core.losses import (
     merge_into_background,
     partial_cross_entropy,
     plain_distillation,
+    point_triplet_loss,
     pooled_distillation,
     possible_classes_cross_entropy,
     sdr_terms,
@@ -150,6 +151,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
             "regularisers.lwf-mc.weight": 10,
             "regularisers.features.weight": 3,
             "regularisers.local-pod.weight": 2,
+            "regularisers.point-metric": {"weight": 4, "margin": 0.5, "most": 3},
         },
     )
     terms = build_objective(preset, context)(output, one)
@@ -168,6 +170,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "lwf_mc": 10 * sigmoid_distillation(output.logits, one.memory_logits.float()),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
         **naive_sdr(output.features, one, context.prototypes.means),
+        "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, most=3),
         "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.possible),
         "image_level": image_level_loss(output.logits, one.possible),
         "local_pod": 2
@@ -180,6 +183,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
     }
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value, msg=name)
+    assert terms["point_metric"] > 0
     others = {"feature_neighbour", "spatial_neighbour", "far"}
     others |= {f"published_{term}" for term in ("match", "attract", "repulse")}
     assert terms.keys() == expected.keys() | others

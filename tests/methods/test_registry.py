@@ -9,6 +9,7 @@ from icss_core.methods import (
     REGULARISERS,
     StepContext,
     build_objective,
+    get_dense_preset,
     get_preset,
     needs_of,
     preset_names,
@@ -58,6 +59,17 @@ def test_paper_presets_have_the_papers_numbers():
     ((_, published),) = regularisers_of(get_preset("icss-code/disca"))
     assert (disca.decay, published.decay) == (False, True)
     assert get_preset("icss").warning is None
+
+
+def test_points_alone_are_what_pdml_needs():
+    preset = get_dense_preset("mib-weak/pdml", {"regularisers.point-metric.margin": 0.3})
+    ((regulariser, parameters),) = regularisers_of(preset)
+    assert (regulariser.name, parameters.weight) == ("point-metric", 1)
+    assert (parameters.margin, parameters.most) == (0.3, 16)
+    assert needs_of(preset) == frozenset()
+    for wrong in ({"margin": -0.1}, {"most": 1}):
+        with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+            get_dense_preset("mib-weak/pdml", {"regularisers.point-metric": wrong})
 
 
 def test_overrides_nested_and_dotted():
