@@ -7,29 +7,38 @@ where the caller names none.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from icss_core.clicks.click_set import ClickSet
+from icss_core.clicks.features import (
+    LON_LAT,
+    PIXEL,
+    Kind,
+    coordinates_of,
+    features_of,
+    geometry_of,
+    georeferenced,
+    label_of,
+    off_raster,
+    positions,
+    system_of,
+)
 from icss_core.clicks.placement import on_data, on_raster
-from icss_core.errors import ClickError, InvalidParameterError, UnknownClassError
-from icss_core.raster.georeference import map_to_pixel, pixel_to_map
-from icss_core.raster.reader import Raster
+from icss_core.errors import ClickError
+from icss_core.raster.georeference import floored, pixel_to_map
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from icss_core.labels import LabelSpace
+    from icss_core.raster.reader import Raster
     from icss_core.raster.source import RasterSource
 
-LON_LAT: Final = "EPSG:4326"
-"""Coordinates of GeoJSON unless said otherwise: longitude, latitude."""
-PIXEL: Final = "pixel"
-"""Instead of a CRS: coordinates are (column, row) of the raster, pixel (0, 0) reaching from 0 to 1."""
-
+_CLICKS: Final = Kind("click", "clicks", ("Point",), "click at least one point")
 _NAMED_AT_MOST: Final = 5
 """Clicks named in one message; a wrong CRS would otherwise name them all."""
 
@@ -78,13 +87,16 @@ def clicks_from_geojson(
         InvalidParameterError: an unknown CRS, or map coordinates on a raster without georeference.
         ImageUnreadableError: the raster is damaged where the clicks are.
     """
-    points = [_point(index, feature, label_space) for index, feature in enumerate(_features(collection))]
-    system = crs or _crs_member(collection) or LON_LAT
+    points = [
+        _point(index, feature, label_space) for index, feature in enumerate(features_of(collection, _CLICKS))
+    ]
+    system = system_of(collection, crs)
     xs, ys = np.array([point.x for point in points]), np.array([point.y for point in points])
-    placed = _Placed(xs, ys, *_pixels(raster, xs, ys, system))
+    rows, cols = positions(raster, xs, ys, system)
+    placed = _Placed(xs, ys, floored(rows), floored(cols))
     inside = on_raster(placed.rows, placed.cols, raster)
     if not inside.all():
-        raise ClickError(_off_raster(raster, placed, ~inside, system))
+        raise ClickError(off_raster(raster, _named(placed, ~inside), (xs[~inside], ys[~inside]), system))
     valid = on_data(placed.rows, placed.cols, raster)
     if not valid.all():
         raise ClickError(f"on pixels without data: {_named(placed, ~valid)}; click where the image has data")
@@ -115,7 +127,7 @@ def clicks_to_geojson(
     if system == PIXEL:
         xs, ys = clicks.cols + 0.5, clicks.rows + 0.5
     else:
-        xs, ys = pixel_to_map(_georeferenced(raster), clicks.rows, clicks.cols, system)
+        xs, ys = pixel_to_map(georeferenced(raster), clicks.rows, clicks.cols, system)
     names = label_space.names
     collection: dict[str, Any] = {"type": "FeatureCollection"}
     if system not in (LON_LAT, PIXEL):
@@ -131,114 +143,10 @@ def clicks_to_geojson(
     return collection
 
 
-def _features(collection: Mapping[str, Any]) -> Sequence[Any]:
-    if not isinstance(collection, Mapping) or collection.get("type") != "FeatureCollection":
-        kind = collection.get("type") if isinstance(collection, Mapping) else type(collection).__name__
-        raise ClickError(f"clicks must be a GeoJSON FeatureCollection of Points, not {kind!r}")
-    features = collection.get("features")
-    if not isinstance(features, Sequence) or isinstance(features, str):
-        raise ClickError("the FeatureCollection has no list of features")
-    if not features:
-        raise ClickError("no click at all: the FeatureCollection is empty; click at least one point")
-    return features
-
-
 def _point(index: int, feature: object, label_space: LabelSpace) -> _Point:
-    geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
-    if not isinstance(feature, Mapping) or not isinstance(geometry, Mapping):
-        raise ClickError(
-            f"feature {index}: a Feature with a geometry of type Point is needed, not {feature!r:.80}"
-        )
-    if geometry.get("type") != "Point":
-        raise ClickError(f"feature {index}: its geometry is a {geometry.get('type')!r}; clicks are Points")
-    x, y = _coordinates(index, geometry.get("coordinates"))
-    properties = feature.get("properties")
-    name = properties.get("class") if isinstance(properties, Mapping) else None
-    if not isinstance(name, str) or not name:
-        raise ClickError(
-            f"feature {index} at ({x}, {y}): it needs a property 'class' with the name of one of "
-            f"{list(label_space.names)}, not {name!r}"
-        )
-    try:
-        return _Point(x, y, label_space.index(name))
-    except UnknownClassError as error:
-        raise UnknownClassError(f"feature {index} at ({x}, {y}): {error}") from error
-
-
-def _coordinates(index: int, values: object) -> tuple[float, float]:
-    numbers = isinstance(values, Sequence) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
-    )
-    if not numbers or not isinstance(values, Sequence) or len(values) not in (2, 3):
-        raise ClickError(f"feature {index}: coordinates must be two numbers [x, y], not {values!r:.80}")
-    x, y = float(values[0]), float(values[1])
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise ClickError(f"feature {index}: coordinates must be finite numbers, not [{x}, {y}]")
-    return x, y
-
-
-def _crs_member(collection: Mapping[str, Any]) -> str | None:
-    """The name in a `crs` member; null or no member is None."""
-    member = collection.get("crs")
-    if member is None:
-        return None
-    properties = member.get("properties") if isinstance(member, Mapping) else None
-    name = properties.get("name") if isinstance(properties, Mapping) else None
-    if not isinstance(name, str):
-        raise ClickError(f"the crs member names no CRS: {member!r:.80}; leave it out or name one")
-    return name
-
-
-def _pixels(
-    raster: Raster | RasterSource, xs: NDArray[np.float64], ys: NDArray[np.float64], system: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns, which may be off the raster."""
-    if system == PIXEL:
-        limit = float(2**62)  # far off any raster, and exact as int64
-        rows, cols = (np.clip(np.floor(values), -limit, limit).astype(np.int64) for values in (ys, xs))
-        return rows, cols
-    if system == LON_LAT:
-        # 360: rasters across the antimeridian may count on; the projection of more than that is meaningless
-        impossible = np.flatnonzero((abs(xs) > 360) | (abs(ys) > 90))
-        if len(impossible):
-            first = impossible[0]
-            raise ClickError(
-                f"feature {first} at ({xs[first]:.10g}, {ys[first]:.10g}) is no longitude and latitude; "
-                f'name the CRS the coordinates are in, or crs="{PIXEL}" for (column, row)'
-            )
-    try:
-        return map_to_pixel(_georeferenced(raster), xs, ys, system)
-    except ClickError as error:  # its "point" is the position of our feature
-        raise ClickError(f"the features cannot be placed on the raster: {error}") from error
-
-
-def _georeferenced(raster: Raster | RasterSource) -> Raster:
-    if not isinstance(raster, Raster):
-        raise InvalidParameterError(
-            f'this image is an array without georeference; give pixel coordinates with crs="{PIXEL}"'
-        )
-    return raster
-
-
-def _off_raster(
-    raster: Raster | RasterSource, placed: _Placed, outside: NDArray[np.bool_], system: str
-) -> str:
-    """The message for clicks off the raster, with the likely cause where one can be told."""
-    message = (
-        f"off the raster of {raster.height} rows and {raster.width} columns: {_named(placed, outside)}; "
-        f"the coordinates were taken as {'(column, row)' if system == PIXEL else system}"
-    )
-    if system == LON_LAT and _swapped(raster, placed.xs[outside], placed.ys[outside]):
-        return f"{message}; latitude and longitude look swapped, longitude comes first"
-    return message
-
-
-def _swapped(raster: Raster | RasterSource, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> bool:
-    """The points would all be on the raster if x were the latitude and y the longitude."""
-    try:
-        return bool(on_raster(*_pixels(raster, ys, xs, LON_LAT), raster).all())
-    except ClickError:
-        return False
+    _, coordinates, properties = geometry_of(index, feature, _CLICKS)
+    x, y = coordinates_of(index, coordinates)
+    return _Point(x, y, label_of(index, (x, y), properties, label_space))
 
 
 def _named(placed: _Placed, which: NDArray[np.bool_]) -> str:

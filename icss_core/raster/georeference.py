@@ -62,15 +62,32 @@ def map_to_pixel(
         InvalidParameterError: the raster has no georeference, or `crs` is unknown.
         ClickError: a point has no place in the raster's CRS; the message names the first.
     """
+    rows, cols = map_to_position(raster, xs, ys, crs)
+    return floored(rows), floored(cols)
+
+
+def map_to_position(
+    raster: Raster, xs: ArrayLike, ys: ArrayLike, crs: CRS | str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `map_to_pixel`, with fractions: rows (n,) and columns (n,) float64.
+
+    (0, 0) is the outer corner of the first pixel, (0.5, 0.5) its centre.
+    """
     x, y = _reprojected(_vector(xs), _vector(ys), parse_crs(crs), raster_crs(raster))
     if raster.transform == Affine.identity() and raster.gcps:
         with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
-            row, col = transformer.rowcol(x, y, op=np.floor)
+            row, col = transformer.rowcol(x, y, op=np.positive)  # without op it would give whole numbers
     elif raster.transform.is_degenerate:
         raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
     else:
         col, row = _applied(~raster.transform, x, y)
-    return _floor(np.asarray(row)), _floor(np.asarray(col))
+    return np.asarray(row, np.float64), np.asarray(col, np.float64)
+
+
+def floored(positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Pixels (n,) that positions (n,) lie in; what is far off any raster stays far off."""
+    limit = float(2**62)  # exact as int64
+    return np.clip(np.floor(positions), -limit, limit).astype(np.int64)
 
 
 def raster_crs(raster: Raster) -> CRS:
@@ -150,8 +167,3 @@ def _applied(
         transform.a * x + transform.b * y + transform.c,
         transform.d * x + transform.e * y + transform.f,
     )
-
-
-def _floor(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    limit = float(2**62)  # far off any raster, and exact as int64
-    return np.clip(np.floor(values), -limit, limit).astype(np.int64)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from icss_core.clicks.geojson import PIXEL, clicks_to_geojson
+from icss_core.clicks import PIXEL, clicks_to_geojson
 from icss_core.clicks.simulation import simulate_clicks
 from icss_core.labels import BACKGROUND
 from icss_core.raster.reader import open_raster

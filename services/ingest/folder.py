@@ -5,11 +5,18 @@ Layout: `images/NAME.EXT` (or the images in the folder itself), `masks/NAME.EXT`
 a mapping from mask values to those, where no value need be background and `ignore` counts for nothing. Masks
 hold class indices, those values, or the colours of classes.yaml. Optionally `split.csv` with columns name and
 split.
+
+Instead of a mask a scene to train on may have scribbles, `masks/NAME.geojson`: LineStrings, MultiLineStrings
+and Points with the name of their class in a property `class` and, for lines, perhaps a `width` in pixels (3
+without). Coordinates are longitude and latitude unless the collection has a member `crs`,
+`{"type": "name", "properties": {"name": "EPSG:32631"}}`; the name "pixel" stands for (column, row). What
+nobody drew on is not labelled, and a scene's image-level labels are the classes that were drawn.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -17,13 +24,16 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from icss_core.clicks import scribbles_from_geojson
 from icss_core.dataset import BACKGROUND_CLASS
-from icss_core.errors import DatasetError
+from icss_core.errors import ClickError, DatasetError, InvalidParameterError, UnknownClassError
 from icss_core.labels import IGNORE, ClassInfo, LabelSpace
+from icss_core.raster.reader import open_raster
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import numpy.typing as npt
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from services.storage import Storage
 
 _ENDINGS: Final = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
+_SCRIBBLES: Final = frozenset({".geojson"})
 _COLOURS: Final = (
     (52, 90, 200),
     (226, 72, 52),
@@ -53,37 +64,44 @@ def ingest_folder(
     Georeference, bands, data type, nodata and masks of the images are kept.
 
     Raises:
-        DatasetError: no image, two images of one name, a mask without image, or a mask that does not fit.
+        DatasetError: no image, two images of one name, a mask without image, a mask that does not fit, or
+            scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
     """
     images = _by_name(source / "images" if (source / "images").is_dir() else source)
-    masks = _by_name(source / "masks") if (source / "masks").is_dir() else {}
-    orphans = sorted(set(masks) - set(images))
+    masks = _by_name(source / "masks")
+    scribbles = _by_name(source / "masks", _SCRIBBLES)
+    both = sorted(set(masks) & set(scribbles))
+    if both:
+        raise DatasetError(f"{source / 'masks'}: {both} have a mask and scribbles; only one of them counts")
+    orphans = sorted({*masks, *scribbles} - set(images))
     if orphans:
         raise DatasetError(f"{source / 'masks'}: no image for the masks {orphans}")
     if not images:
         raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(_ENDINGS))}")
     classes, lookup = _classes(source)
-    if masks and classes is None:
+    if (masks or scribbles) and classes is None:
         raise DatasetError(f"{source} has masks but no classes.yaml that says what their values mean")
     classes = classes or LabelSpace(classes=(BACKGROUND_CLASS,))
-    splits = _splits(source, sorted(images), set(masks))
+    splits = _splits(source, sorted(images), masked=set(masks), scribbled=set(scribbles))
     palette = {info.colour: index for index, info in enumerate(classes.classes)}
     writer = DatasetWriter(storage, prefix, name=name or source.resolve().name, classes=classes)
     for number, scene in enumerate(sorted(images), start=1):
         mask: npt.NDArray[np.uint8] | None = None
         if scene in masks:
             mask = _translated(read_mask(masks[scene], palette), lookup, masks[scene])
+        elif scene in scribbles:
+            mask = _scribbled(scribbles[scene], images[scene], classes)
         writer.add_file(scene, images[scene], mask, split=splits[scene])
         if on_scene is not None:
             on_scene(number, len(images), scene)
     return writer.finish()
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Rasters of a folder by stem, made safe for an address."""
+def _by_name(folder: Path, endings: Collection[str] = _ENDINGS) -> dict[str, Path]:
+    """Files of a folder with these endings by stem, made safe for an address; none without the folder."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if path.suffix.lower() not in _ENDINGS:
+        if path.suffix.lower() not in endings:
             continue
         name = re.sub(r"[^\w.-]", "_", path.stem)
         if name in found:
@@ -151,11 +169,29 @@ def _translated(mask: npt.NDArray[np.uint8], lookup: dict[int, int], path: Path)
     return table[mask]
 
 
-def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split]:
+def _scribbled(path: Path, image: Path, classes: LabelSpace) -> npt.NDArray[np.uint8]:
+    """A file of scribbles as a mask (H, W) of indices, 255 where nobody drew."""
+    try:
+        collection = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DatasetError(f"{path} is no GeoJSON: {error}") from error
+    with open_raster(image) as raster:
+        try:
+            return scribbles_from_geojson(collection, raster, classes)
+        except (ClickError, InvalidParameterError, UnknownClassError) as error:
+            raise DatasetError(f"{path}: {error}") from error
+
+
+def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[str]) -> dict[str, Split]:
     """Split of each scene by split.csv.
 
     Without it every fifth scene that has a mask is for validation and the others are to train on; of two to
-    four scenes the last one is for validation. A scene without mask is for test.
+    four scenes the last one is for validation. A scene with scribbles is to train on, one with neither for
+    test.
+
+    Raises:
+        DatasetError: split.csv is wrong, or has scribbles for validation or test, where few labels would pass
+            for all there are.
     """
     path = source / "split.csv"
     if not path.is_file():
@@ -163,7 +199,8 @@ def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split
         step = min(_VALIDATION_SHARE, max(len(labelled), 2))
         chosen = set(labelled[step - 1 :: step])
         return {
-            name: "test" if name not in masked else "val" if name in chosen else "train" for name in names
+            name: "val" if name in chosen else "train" if name in masked | scribbled else "test"
+            for name in names
         }
     splits: dict[str, Split] = {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -181,4 +218,7 @@ def _splits(source: Path, names: list[str], masked: set[str]) -> dict[str, Split
     missing = sorted(set(names) - set(splits))
     if missing:
         raise DatasetError(f"{path} does not name the scenes {missing}")
+    scored = sorted(name for name in scribbled if splits[name] != "train")
+    if scored:
+        raise DatasetError(f"{path}: scenes with scribbles are to train on; {scored} are for val or test")
     return splits

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -226,6 +228,82 @@ def test_own_folder_faults_are_named(storage, own_folder, tmp_path):
         ingest_folder(storage, own_folder, prefix)
     with pytest.raises(DatasetError, match="no image in"):
         ingest_folder(storage, tmp_path / "nowhere", prefix)
+    assert not storage.exists(f"{prefix}/dataset.yaml")
+
+
+def scribbles(*lines, crs):
+    """GeoJSON of lines (class, coordinates)."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "LineString", "coordinates": coordinates},
+            "properties": {"class": name},
+        }
+        for name, coordinates in lines
+    ]
+    member = {"type": "name", "properties": {"name": crs}}
+    return json.dumps({"type": "FeatureCollection", "crs": member, "features": features})
+
+
+def test_own_folder_may_have_scribbles_to_train_on(storage, own_folder):
+    in_pixels = scribbles(
+        ("vineyard", [[2.5, 4.5], [2.5, 20.5]]), ("background", [[10.5, 4.5], [10.5, 20.5]]), crs="pixel"
+    )
+    on_map = scribbles(
+        ("vineyard", [[400_001.25, 4_999_997.75], [400_001.25, 4_999_989.75]]), crs="EPSG:32633"
+    )
+    for number in (0, 1):
+        (own_folder / "masks" / f"plot {number}.png").unlink()
+    (own_folder / "masks" / "plot 0.geojson").write_text(in_pixels)
+    (own_folder / "masks" / "plot 2.geojson").write_text(on_map)
+    for number in (1, 3):
+        path = own_folder / "images" / f"plot {number}.tif"
+        path.write_bytes((own_folder / "images" / "plot 0.tif").read_bytes())
+        Image.fromarray(indices(number, 30, 20) % 2).save(own_folder / "masks" / f"plot {number}.png")
+    dataset = ingest_folder(storage, own_folder, "s3://icss/own/scribbles")
+    assert stored(storage, dataset) == dataset
+    assert [(scene.split, scene.labels) for scene in dataset.scenes] == [
+        ("train", ("vineyard",)),
+        ("train", ("vineyard",)),
+        ("train", ("vineyard",)),
+        ("val", ("vineyard",)),
+    ]
+    expected = np.full((30, 20), 255, np.uint8)
+    expected[4:21, 1:4] = 1
+    expected[3, 2] = expected[21, 2] = 1
+    drawn = pixels_of(storage, dataset.address(dataset.scenes[2].mask))[0][0]
+    assert np.array_equal(drawn[5:20], expected[5:20])
+    expected[4:21, 9:12] = 0
+    drawn, raster = pixels_of(storage, dataset.address(dataset.scenes[0].mask))
+    assert np.array_equal(drawn[0][5:20], expected[5:20])
+    assert (drawn[0][[*range(2), *range(24, 30)]] == 255).all()
+    assert (raster.bands, raster.dtype, raster.crs.to_epsg()) == (1, "uint8", 32633)
+
+
+def test_scribbles_that_cannot_be_used_are_named(storage, own_folder):
+    prefix = "s3://icss/own/faulty-scribbles"
+    path = own_folder / "masks" / "plot 0.geojson"
+    line = ("vineyard", [[2.5, 4.5], [2.5, 20.5]])
+    path.write_text(scribbles(line, crs="pixel"))
+    with pytest.raises(DatasetError, match=r"\['plot_0'\] have a mask and scribbles"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "masks" / "plot 0.png").unlink()
+    (own_folder / "split.csv").write_text("name,split\nplot 0,val\nplot 1,train\nplot 2,test\n")
+    with pytest.raises(DatasetError, match=r"to train on; \['plot_0'\]"):
+        ingest_folder(storage, own_folder, prefix)
+    (own_folder / "split.csv").unlink()
+    for text, match in (
+        ("{", "no GeoJSON"),
+        (scribbles(("road", line[1]), crs="pixel"), "feature 0 at .*unknown class 'road'"),
+        (scribbles(line, ("vineyard", [[50, 4], [60, 9]]), crs="pixel"), "off the raster.*feature 1"),
+        (scribbles(line, crs="EPSG:99"), "unknown CRS 'EPSG:99'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DatasetError, match=rf"plot 0\.geojson.*{match}"):
+            ingest_folder(storage, own_folder, prefix)
+    path.rename(own_folder / "masks" / "plot 9.geojson")
+    with pytest.raises(DatasetError, match=r"no image for the masks \['plot_9'\]"):
+        ingest_folder(storage, own_folder, prefix)
     assert not storage.exists(f"{prefix}/dataset.yaml")
 
 
