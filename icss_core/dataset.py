@@ -43,13 +43,16 @@ class Scene(BaseModel):
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
     image: Annotated[str, Field(min_length=1)]
     mask: str | None = None
+    objectness: str | None = None
+    """One band of uint8 on the image's grid: how likely a pixel belongs to an object, 0 never, 255 surely."""
     split: Split = "train"
     labels: tuple[str, ...] | None = None
     """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""
     checksum: str | None = None
-    """SHA-256 of the image's and then the mask's bytes, so that the manifest's hash covers the pixels."""
+    """SHA-256 of the bytes of image, mask and objectness, of those there are, one after another, so that the
+    manifest's hash covers the pixels."""
 
-    @field_validator("image", "mask")
+    @field_validator("image", "mask", "objectness")
     @classmethod
     def _stays_inside(cls, address: str | None) -> str | None:
         if address is not None and ".." in PurePosixPath(address).parts:
@@ -122,7 +125,11 @@ class Dataset(BaseModel):
     @property
     def manifest_hash(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON; the same wherever the data set lies."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(mode="json")
+        for scene in content["scenes"]:
+            if scene["objectness"] is None:  # data sets had hashes before scenes had this field
+                del scene["objectness"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def scenes_of(self, split: Split) -> tuple[Scene, ...]:
@@ -130,7 +137,7 @@ class Dataset(BaseModel):
         return tuple(scene for scene in self.scenes if scene.split == split)
 
     def address(self, relative: str) -> str:
-        """Whole address of a scene's image or mask."""
+        """Whole address of one of a scene's rasters."""
         if "://" in relative or relative.startswith("/") or not self.base:
             return relative
         return f"{self.base.rstrip('/')}/{relative}"

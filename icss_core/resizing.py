@@ -30,6 +30,25 @@ def resize_pixels(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     return values.astype(pixels.dtype)
 
 
+def resize_known(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """As `resize_pixels`, where some values are not known: the others are averaged without them.
+
+    Args:
+        values: (h, w) float32, NaN where not known.
+        size: new height and width.
+
+    Returns:
+        (size, size) float32, NaN where less than half of what a pixel is made of is known.
+    """
+    if values.shape == (size, size):
+        return values
+    known = ~np.isnan(values)
+    weighted, weight = resize_pixels(np.stack([np.where(known, values, 0), known]).astype(np.float32), size)
+    # half, but for rounding
+    enough = weight > 0.5 - 1e-4
+    return np.where(enough, weighted / np.where(enough, weight, 1), np.nan).astype(np.float32)
+
+
 def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """The label at the middle of each new pixel: no label is made up between two.
 

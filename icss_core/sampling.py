@@ -18,7 +18,7 @@ from torch import Tensor
 from icss_core.crop_window import area_window, check_resizing, scaled_window
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
-from icss_core.resizing import resize_labels, resize_pixels
+from icss_core.resizing import resize_known, resize_labels, resize_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,17 @@ class Crop(NamedTuple):
     """Spatial axes that were mirrored."""
 
 
+class Cut(NamedTuple):
+    """What a window of a scene holds."""
+
+    pixels: NDArray[np.generic]
+    """(C, h, w), zero where invalid."""
+    labels: NDArray[np.uint8]
+    """(h, w), 255 where unlabelled or invalid."""
+    objectness: NDArray[np.float32] | None
+    """(h, w) in [0, 1], NaN where not known or invalid; None for a scene without."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What one optimiser step sees."""
@@ -52,6 +63,9 @@ class Batch:
     """(B, h, w) int64, its class map, 255 = no data, where a regulariser needs it."""
     possible: Tensor | None = None
     """(B, N) bool, the classes that each crop's image may show, where labels are few."""
+    objectness: Tensor | None = None
+    """(B, h, w) float32, how likely a pixel belongs to an object, in [0, 1]; NaN where that is not known,
+    beyond the scene and without data."""
     crops: tuple[Crop, ...] = ()
     """Places in the image, for samplers of one image."""
     step: int = 0
@@ -99,20 +113,45 @@ class LabelledScene:
     """(256,) from mask ids to label-space indices, 255 = ignore."""
     possible: NDArray[np.bool_] | None = None
     """(N,) classes that the whole scene may show, where its mask labels a part of it only."""
+    objectness: RasterSource | None = None
+    """One band of uint8 on the image's grid, 255 times the probability of an object."""
 
     def __post_init__(self) -> None:
-        one, other = (self.image.height, self.image.width), (self.mask.height, self.mask.width)
-        if one != other:
-            raise DatasetError(f"the image has {one[0]} x {one[1]} pixels, its mask {other[0]} x {other[1]}")
-        if self.mask.bands != 1 or self.mask.dtype != "uint8":
-            raise DatasetError(f"a mask has one uint8 band, not {self.mask.bands} of {self.mask.dtype}")
+        one = (self.image.height, self.image.width)
+        for name, raster in (("mask", self.mask), ("objectness", self.objectness)):
+            if raster is None:
+                continue
+            other = (raster.height, raster.width)
+            if one != other:
+                raise DatasetError(
+                    f"the image has {one[0]} x {one[1]} pixels, its {name} {other[0]} x {other[1]}"
+                )
+            if raster.bands != 1 or raster.dtype != "uint8":
+                raise DatasetError(
+                    f"the {name} must have one uint8 band, not {raster.bands} of {raster.dtype}"
+                )
 
     def crop(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         """Pixels (C, h, w), zero where invalid, and labels (h, w) uint8, 255 where unlabelled or invalid."""
+        pixels, labels, _ = self._labelled(window)
+        return pixels, labels
+
+    def cut(self, window: Window) -> Cut:
+        """The same, and the objectness where the scene has one."""
+        pixels, labels, valid = self._labelled(window)
+        if self.objectness is None:
+            return Cut(pixels, labels, None)
+        read = self.objectness.read(window)
+        objectness = read.values[0].astype(np.float32) / 255
+        objectness[~(valid & read.valid)] = np.nan
+        return Cut(pixels, labels, objectness)
+
+    def _labelled(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pixels, labels, and where the image has data, (h, w) bool."""
         pixels, mask = self.image.read(window), self.mask.read(window)
         labels = self.lookup[mask.values[0].astype(np.uint8)]
         labels[~(pixels.valid & mask.valid)] = IGNORE
-        return pixels.values, labels
+        return pixels.values, labels, pixels.valid
 
 
 class RandomCrops:
@@ -172,25 +211,29 @@ class RandomCrops:
         """The batch of a step."""
         rng = np.random.default_rng([self._seed, self._rank, step])
         drawn = [self._crop(rng) for _ in range(self._batch)]
-        batch = collate([pixels for _, pixels, _ in drawn], [labels for _, _, labels in drawn])
-        possible = [scene.possible for scene, _, _ in drawn if scene.possible is not None]
-        if len(possible) < len(drawn):
-            return batch
-        return replace(batch, possible=torch.from_numpy(np.stack(possible)))
+        batch = collate([cut.pixels for _, cut in drawn], [cut.labels for _, cut in drawn])
+        return replace(
+            batch,
+            possible=_stacked([scene.possible for scene, _ in drawn]),
+            objectness=_stacked([cut.objectness for _, cut in drawn]),
+        )
 
-    def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, NDArray[np.generic], NDArray[np.uint8]]:
+    def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, Cut]:
         scene = self._scenes[int(rng.integers(len(self._scenes)))]
         height, width, size = scene.image.height, scene.image.width, self._size
         if self._area is not None:
             window = area_window(rng, height, width, size=size, area=self._area)
         else:
             window = scaled_window(rng, height, width, size=size, scale=self._scale)
-        pixels, labels = scene.crop(window)
+        pixels, labels, objectness = scene.cut(window)
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)
         pixels = pixels.astype(self._dtype, copy=False)
-        return scene, np.flip(pixels, axes), np.flip(labels, axes)
+        if objectness is not None:
+            # a mean of ones may be a rounding error above one, which is no probability
+            objectness = np.flip(resize_known(objectness, self._size).clip(0, 1), axes)
+        return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), objectness)
 
 
 def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
@@ -203,3 +246,9 @@ def collate(pixels: Sequence[NDArray[np.generic]], labels: Sequence[NDArray[np.u
     return Batch(
         pixels=torch.from_numpy(np.stack(pixels)), labels=torch.from_numpy(np.stack(labels).astype(np.int64))
     )
+
+
+def _stacked(arrays: Sequence[NDArray[Any] | None]) -> Tensor | None:
+    """A tensor of all; None unless every crop has one."""
+    given = [array for array in arrays if array is not None]
+    return torch.from_numpy(np.stack(given)) if len(given) == len(arrays) else None

@@ -41,6 +41,16 @@ def test_manifest_hash_depends_on_content_not_on_place():
     assert len(here.manifest_hash) == 64
 
 
+def test_manifest_hash_of_data_sets_without_objectness_is_what_it_always_was():
+    plain = Dataset.from_yaml(TEXT)
+    assert plain.manifest_hash == "bf73267fce37cc20fe21e04cb3bc444a1846934b140805fc1037b0b17bf7aa3c"
+    more = Dataset.from_yaml(TEXT.replace("mask: masks/a.tif", "mask: masks/a.tif, objectness: o/a.tif"))
+    assert more.scenes[0].objectness == "o/a.tif"
+    assert Dataset.from_yaml(more.to_yaml()) == more
+    assert more.manifest_hash != plain.manifest_hash
+    assert "objectness" not in plain.to_yaml()
+
+
 def test_manifest_hash_covers_the_pixels_by_checksum():
     def dataset(checksum):
         return Dataset(
@@ -80,6 +90,7 @@ def test_select_makes_the_rest_background():
         ("name: x", "classes"),
         (TEXT.replace("split: val", "split: valid"), "scenes.1.split"),
         (TEXT.replace("images/a.tif", "../a.tif"), "leaves the data set's folder"),
+        (TEXT.replace("mask: masks", "objectness: ../masks"), "leaves the data set's folder"),
         (TEXT.replace("name: b,", "name: a,"), "two scenes are named 'a'"),
         (TEXT.replace("[building]", "[house]"), r"no class of the set: \['house'\]"),
         (TEXT.replace("name: road", "name: Building"), "class names must differ"),

@@ -152,3 +152,81 @@ def test_wrong_arguments_are_refused():
         RandomCrops([scene(), two], size=32, batch=1)
     with pytest.raises(DatasetError, match="80 x 120 pixels, its mask 10 x 10"):
         LabelledScene(image=scene().image, mask=ArraySource(np.zeros((1, 10, 10), np.uint8)), lookup=LOOKUP)
+
+
+def with_objectness(height=80, width=120):
+    """Objectness of a scene whose pixels tell where they are."""
+    rng = np.random.default_rng(9)
+    likely = rng.integers(0, 256, (1, height, width)).astype(np.uint8)
+    known = np.ones((height, width), bool)
+    known[:, 60:70] = False
+    return replace(scene(height, width), objectness=ArraySource(likely, known)), likely[0], known
+
+
+@pytest.mark.parametrize("height", [80, 40])
+def test_objectness_goes_with_its_pixels(height):
+    """Crops, flipped, padded at 40 rows, and without data in the first five."""
+    one, likely, known = with_objectness(height)
+    plain = RandomCrops([scene(height)], size=64, batch=4)(5)
+    batch = RandomCrops([one], size=64, batch=4)(5)
+    assert torch.equal(plain.labels, batch.labels)
+    assert batch.objectness.dtype == torch.float32
+    assert plain.objectness is None
+    for pixels, found in zip(batch.pixels[:, 0].numpy(), batch.objectness.numpy(), strict=True):
+        for (row, col), value in np.ndenumerate(found):
+            place = divmod(int(pixels[row, col]), 120)
+            if pixels[row, col] == 0 or not known[place]:
+                assert np.isnan(value)
+            else:
+                assert value == pytest.approx(likely[place] / 255)
+
+
+def test_objectness_is_resized_with_its_pixels():
+    """It is made equal to the pixels: then it is resized, cut and flipped as they are."""
+    rng = np.random.default_rng(3)
+    values = np.kron(rng.integers(0, 256, (20, 20)), np.ones((12, 12)))[None].astype(np.uint8)
+    one = LabelledScene(
+        image=ArraySource(values.astype(np.float32)),
+        mask=ArraySource(np.zeros((1, 240, 240), np.uint8)),
+        lookup=LOOKUP,
+        objectness=ArraySource(values),
+    )
+    for resized in ({"scale": (0.5, 2.0)}, {"area": (0.1, 0.9)}):
+        batch = RandomCrops([one], size=64, batch=6, **resized)(1)
+        known = ~batch.objectness.isnan()
+        assert known.float().mean() > 0.8
+        torch.testing.assert_close(
+            batch.objectness[known], batch.pixels[:, 0][known] / 255, atol=1e-5, rtol=1e-5
+        )
+
+
+def test_resized_objectness_stays_a_probability():
+    one, _, known = with_objectness()
+    sure = replace(one, objectness=ArraySource(np.full((1, 80, 120), 255, np.uint8), known))
+    for step in range(5):
+        batch = RandomCrops([sure], size=64, batch=8, scale=(0.4, 3.0))(step)
+        assert batch.objectness.nan_to_num(0).max() <= 1
+
+
+def test_a_batch_has_objectness_only_if_all_its_crops_have():
+    one, _, _ = with_objectness()
+    batches = [RandomCrops([one, scene()], size=32, batch=2, seed=1)(step) for step in range(20)]
+    assert any(batch.objectness is None for batch in batches)
+    whole = next(batch for batch in batches if batch.objectness is not None)
+    assert torch.equal(
+        torch.cat([part.objectness for part in whole.parts(2)]).nan_to_num(-1),
+        whole.objectness.nan_to_num(-1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.zeros((1, 80, 119), np.uint8), "80 x 120 pixels, its objectness 80 x 119"),
+        (np.zeros((2, 80, 120), np.uint8), "the objectness must have one uint8 band, not 2 of uint8"),
+        (np.zeros((1, 80, 120), np.float32), "one uint8 band, not 1 of float32"),
+    ],
+)
+def test_objectness_must_fit_the_image(values, says):
+    with pytest.raises(DatasetError, match=says):
+        replace(scene(), objectness=ArraySource(values))

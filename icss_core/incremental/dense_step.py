@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from icss_core.training import Objective
 
 FIRST_STEP: Final = "first-step"
-_WITHOUT_MEMORY: Final = frozenset({"possible"})
+_WITHOUT_MEMORY: Final = frozenset({"possible", "objectness"})
 """What a step needs and has even if it is the first."""
 
 

@@ -49,7 +49,7 @@ def image_level_loss(logits: Tensor, present: Tensor) -> Tensor:
     return (here + away).mean()
 
 
-def objectness_loss(logits: Tensor, objectness: Tensor) -> Tensor:
+def objectness_loss(logits: Tensor, objectness: Tensor, *, valid: Tensor | None = None) -> Tensor:
     r"""The probability of any class but the background shall be that of an object.
 
     .. math:: L = -\frac{1}{|I|} \sum_i o_i \log (1 - p_{i0}) + (1 - o_i) \log p_{i0}
@@ -59,9 +59,10 @@ def objectness_loss(logits: Tensor, objectness: Tensor) -> Tensor:
     Args:
         logits: (B, N, H, W) float.
         objectness: (B, H, W) float in [0, 1], probability that a pixel belongs to an object.
+        valid: (B, H, W) bool, where it is known; elsewhere its values are not looked at. None: everywhere.
 
     Returns:
-        Scalar, not negative: the mean over all pixels.
+        Scalar, not negative: the mean over all pixels where it is known, 0 if there is none.
 
     Raises:
         InvalidParameterError: shapes do not fit, or a probability is outside [0, 1].
@@ -71,12 +72,20 @@ def objectness_loss(logits: Tensor, objectness: Tensor) -> Tensor:
             f"logits must be (B, N, H, W) and objectness (B, H, W); got {tuple(logits.shape)} and "
             f"{tuple(objectness.shape)}"
         )
+    if valid is None:
+        valid = torch.ones_like(objectness, dtype=torch.bool)
+    if valid.shape != objectness.shape or valid.dtype != torch.bool:
+        raise InvalidParameterError(
+            f"valid must be bool of {tuple(objectness.shape)}, not {valid.dtype} of {tuple(valid.shape)}"
+        )
+    objectness = objectness.masked_fill(~valid, 0)
     low, high = torch.aminmax(objectness)
-    if float(low) < 0 or float(high) > 1:
+    if not (float(low) >= 0 and float(high) <= 1):  # so that NaN is none either
         raise InvalidParameterError(f"objectness is a probability; found {float(low):g} to {float(high):g}")
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     everything = torch.logsumexp(scores, dim=1)
     background = everything - scores[:, 0]
     objects = everything - torch.logsumexp(scores[:, 1:], dim=1)
     share = objectness.to(scores)
-    return (share * objects + (1 - share) * background).mean()
+    each = share * objects + (1 - share) * background
+    return each.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)

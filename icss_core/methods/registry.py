@@ -18,6 +18,7 @@ from icss_core.methods.image_level import IMAGE_LEVEL
 from icss_core.methods.local_pod import LOCAL_POD
 from icss_core.methods.lwf import LWF
 from icss_core.methods.lwf_mc import LWF_MC
+from icss_core.methods.objectness import OBJECTNESS
 from icss_core.methods.podnet import PODNET
 from icss_core.methods.point_metric import POINT_METRIC
 from icss_core.methods.possible import POSSIBLE
@@ -46,6 +47,7 @@ REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
             LOCAL_POD,
             LWF,
             LWF_MC,
+            OBJECTNESS,
             PODNET,
             POINT_METRIC,
             POSSIBLE,
@@ -77,9 +79,17 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
 
     Raises:
         UnknownPresetError: no such preset.
-        InvalidParameterError: an override names nothing or is out of bounds; the message lists all.
+        InvalidParameterError: an override names nothing or is out of bounds, the message lists all; or it
+            adds a regulariser that learns from what only the scenes of a data set have.
     """
-    return _chosen(PRESETS, name, overrides)
+    preset = _chosen(PRESETS, name, overrides)
+    for regulariser, _ in regularisers_of(preset):
+        if "objectness" in regulariser.needs:
+            raise InvalidParameterError(
+                f"{regulariser.name!r} learns from objectness, which only scenes of a data set come with; "
+                "it is for dense steps, not for clicks on an image"
+            )
+    return preset
 
 
 def dense_preset_names() -> list[str]:

@@ -19,12 +19,13 @@ Need = Literal[
     "memory_logits",
     "memory_labels",
     "possible",
+    "objectness",
     "memory_features",
     "memory_output",
     "prototypes",
     "thresholds",
 ]
-"""What a step must provide: the first three in its batches, the others in its context."""
+"""What a step must provide: the first four in its batches, the others in its context."""
 
 Penalty: TypeAlias = Callable[[SegmenterOutput, Batch], Mapping[str, Tensor]]
 """The terms of a batch by name, each a scalar, before the regulariser's weight."""

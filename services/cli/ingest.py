@@ -173,7 +173,7 @@ def cityscapes(source: Source, prefix: Prefix) -> None:
 def folder(
     source: Source, prefix: Prefix, name: Annotated[str | None, typer.Option(help="of the data set")] = None
 ) -> None:
-    """Your own images/, with masks/ (or scribbles as GeoJSON) and classes.yaml if there are any."""
+    """Your own images/, with masks/ (or GeoJSON scribbles), objectness/ and classes.yaml if there are any."""
     from services.ingest import ingest_folder
 
     _ingest(lambda storage, on_scene: ingest_folder(storage, source, prefix, name=name, on_scene=on_scene))

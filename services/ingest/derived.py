@@ -41,7 +41,7 @@ def ingest_derived(
 ) -> Dataset:
     """Write a changed copy of a data set. A scene at a time is in memory, whole.
 
-    Where an image has no data, the copy has zeros without label.
+    Where an image has no data, the copy has zeros without label. Objectness is not copied.
 
     Args:
         storage: where both are.

@@ -6,6 +6,9 @@ a mapping from mask values to those, where no value need be background and `igno
 hold class indices, those values, or the colours of classes.yaml. Optionally `split.csv` with columns name and
 split.
 
+Beside images/, `objectness/NAME.EXT` may say how likely each pixel belongs to an object of any class, in one
+band of uint8, 0 never and 255 surely, for methods that learn from it.
+
 Instead of a mask a scene to train on may have scribbles, `masks/NAME.geojson`: LineStrings, MultiLineStrings
 and Points with the name of their class in a property `class` and, for lines, perhaps a `width` in pixels (3
 without). Coordinates are longitude and latitude unless the collection has a member `crs`,
@@ -64,8 +67,8 @@ def ingest_folder(
     Georeference, bands, data type, nodata and masks of the images are kept.
 
     Raises:
-        DatasetError: no image, two images of one name, a mask without image, a mask that does not fit, or
-            scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
+        DatasetError: no image, two images of one name, a mask or objectness without image or that does not
+            fit it, or scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
     """
     images = _by_name(source / "images" if (source / "images").is_dir() else source)
     masks = _by_name(source / "masks")
@@ -76,6 +79,10 @@ def ingest_folder(
     orphans = sorted({*masks, *scribbles} - set(images))
     if orphans:
         raise DatasetError(f"{source / 'masks'}: no image for the masks {orphans}")
+    objectness = _by_name(source / "objectness")
+    orphans = sorted(set(objectness) - set(images))
+    if orphans:
+        raise DatasetError(f"{source / 'objectness'}: no image for {orphans}")
     if not images:
         raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(_ENDINGS))}")
     classes, lookup = _classes(source)
@@ -91,7 +98,7 @@ def ingest_folder(
             mask = _translated(read_mask(masks[scene], palette), lookup, masks[scene])
         elif scene in scribbles:
             mask = _scribbled(scribbles[scene], images[scene], classes)
-        writer.add_file(scene, images[scene], mask, split=splits[scene])
+        writer.add_file(scene, images[scene], mask, split=splits[scene], objectness=objectness.get(scene))
         if on_scene is not None:
             on_scene(number, len(images), scene)
     return writer.finish()

@@ -93,6 +93,7 @@ class DatasetWriter:
         *,
         split: Split,
         alpha_is_data: bool = False,
+        objectness: Path | None = None,
     ) -> Scene:
         """Add a scene from a raster file, copied block by block with its georeference, nodata and masks.
 
@@ -103,10 +104,12 @@ class DatasetWriter:
             split: Part of the set the scene belongs to.
             alpha_is_data: A band that the file marks as alpha is a band like the others, such as infrared
                 after red, green and blue, which much software writes as RGBA; its zeros are no holes.
+            objectness: raster of one uint8 band and the image's size, 255 times the probability that a pixel
+                belongs to an object; nodata and masks of it are kept.
 
         Raises:
             ImageUnreadableError: the file is not a raster we read.
-            DatasetError: it is damaged, or the mask does not fit it.
+            DatasetError: it is damaged, or mask or objectness do not fit it.
         """
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -114,7 +117,7 @@ class DatasetWriter:
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
-            target = Path(folder) / "image.tif"
+            target, likely = Path(folder) / "image.tif", None
             with open_raster(path) as source:
                 place = {"crs": source.crs, "transform": source.transform}
                 shape = (source.height, source.width)
@@ -124,7 +127,10 @@ class DatasetWriter:
                     _unmark_alpha(target)
             except RasterioError as error:
                 raise DatasetError(f"{path} cannot be copied: {error}") from error
-            return self._add(name, target, mask, split=split, place=place, shape=shape)
+            if objectness is not None:
+                likely = Path(folder) / "objectness.tif"
+                _copy_objectness(name, objectness, likely, shape)
+            return self._add(name, target, mask, split=split, place=place, shape=shape, objectness=likely)
 
     def finish(self, *, notes: str = "") -> Dataset:
         """Write dataset.yaml and return the data set as it can now be read from the store.
@@ -155,34 +161,39 @@ class DatasetWriter:
         split: Split,
         place: dict[str, Any],
         shape: tuple[int, ...],
+        objectness: Path | None = None,
     ) -> Scene:
         labels, masked = None, None
         if mask is not None:
             labels = self._labels(name, mask, shape)
             masked = _geotiff(mask[None], place)
-        image_path, mask_path = f"images/{name}.tif", f"masks/{name}.tif"
+        rasters = {"images": image, "masks": masked, "objectness": objectness}
+        addresses = {kind: f"{kind}/{name}.tif" for kind, raster in rasters.items() if raster is not None}
         digest = hashlib.sha256()
-        if isinstance(image, Path):
-            with image.open("rb") as file:
-                while chunk := file.read(2**20):
-                    digest.update(chunk)
-            self._storage.upload(image, f"{self._prefix}/{image_path}")
-        else:
-            digest.update(image)
-            self._storage.write_bytes(f"{self._prefix}/{image_path}", image, content_type="image/tiff")
-        if masked is not None:
-            digest.update(masked)
-            self._storage.write_bytes(f"{self._prefix}/{mask_path}", masked, content_type="image/tiff")
+        for kind, relative in addresses.items():
+            self._put(rasters[kind], f"{self._prefix}/{relative}", digest)
         scene = Scene(
             name=name,
-            image=image_path,
-            mask=None if masked is None else mask_path,
+            image=addresses["images"],
+            mask=addresses.get("masks"),
+            objectness=addresses.get("objectness"),
             split=split,
             labels=labels,
             checksum=digest.hexdigest(),
         )
         self._scenes.append(scene)
         return scene
+
+    def _put(self, raster: bytes | Path | None, address: str, digest: hashlib._Hash) -> None:
+        """Store a raster, its bytes added to the digest."""
+        if isinstance(raster, Path):
+            with raster.open("rb") as file:
+                while chunk := file.read(2**20):
+                    digest.update(chunk)
+            self._storage.upload(raster, address)
+        elif raster is not None:
+            digest.update(raster)
+            self._storage.write_bytes(address, raster, content_type="image/tiff")
 
     def _labels(self, name: str, mask: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[str, ...]:
         """Names of the classes of interest in a mask, after checking it."""
@@ -199,6 +210,26 @@ class DatasetWriter:
                 f"({', '.join(self._classes.names)}) with indices from 0, and 255 for ignore"
             )
         return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
+
+
+def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
+    """A raster of objectness as a tiled GeoTIFF, after checking it."""
+    with open_raster(path) as raster:
+        found = (raster.height, raster.width)
+        if found != tuple(shape):
+            raise DatasetError(
+                f"scene {name!r}: the objectness is {found[0]} x {found[1]} pixels, "
+                f"the image {shape[0]} x {shape[1]}"
+            )
+        if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
+            kind = "with a palette" if raster.colour_table else f"of {raster.dtype}"
+            raise DatasetError(
+                f"scene {name!r}: objectness is one band of uint8 from 0 to 255, not {raster.bands} {kind}"
+            )
+    try:
+        rasterio.shutil.copy(path, target, **_TILED)
+    except RasterioError as error:
+        raise DatasetError(f"{path} cannot be copied: {error}") from error
 
 
 def _unmark_alpha(path: Path) -> None:

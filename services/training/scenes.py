@@ -37,6 +37,7 @@ def open_scenes(
     others: int = BACKGROUND,
     only: Collection[str] | None = None,
     possible: bool = False,
+    objectness: bool = False,
     background: bool = True,
 ) -> list[LabelledScene]:
     """All scenes of a split that have a mask; their handles are closed by `closing`.
@@ -54,11 +55,13 @@ def open_scenes(
         others: what the masks show all classes as that the model does not know, or that are hidden.
         only: names of scenes; None: all.
         possible: whether each scene says which classes it may show: those of its image-level labels.
+        objectness: whether each scene comes with its objectness.
         background: whether background is always among them.
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
-        ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used.
+        ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used, or lacks what is asked
+            for; the message names it.
     """
     chosen = [
         scene
@@ -66,7 +69,7 @@ def open_scenes(
         if scene.mask is not None and (only is None or scene.name in only)
     ]
     lookup = dataset.lookup(classes, hidden=hidden, others=others)
-    share = _CACHE_BYTES // max(2 * len(chosen), 1)
+    share = _CACHE_BYTES // max((3 if objectness else 2) * len(chosen), 1)
 
     def opened(address: str) -> RasterSource:
         raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
@@ -78,6 +81,7 @@ def open_scenes(
             mask=opened(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, hidden, background=background) if possible else None,
+            objectness=opened(_objectness(scene)) if objectness else None,
         )
         for scene in chosen
         if scene.mask is not None
@@ -92,3 +96,10 @@ def _possible(
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
     shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in hidden}
     return np.array([background, *(name.casefold() in shown for name in classes)])
+
+
+def _objectness(scene: Scene) -> str:
+    """The address that a scene gives."""
+    if scene.objectness is None:
+        raise DatasetError(f"scene {scene.name!r} has no objectness, which the method learns from")
+    return scene.objectness

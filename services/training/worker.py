@@ -74,6 +74,7 @@ class Worker:
         self._plan, self._config, self._rank = plan, config, rank
         self._device = rank.device
         step = config.step
+        needs = frozenset() if step is None else needs_of(step.preset)
         train = open_scenes(
             plan.dataset,
             "train",
@@ -83,7 +84,8 @@ class Worker:
             hidden=config.hidden,
             others=config.others,
             only=plan.scenes,
-            possible=step is not None and "possible" in needs_of(step.preset),
+            possible="possible" in needs,
+            objectness="objectness" in needs,
             background=step is None or step.preset.background,
         )
         val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)

@@ -10,7 +10,7 @@ from icss_core.errors import InvalidParameterError
 from icss_core.importance import FISHER, SCORE
 from icss_core.incremental import dense_objective, first_step_of, weight_anchor_of
 from icss_core.losses import Prototypes, sigmoid_cross_entropy, unbiased_distillation
-from icss_core.methods import dense_preset_names, get_dense_preset
+from icss_core.methods import dense_preset_names, get_dense_preset, needs_of
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.networks.segmenter import SegmenterOutput
 from icss_core.sampling import Batch
@@ -74,6 +74,13 @@ def batches(n_classes: int, first_new: int):
 
 
 TERMS = {"sdr-shape": ["sdr_attract", "sdr_separate", "sdr_sparse"]}
+
+
+def test_the_first_step_keeps_what_needs_no_memory():
+    overrides = {f"regularisers.{name}.weight": 1 for name in ("objectness", "possible", "distillation")}
+    first = first_step_of(get_dense_preset("mib-weak/pce", overrides))
+    assert first.regularisers.keys() == {"objectness", "possible"}
+    assert needs_of(first) == {"objectness", "possible"}
 
 
 @pytest.mark.parametrize("name", dense_preset_names())

@@ -52,6 +52,27 @@ def test_objectness_equals_plain_loops():
     assert objectness_loss(logits, torch.from_numpy(share)).item() == pytest.approx(np.mean(terms))
 
 
+def test_objectness_that_is_not_known_weighs_nothing():
+    logits, _ = random_case()
+    share = torch.from_numpy(np.random.default_rng(0).random((2, 3, 5)))
+    valid = torch.ones(2, 3, 5, dtype=torch.bool)
+    valid[:, 2] = False
+    expected = objectness_loss(logits[:, :, :2], share[:, :2])
+    share[:, 2] = torch.nan
+    found = objectness_loss(logits, share, valid=valid)
+    torch.testing.assert_close(found, expected)
+    (slope,) = torch.autograd.grad(found, logits)
+    assert (slope[:, :, 2] == 0).all()
+    assert slope.isfinite().all()
+    nothing = objectness_loss(logits, share, valid=torch.zeros_like(valid))
+    assert nothing.item() == 0
+    assert (torch.autograd.grad(nothing, logits)[0] == 0).all()
+    with pytest.raises(InvalidParameterError, match="found nan to nan"):
+        objectness_loss(logits, share)
+    with pytest.raises(InvalidParameterError, match=r"bool of \(2, 3, 5\)"):
+        objectness_loss(logits, share, valid=valid[:, :2])
+
+
 def test_gradients_equal_finite_differences():
     logits, present = random_case()
     share = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -18,6 +18,7 @@ from icss_core.losses import (
     local_pod,
     memory_label_cross_entropy,
     merge_into_background,
+    objectness_loss,
     partial_cross_entropy,
     plain_distillation,
     point_triplet_loss,
@@ -42,7 +43,8 @@ from icss_core.methods import (
 from icss_core.networks.segmenter import SegmenterOutput
 from icss_core.sampling import Batch
 
-ALL = {name: {} for name in REGULARISERS}
+ALL = {name: {} for name in REGULARISERS if name != "objectness"}
+"""All that an interactive preset may have."""
 MEMORY_FEATURES = torch.rand(2, 8, 2, 2, generator=torch.Generator().manual_seed(3))
 
 MEMORY_LEVELS = tuple(torch.ones(2, 5, side, side) for side in (64, 32, 16, 8, 4))
@@ -207,6 +209,23 @@ def test_each_kind_of_cross_entropy_is_its_loss(over, context, output):
         assert terms.keys() == {"cross_entropy"}
         torch.testing.assert_close(terms["cross_entropy"], value, msg=kind)
         assert needs_of(method) == ({"memory_logits", "thresholds"} if kind == "completed" else set())
+
+
+def test_objectness_is_its_loss_where_it_is_known(context, output):
+    likely = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(4))
+    regularisers = {"objectness": {"weight": 0.5}}
+    method = Method(name="x", method="x", cross_entropy={"weight": 0}, regularisers=regularisers)
+    assert needs_of(method) == {"objectness"}
+    objective = build_objective(method, context)
+    found = objective(output, replace(batch(), objectness=likely))
+    assert found.keys() == {"objectness"}
+    torch.testing.assert_close(found["objectness"], 0.5 * objectness_loss(output.logits, likely))
+    rows = torch.arange(64) < 40
+    partly = objective(output, replace(batch(), objectness=likely.masked_fill(~rows[:, None], torch.nan)))
+    expected = 0.5 * objectness_loss(output.logits[:, :, :40], likely[:, :40])
+    torch.testing.assert_close(partly["objectness"], expected)
+    with pytest.raises(AssertionError, match="no objectness"):
+        objective(output, batch())
 
 
 def test_labels_may_be_left_out_and_missing_ones_taken_for_background(context, output):

@@ -110,6 +110,14 @@ def test_wrong_overrides_are_named(overrides, complaint):
         get_preset("icss", overrides)
 
 
+def test_objectness_is_for_dense_steps():
+    overrides = {"regularisers.objectness.weight": 0.5}
+    with pytest.raises(InvalidParameterError, match="'objectness' learns from objectness, which only scenes"):
+        get_preset("icss", overrides)
+    assert get_preset("icss", {"regularisers.objectness.weight": 0}) is not None
+    assert needs_of(get_dense_preset("mib-weak/pce", overrides)) == {"objectness"}
+
+
 def test_unknown_preset_lists_the_known_ones():
     with pytest.raises(UnknownPresetError, match="icss-paper/sdr"):
         get_preset("icss-paper/sdrr")

@@ -307,6 +307,33 @@ def test_scribbles_that_cannot_be_used_are_named(storage, own_folder):
     assert not storage.exists(f"{prefix}/dataset.yaml")
 
 
+def test_own_folder_may_say_where_objects_are_likely(storage, own_folder):
+    before = ingest_folder(storage, own_folder, "s3://icss/own/without")
+    (own_folder / "objectness").mkdir()
+    likely = np.random.default_rng(5).integers(0, 256, (30, 20)).astype(np.uint8)
+    path = own_folder / "objectness" / "plot 1.png"
+    Image.fromarray(likely).save(path)
+    dataset = ingest_folder(storage, own_folder, "s3://icss/own/with")
+    assert stored(storage, dataset) == dataset
+    assert [scene.objectness for scene in dataset.scenes] == [None, "objectness/plot_1.tif", None]
+    values, raster = pixels_of(storage, dataset.address(dataset.scenes[1].objectness))
+    assert np.array_equal(values[0], likely)
+    assert raster.block_shape == (512, 512)
+    assert dataset.scenes[0] == before.scenes[0]
+    assert dataset.scenes[1].checksum != before.scenes[1].checksum
+    for values, match in (
+        (np.zeros((31, 20), np.uint8), "'plot_1': the objectness is 31 x 20 pixels, the image 30 x 20"),
+        (np.zeros((30, 20, 3), np.uint8), "'plot_1': objectness is one band of uint8.* not 3 of uint8"),
+        (np.zeros((30, 20), np.uint16), "not 1 of uint16"),
+    ):
+        Image.fromarray(values).save(path)
+        with pytest.raises(DatasetError, match=match):
+            ingest_folder(storage, own_folder, "s3://icss/own/faulty-objectness")
+    path.rename(own_folder / "objectness" / "plot 7.png")
+    with pytest.raises(DatasetError, match=r"objectness: no image for \['plot_7'\]"):
+        ingest_folder(storage, own_folder, "s3://icss/own/faulty-objectness")
+
+
 def test_town_is_georeferenced_and_repeatable(storage):
     first = ingest_town(storage, "s3://icss/town-a", train=1, val=1, size=128, seed=5)
     again = ingest_town(storage, "s3://icss/town-b", train=1, val=1, size=128, seed=5)

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
@@ -62,6 +63,29 @@ def test_scenes_say_which_classes_of_the_model_they_may_show(storage, dataset, b
     )
     with pytest.raises(DatasetError, match="'one' does not say which classes"):
         opened(storage, silent, possible=True)
+
+
+def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_path):
+    image, likely = tmp_path / "image.png", tmp_path / "likely.png"
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(image)
+    values = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
+    Image.fromarray(values).save(likely)
+    writer = DatasetWriter(storage, "s3://icss/step-objectness", name="toy", classes=CLASSES)
+    mask = np.ones((40, 40), np.uint8)
+    writer.add_file("with", image, mask, split="train", objectness=likely)
+    writer.add_file("without", image, mask, split="train")
+    dataset = writer.finish()
+
+    def objectness(**more):
+        with storage.raster_environment(), ExitStack() as closing:
+            scenes = open_scenes(dataset, "train", classes=("a",), storage=storage, closing=closing, **more)
+            return [scene.cut(Window(0, 0, 40, 40)).objectness for scene in scenes]
+
+    assert objectness() == [None, None]
+    (found,) = objectness(only={"with"}, objectness=True)
+    np.testing.assert_allclose(found, values / 255, rtol=1e-6)
+    with pytest.raises(DatasetError, match="'without' has no objectness"):
+        objectness(objectness=True)
 
 
 def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dataset):

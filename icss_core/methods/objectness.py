@@ -1,0 +1,43 @@
+"""`objectness`: a pixel is likely of some class but the background where an object is likely.
+
+Objects of classes that the network does not know, or does not know yet, are objects too: the term asks it to
+call them one of its own. It helps where the objects of the images are those of the classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.losses import objectness_loss
+from icss_core.methods.regulariser import (
+    Penalty,
+    Regulariser,
+    RegulariserParameters,
+    StepContext,
+    provided,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.networks.segmenter import SegmenterOutput
+    from icss_core.sampling import Batch
+
+
+def _penalty(_: RegulariserParameters, __: StepContext) -> Penalty:
+    def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
+        objectness = provided(batch.objectness, "objectness")
+        known = ~objectness.isnan()
+        return {"objectness": objectness_loss(output.logits, objectness, valid=known)}
+
+    return terms
+
+
+OBJECTNESS = Regulariser(
+    name="objectness",
+    summary="the probability of any class but the background is that of an object",
+    source="Bearman et al., What's the Point, arXiv 1506.02106, Eq. 4",
+    parameters=RegulariserParameters,
+    build=_penalty,
+    needs=frozenset({"objectness"}),
+)
