@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -26,6 +27,11 @@ def test_the_pickle_that_ray_keeps_in_the_store_holds_no_key(store_settings) -> 
     content = pickle.dumps(checkpoint_filesystem(store_settings))
     assert store_settings.s3_access_key.encode() not in content
     assert store_settings.s3_secret_key.get_secret_value().encode() not in content
+
+
+def test_a_deep_copy_opens_no_connection_of_its_own(store) -> None:
+    """Tune makes one for each trial."""
+    assert copy.deepcopy(store).handler is store.handler
 
 
 def kinds(store) -> dict[str, fs.FileType]:
