@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from icss_core.errors import BandMismatchError
+from icss_core.inference.multi_scale import MultiScale
 from icss_core.inference.prepare import PreparedNetwork
 from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, Tiling
@@ -36,6 +37,7 @@ def predict_raster(
     *,
     label_space: LabelSpace,
     tiling: Tiling = DEFAULT_TILING,
+    scales: Sequence[float] | None = None,
     bands: Sequence[int] | None = None,
     confidence: bool = False,
     precision: Precision = "auto",
@@ -53,6 +55,7 @@ def predict_raster(
         out_path: local file; appears when it is complete, and only then.
         label_space: of the network's classes.
         tiling: windows, overlap and blending.
+        scales: see `predict`.
         bands: 1-based numbers of the image's bands that the network takes; None: all but alpha.
         confidence: whether to write the probability of the class as a second band.
         precision: see `prepare_for_inference`.
@@ -62,7 +65,8 @@ def predict_raster(
     Raises:
         ImageNotFoundError, ImageUnreadableError: the image cannot be read.
         BandMismatchError: the network takes another number of bands.
-        InvalidParameterError: the label space has another number of classes than the network.
+        InvalidParameterError: the label space has another number of classes than the network, or a scale
+            cannot be used.
         CancelledError: `should_stop` said so; no file is left.
     """
     with open_raster(address, bands=bands) as raster:
@@ -72,13 +76,15 @@ def predict_raster(
             CogSink(out_path, like=raster, label_space=label_space, confidence=confidence) as sink,
         ):
             predict(
-                network, raster, sink, n_classes=len(label_space), tiling=tiling, confidence=confidence,
-                precision=precision, progress=progress, should_stop=should_stop,
+                network, raster, sink, n_classes=len(label_space), tiling=tiling, scales=scales,
+                confidence=confidence, precision=precision, progress=progress, should_stop=should_stop,
             )  # fmt: skip
 
 
 def _check_bands(network: nn.Module, raster: Raster) -> None:
-    inner = network.network if isinstance(network, PreparedNetwork) else network
+    inner = network
+    while isinstance(inner, PreparedNetwork | MultiScale):
+        inner = inner.network
     if isinstance(inner, Segmenter) and inner.architecture.in_channels != raster.bands:
         raise BandMismatchError(
             f"{raster.address} has {raster.bands} bands, the network takes {inner.architecture.in_channels}; "

@@ -95,14 +95,15 @@ def _convolution_norm_pairs(
 ) -> tuple[list[tuple[nn.Module, nn.BatchNorm2d]], Tensor]:
     """Pairs where a batch norm takes exactly what a convolution gave, and the logits of the example."""
     made: dict[int, tuple[nn.Module, Tensor]] = {}
-    pairs: list[tuple[nn.Module, nn.BatchNorm2d]] = []
+    # a network that goes through its layers several times (`MultiScale`) has each pair once
+    pairs: dict[tuple[nn.Module, nn.BatchNorm2d], None] = {}
 
     def remember(module: nn.Module, _: object, output: Tensor) -> None:
         made[id(output)] = (module, output)  # the tensor too, so that its id is not given to another
 
     def match(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in made:
-            pairs.append((made[id(inputs[0])][0], module))
+            pairs[made[id(inputs[0])][0], module] = None
 
     handles = [module.register_forward_hook(remember) for module in _of_type(network, _Convolution)]
     # exactly BatchNorm2d: subclasses (timm's BatchNormAct2d) do more than normalise
@@ -114,7 +115,7 @@ def _convolution_norm_pairs(
     finally:
         for handle in handles:
             handle.remove()
-    return pairs, logits
+    return list(pairs), logits
 
 
 def _of_type(network: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> Iterator[nn.Module]:

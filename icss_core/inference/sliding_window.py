@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from icss_core.errors import CancelledError, InvalidParameterError
+from icss_core.inference.multi_scale import MultiScale, at_scales
 from icss_core.inference.prepare import logits_of, prepare_for_inference
 from icss_core.inference.read_ahead import Group, read_groups
 from icss_core.inference.sinks import ArraySink, RowSink
@@ -18,7 +19,7 @@ from icss_core.inference.strip import StripAccumulator
 from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING, Layout, Tiling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -39,6 +40,7 @@ def predict(
     *,
     n_classes: int,
     tiling: Tiling = DEFAULT_TILING,
+    scales: Sequence[float] | None = None,
     confidence: bool = False,
     precision: Precision = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -58,6 +60,8 @@ def predict(
         sink: takes the rows; see `RowSink`.
         n_classes: number of logit channels.
         tiling: windows, overlap and blending.
+        scales: at which each window is predicted, the highest score of a class being kept; see `MultiScale`.
+            It takes the sum of their squares times as long. None: as it is.
         confidence: whether the sink also gets the probability of each label.
         precision: of the preparation.
         progress: called with (windows done, windows in all) after each network call.
@@ -66,12 +70,17 @@ def predict(
     Raises:
         CancelledError: `should_stop` said so; the sink has some of the rows.
         ImageUnreadableError: a window cannot be read.
-        InvalidParameterError: the network gives another shape than (B, n_classes, h, w).
+        InvalidParameterError: the network gives another shape than (B, n_classes, h, w), or a scale
+            cannot be used.
     """
     prepared = prepare_for_inference(network, precision)
+    if scales is not None:
+        prepared = at_scales(prepared, scales)
     device = next((weight.device for weight in prepared.parameters()), torch.device("cpu"))
     layout = tiling.layout(source.height, source.width)
-    size = windows_per_call(layout, device, prepared.dtype)
+    inner = prepared.network
+    enlargement = inner.enlargement if isinstance(inner, MultiScale) else 1.0
+    size = windows_per_call(layout, device, prepared.dtype, enlargement=enlargement)
     accumulator = StripAccumulator(
         layout, n_classes, blend=tiling.blend, confidence=confidence, device=device
     )
@@ -93,12 +102,22 @@ def predict(
         groups.close()
 
 
-def windows_per_call(layout: Layout, device: torch.device, dtype: torch.dtype) -> int:
-    """How many windows go through the network together: the same for all calls on one raster."""
+def windows_per_call(
+    layout: Layout, device: torch.device, dtype: torch.dtype, *, enlargement: float = 1.0
+) -> int:
+    """How many windows go through the network together: the same for all calls on one raster.
+
+    Args:
+        layout: the windows.
+        device: the network's.
+        dtype: of its weights.
+        enlargement: pixels that the network makes of one before its first layer.
+    """
     pixels = PIXELS_PER_CALL.get(device.type, PIXELS_PER_CALL["cpu"])
     if dtype == torch.float32:
         pixels //= 2
-    return min(len(layout), max(1, pixels // (layout.window_height * layout.window_width)))
+    window = layout.window_height * layout.window_width * enlargement
+    return min(len(layout), max(1, int(pixels / window)))
 
 
 def _logits(network: nn.Module, group: Group, n_classes: int) -> Iterator[Tensor | None]:

@@ -185,10 +185,18 @@ def run_session(
     return scores, labels
 
 
-def map_image(network: Segmenter, source: RasterSource) -> NDArray[np.uint8]:
-    """Class map (H, W) uint8 of a whole image by our default tiling, 255 where it has no data."""
+def map_image(
+    network: Segmenter, source: RasterSource, *, scales: Sequence[float] | None = None
+) -> NDArray[np.uint8]:
+    """Class map (H, W) uint8 of a whole image by our default tiling, 255 where it has no data.
+
+    Args:
+        network: the segmenter.
+        source: the image.
+        scales: at which it is predicted; see `predict`.
+    """
     sink = ArraySink(source.height, source.width)
-    predict(network, source, sink, n_classes=network.n_classes)
+    predict(network, source, sink, n_classes=network.n_classes, scales=scales)
     return sink.labels
 
 
