@@ -189,7 +189,7 @@ class IcssClient:
             model: name of the model.
             version: number or alias; None: `memory`.
             image: `s3://` address, or the id of an upload.
-            options: `confidence`, `format`, `min_area`, `tiling` as in the API.
+            options: `confidence`, `format`, `min_area`, `tiling`, `scales` as in the API.
         """
         body = {"model": model, "version": version or "memory", "image": _reference(image), "delivery": "s3"}
         response = self._send("POST", "/v1/predictions", json=body | options, timeout=None)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from icss_core.crop_window import check_resizing
 from icss_core.importance import ImportanceKind
 from icss_core.methods.method import Method
+from icss_core.scales import Scales  # noqa: TC001 - pydantic reads the annotations
 
 
 class AnchorRule(BaseModel):
@@ -59,6 +60,10 @@ class DensePreset(Method):
     """Of the first step, where `epochs` is None; None: as many as of the others."""
     first_lr: float = Field(default=0.01, gt=0)
     """Learning rate of the first step; `optimisation.lr` is that of the others."""
+    test_scales: Scales | None = None
+    """At which validation images are predicted when a step's version is scored, each class by its highest
+    score (`icss_core.inference.multi_scale`). It costs the sum of their squares times as much and changes no
+    network; validations within a training are without. None: images as they are."""
 
     @model_validator(mode="after")
     def _crops_are_cut_in_one_way(self) -> Self:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from icss_core.errors import InvalidParameterError
+from icss_core.scales import check_scales
 from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
 
 
@@ -18,6 +20,10 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="local file for the result", dir_okay=False)
     ] = None,
     min_area: Annotated[float, typer.Option(help="polygons: leave out those below, m2", min=0)] = 0.0,
+    scales: Annotated[
+        str | None,
+        typer.Option(help="several, as 0.5,1,1.5: highest score of each class; time grows by their squares"),
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = "",
     *,
@@ -31,11 +37,13 @@ def predict(
     if output is not None and not output.parent.is_dir():
         raise FileNotFoundError(2, "there is no folder for the result", str(output.parent))
     chosen: int | str = int(version) if version.isdecimal() else version
-    options = {
+    options: dict[str, Any] = {
         "confidence": confidence,
         "format": "geojson" if polygons else "cog",
         "min_area": min_area,
     }
+    if scales is not None:
+        options["scales"] = _scales(scales)
     with connect(url, token) as client:
         reference = image_reference(client, image)
         if output is not None:
@@ -49,3 +57,16 @@ def predict(
         f"in {found.seconds:.1f} s; classes {', '.join(info.name for info in found.classes)}",
         err=True,
     )
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    """The scales between commas.
+
+    Raises:
+        InvalidParameterError: something is no number, or no scale.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidParameterError(f"--scales takes numbers as 0.5,1,1.5, not {text!r}") from error
+    return check_scales(numbers)

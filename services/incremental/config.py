@@ -89,7 +89,8 @@ class ProtocolRun(BaseModel):
             validate_every=self.validate_every,
             checkpoint_every=self.checkpoint_every,
             step=DenseStep(
-                preset=preset,
+                # no part of a training: steps scored with and without are trained once
+                preset=preset.model_copy(update={"test_scales": None}),
                 new=len(manifest.classes[step]),
                 memory=memory,
                 scenes=manifest.scenes_hash(step),

@@ -140,7 +140,13 @@ def _score(
 
     def score() -> Scored:
         return score_version(
-            asked.model, version, dataset=asked.dataset, new=new, settings=settings, pictures=pictures
+            asked.model,
+            version,
+            dataset=asked.dataset,
+            new=new,
+            settings=settings,
+            pictures=pictures,
+            scales=asked.preset.test_scales,
         )
 
     report, maps = _on_cluster(score, asked) if asked.workers else score()

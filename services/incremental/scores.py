@@ -15,6 +15,8 @@ from services.training.plan import read_dataset
 from services.training.scenes import open_scenes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -25,7 +27,14 @@ Scored: TypeAlias = "tuple[SegmentationReport, dict[str, NDArray[np.uint8]]]"
 
 
 def score_version(
-    model: str, version: int, *, dataset: str, new: int, settings: Settings, pictures: int = 0
+    model: str,
+    version: int,
+    *,
+    dataset: str,
+    new: int,
+    settings: Settings,
+    pictures: int = 0,
+    scales: Sequence[float] | None = None,
 ) -> Scored:
     """Predict every validation scene by sliding window and compare with its mask.
 
@@ -39,6 +48,7 @@ def score_version(
         new: how many of its classes, the last ones, are new.
         settings: of the services.
         pictures: how many class maps (H, W) are given back, those of the first scenes.
+        scales: at which scenes are predicted; see `predict`.
 
     Returns:
         The report, and maps by scene.
@@ -58,7 +68,7 @@ def score_version(
         labelled = [scene.name for scene in data.scenes_of("val") if scene.mask is not None]
         for name, scene in zip(labelled, scenes, strict=True):
             image = TrueImage.of(name, scene)
-            labels = map_image(network, image.source)
+            labels = map_image(network, image.source, scales=scales)
             confusion.update(labels, image.truth, image=name)
             if len(maps) < pictures:
                 maps[name] = labels

@@ -130,6 +130,7 @@ class Backend:
             confidence=options.confidence,
             min_area=options.min_area,
             tiling=options.tiling,
+            scales=options.scales,
             inline=delivery == "inline",
         )
         return await self._predictor.predict(job)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from icss_core.errors import InvalidParameterError
 from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
 from icss_core.raster.polygons import polygons
+from icss_core.scales import Scales
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
@@ -52,6 +53,7 @@ class PredictionJob(BaseModel):
     confidence: bool
     min_area: float
     tiling: TilingRequest | None = None
+    scales: Scales | None = None
     inline: bool
     """Whether the result goes into the response instead of the store."""
 
@@ -142,6 +144,7 @@ def _write_map(
         path,
         label_space=model.card.label_space,
         tiling=DEFAULT_TILING if job.tiling is None else Tiling(**job.tiling.model_dump()),
+        scales=job.scales,
         confidence=job.confidence,
         should_stop=should_stop,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from icss_core.scales import Scales
 from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
@@ -123,10 +124,16 @@ class AliasRequest(_Request):
     version: VersionNumber
 
 
+LARGEST_WINDOW: Final = 2048
+"""Side in pixels, after resizing: what a call of the network may need memory for."""
+
+
 class TilingRequest(_Request):
     """How the sliding window goes over the image; left out: the service's own choice."""
 
-    window: int = Field(default=512, ge=32, le=2048, multiple_of=32, description="side of a window, pixels")
+    window: int = Field(
+        default=512, ge=32, le=LARGEST_WINDOW, multiple_of=32, description="side of a window, pixels"
+    )
     overlap: int = Field(default=64, ge=0, description="pixels that neighbouring windows share")
     blend: Literal["constant", "gaussian"] = "gaussian"
 
@@ -140,11 +147,27 @@ class PredictionOptions(_Request):
     format: Literal["cog", "geojson"] = "cog"
     min_area: float = Field(default=0.0, ge=0, description="geojson: leave out polygons below this area, m2")
     tiling: TilingRequest | None = None
+    scales: Scales | None = Field(
+        default=None,
+        description="predict at several scales and keep the highest score of each class; takes the sum of "
+        "their squares times as long. Left out: the image as it is",
+        examples=[[0.5, 0.75, 1, 1.25, 1.5]],
+    )
     delivery: Literal["s3", "inline"] | None = Field(
         default=None,
         description="`s3`: the response names the address; `inline`: the response is the file. Left out: "
         "inline for an image in the request itself, else s3",
     )
+
+    @model_validator(mode="after")
+    def _resized_windows_fit(self) -> Self:
+        window = (self.tiling or TilingRequest()).window
+        if self.scales is not None and window * max(self.scales) > LARGEST_WINDOW:
+            raise ValueError(
+                f"a window of {window} pixels at scale {max(self.scales):g} is larger than {LARGEST_WINDOW}; "
+                "ask for a smaller tiling.window or smaller scales"
+            )
+        return self
 
 
 class PredictionRequest(PredictionOptions):

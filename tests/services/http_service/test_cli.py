@@ -70,6 +70,12 @@ def test_a_class_is_added_accepted_and_mapped(icss, clicks, model, tmp_path):
     with rasterio.open(mapped) as raster:
         assert (raster.count, raster.dtypes[0], raster.nodata) == (1, "uint8", 255)
         assert raster.crs.to_epsg() == 32631
+        plain = raster.read(1)
+    at_scales = tmp_path / "scales.tif"
+    icss("predict", model, SCENE, "--version", "updated", "--scales", "0.5, 1,1.5", "-o", at_scales)
+    with rasterio.open(at_scales) as raster:
+        assert raster.shape == plain.shape
+        assert (raster.read(1) != plain).any()
     polygons = tmp_path / "map.geojson"
     icss("predict", model, SCENE, "--version", version, "--polygons", "-o", polygons)
     assert json.loads(polygons.read_text())["type"] == "FeatureCollection"
@@ -131,6 +137,8 @@ def test_an_update_can_be_left_alone_and_cancelled(icss, clicks, model):
             ("predict", "cli", SCENE, "-o", "no/such/folder/map.tif"),
             "no folder for the result: no/such/folder",
         ),
+        (("predict", "cli", SCENE, "--scales", "half"), "--scales takes numbers as 0.5,1,1.5, not 'half'"),
+        (("predict", "cli", SCENE, "--scales", "1,nan"), "InvalidParameterError.*less than or equal to 4"),
         (("models", "--token", "wrong"), "UnauthorisedError"),
         (("models", "--token", ""), "ConfigurationError: no token"),
         (("models", "--url", "http://127.0.0.1:9"), "ServiceError: no answer"),

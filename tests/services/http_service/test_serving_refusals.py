@@ -90,6 +90,10 @@ def test_bad_update_is_refused_and_leaves_nothing(
         ({"format": "png"}, 422, "InvalidRequest"),
         ({"tiling": {"window": 100}}, 422, "InvalidRequest"),
         ({"tiling": {"window": 64, "overlap": 64}}, 422, "InvalidParameterError"),
+        ({"scales": []}, 422, "InvalidRequest"),
+        ({"scales": [0.1, 1]}, 422, "InvalidRequest"),
+        ({"scales": [1, 1]}, 422, "InvalidRequest"),
+        ({"scales": [0.5, 1.25], "tiling": {"window": 2048}}, 422, "InvalidRequest"),
     ],
 )
 def test_bad_prediction_is_refused(

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
+from icss_core.errors import InvalidParameterError
 from icss_core.incremental import Protocol, split_steps
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_dense_preset
@@ -54,6 +55,23 @@ def test_how_the_work_is_spread_does_not_change_a_run():
     other = PROTOCOL.model_copy(update={"setting": "disjoint"})
     labels = {scene.name: scene.labels for scene in SCENES}
     assert run().identity(MANIFEST) != run().identity(split_steps(DATASET, other, labels))
+
+
+def test_scales_of_scoring_change_a_run_and_none_of_its_trainings():
+    def scored(scales: list[float] | None) -> ProtocolRun:
+        preset = get_dense_preset("mib-weak/unl", {} if scales is None else {"test_scales": scales})
+        return ProtocolRun(
+            preset=preset, dataset="s3://icss/toy/dataset.yaml", model="toy", protocol=PROTOCOL
+        )  # fmt: skip
+
+    plain, several = scored(None), scored([0.5, 0.75, 1, 1.25, 1.5])
+    assert several.preset.test_scales == (0.5, 0.75, 1, 1.25, 1.5)
+    assert plain.identity(MANIFEST) != several.identity(MANIFEST)
+    for step, memory in ((0, None), (1, 5)):
+        jobs = {asked.training_of(step, MANIFEST, memory).job_name("hash") for asked in (plain, several)}
+        assert len(jobs) == 1
+    with pytest.raises(InvalidParameterError, match=r"test_scales.*named twice"):
+        get_dense_preset("mib-weak/unl", {"test_scales": [1, 1]})
 
 
 def test_a_step_needs_classes_before_it():
