@@ -122,9 +122,9 @@ _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
 )
 """The same for points and scribbles. The papers say neither gamma (0.1 here, a guess: sweep it) nor how
 unlabelled pixels enter `pce-background`; the labels of a whole image count for each of its crops. PDML's text
-could not be had whole: margin, weight and choice of points are ours. With scribbles, and only there, MiB tests
-at five scales: the override `test_scales` [0.5, 0.75, 1, 1.25, 1.5]. No preset has it, because they serve points
-as well."""
+could not be had whole: margin, weight and choice of points are ours. With scribbles, and only there, MiB
+tests at five scales: the override `test_scales` [0.5, 0.75, 1, 1.25, 1.5]. No preset has it, because they
+serve points as well. MiB's dense CRF after it is not here: no library of it is maintained."""
 
 
 def _preset(method: str) -> DensePreset:
