@@ -17,8 +17,15 @@ _NAMESPACE: Final = "icss-training"
 _POLL_SECONDS: Final = 2.0
 
 
-class _Holder:
-    """Has a name, as long as it lives; Ray ends it with the process that made it."""
+def _holder() -> type:
+    """What has a name as long as it lives; Ray ends it with the process that made it."""
+
+    # inside a function it travels by value: by name, its process would import torch and all of this package,
+    # which takes seconds of a processor for each job
+    class Holder:
+        pass
+
+    return Holder
 
 
 @contextmanager
@@ -31,7 +38,7 @@ def job_lock(job: str) -> Iterator[None]:
     Args:
         job: its name.
     """
-    make: Any = ray.remote(_Holder)
+    make: Any = ray.remote(_holder())
     waited = False
     while True:
         try:
