@@ -86,7 +86,10 @@ def coordinates_of(index: int, values: object) -> tuple[float, float]:
     )
     if not numbers or not isinstance(values, Sequence) or len(values) not in (2, 3):
         raise ClickError(f"feature {index}: coordinates must be two numbers [x, y], not {values!r:.80}")
-    x, y = float(values[0]), float(values[1])
+    try:
+        x, y = float(values[0]), float(values[1])
+    except OverflowError as error:
+        raise ClickError(f"feature {index}: coordinates must be finite numbers") from error
     if not (math.isfinite(x) and math.isfinite(y)):
         raise ClickError(f"feature {index}: coordinates must be finite numbers, not [{x}, {y}]")
     return x, y

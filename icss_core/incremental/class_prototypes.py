@@ -33,7 +33,8 @@ def class_prototypes(
     """Class means of a step's deepest features, by the labels that the step sees; the background has none.
 
     SDR (arXiv 2103.06342) averages over the whole training, while the network changes; here the trained
-    network is asked once, so that the means are its own. Means from before are kept as they are, where these
+    network is asked once, so that the means are its own; in eval mode, so that a step whose batch norms train
+    starts a little apart from them. Means from before are kept as they are, where these
     scenes show nothing of their class.
 
     Args:

@@ -37,6 +37,8 @@ def sparsity(features: Tensor, labels: Tensor, *, ignore: int = IGNORE) -> Tenso
 
     Mean over all pixels of sum_k exp(f_k / m_c) / sum_k f_k / m_c, with m_c the largest feature of class c in
     the batch (SDR, Eq. 8, as the published code has it: pixels without label are a class of their own).
+    Unlike there, the sum below counts as a tenth where it is less, a tenth of one feature at its largest:
+    behind a ReLU a pixel may have none, and a single one would outweigh all others by orders of magnitude.
 
     Args:
         features: (B, C, h, w) float, not negative.
@@ -56,4 +58,4 @@ def sparsity(features: Tensor, labels: Tensor, *, ignore: int = IGNORE) -> Tenso
     classes = labels.flatten().clamp(0, ignore)
     largest = highest.new_zeros(ignore + 1).scatter_reduce(0, classes, highest, "amax", include_self=False)
     scaled = wide / (largest[classes].view_as(labels)[:, None] + 1e-15)
-    return (scaled.exp().sum(dim=1) / (scaled.sum(dim=1) + 1e-15)).mean()
+    return (scaled.exp().sum(dim=1) / scaled.sum(dim=1).clamp(min=0.1)).mean()

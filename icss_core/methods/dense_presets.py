@@ -92,7 +92,8 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     }
 )
 """Fields of a DensePreset by method; what a method does not say is fine-tuning's. Of SDR, the numbers of its
-code's presets, which its README halves here and there; the head starts at random as there."""
+code's presets (its README has a tenth of the distillation and of the sparsity); the head starts at random as
+there. Not as there: see `sdr-shape` and `class_prototypes`."""
 
 _POINTS: Final = _SGD.model_copy(update={"lr": 1e-4, "nesterov": False})
 """Of MiB's points; its comparison with others has a tenth of the learning rate."""

@@ -22,7 +22,7 @@ class PointMetricParameters(RegulariserParameters):
     margin: float = Field(default=0.2, ge=0, le=4)
     """By how much pixels of other classes shall be further away, in squared distances of features of length
     1, which are 4 at most; the default is FaceNet's."""
-    most: int = Field(default=16, ge=2, le=256)
+    most: int = Field(default=16, ge=2, le=64)
     """Labelled pixels of a class that count in a batch: more than points give, fewer than scribbles. The cost
     grows with its cube."""
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class SdrShapeParameters(RegulariserParameters):
-    """Weights of the three terms."""
+    """Weights of the three terms.
+
+    Unlike in SDR, features are drawn to the mean of their class in the batch, as in ICSS, not to a running
+    one, and the background has no mean in the first step either.
+    """
 
     attract: float = Field(default=1e-3, ge=0)
     separate: float = Field(default=1e-3, ge=0)

@@ -138,38 +138,41 @@ def _score(
     """The report of a step; maps go to the run as `maps/SCENE.png`."""
     _logger.info("scoring version %d", version)
 
-    def score() -> Scored:
-        return score_version(
-            asked.model,
-            version,
-            dataset=asked.dataset,
-            new=new,
-            settings=settings,
-            pictures=pictures,
-            scales=asked.preset.test_scales,
-        )
-
-    report, maps = _on_cluster(score, asked) if asked.workers else score()
+    request: dict[str, Any] = {
+        "dataset": asked.dataset,
+        "new": new,
+        "settings": settings,
+        "pictures": pictures,
+        "scales": asked.preset.test_scales,
+    }
+    score = _score_on_cluster(asked) if asked.workers else score_version
+    report, maps = score(asked.model, version, **request)
     for scene, labels in maps.items():
         tracking.write_bytes(run_id, f"maps/{scene}.png", map_png(labels))
     return report
 
 
-def _on_cluster(score: Callable[[], Scored], asked: ProtocolRun) -> Scored:
-    """Score on a worker of the cluster."""
+def _score_on_cluster(asked: ProtocolRun) -> Callable[..., Scored]:
+    """`score_version` on a worker of the cluster.
+
+    Settings are its argument: a closure over them would lie, keys and all, in Ray's table of functions.
+    """
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
-    task: Any = ray.remote(score)
-    scored: Any = ray.get(
-        task.options(
-            num_cpus=asked.cpus_per_worker,
-            num_gpus=gpus,
-            # a trial of a sweep has reserved no processor for it
-            scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
-        ).remote()
+    plain: Any = score_version  # Ray's annotations know no arguments by name
+    task = ray.remote(plain).options(
+        num_cpus=asked.cpus_per_worker,
+        num_gpus=gpus,
+        # a trial of a sweep has reserved no processor for it
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
     )
-    found: Scored = scored
-    return found
+
+    def score(*arguments: Any, **more: Any) -> Scored:
+        found: Any = ray.get(task.remote(*arguments, **more))
+        scored: Scored = found
+        return scored
+
+    return score
 
 
 def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int, version: int) -> None:

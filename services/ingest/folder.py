@@ -180,7 +180,7 @@ def _scribbled(path: Path, image: Path, classes: LabelSpace) -> npt.NDArray[np.u
     """A file of scribbles as a mask (H, W) of indices, 255 where nobody drew."""
     try:
         collection = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is no GeoJSON: {error}") from error
     with open_raster(image) as raster:
         try:
@@ -193,8 +193,8 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
     """Split of each scene by split.csv.
 
     Without it every fifth scene that has a mask is for validation and the others are to train on; of two to
-    four scenes the last one is for validation. A scene with scribbles is to train on, one with neither for
-    test.
+    four scenes the last one is for validation, and so is a single one beside scribbles. A scene with
+    scribbles is to train on, one with neither for test.
 
     Raises:
         DatasetError: split.csv is wrong, or has scribbles for validation or test, where few labels would pass
@@ -203,7 +203,7 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
     path = source / "split.csv"
     if not path.is_file():
         labelled = [name for name in names if name in masked]
-        step = min(_VALIDATION_SHARE, max(len(labelled), 2))
+        step = min(_VALIDATION_SHARE, max(len(labelled), 1 if scribbled else 2))
         chosen = set(labelled[step - 1 :: step])
         return {
             name: "val" if name in chosen else "train" if name in masked | scribbled else "test"

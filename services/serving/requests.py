@@ -124,6 +124,8 @@ class AliasRequest(_Request):
     version: VersionNumber
 
 
+MOST_PASSES: Final = 16.0
+"""Of the network over an image, counted by the pixels of all its scales."""
 LARGEST_WINDOW: Final = 2048
 """Side in pixels, after resizing: what a call of the network may need memory for."""
 
@@ -160,7 +162,12 @@ class PredictionOptions(_Request):
     )
 
     @model_validator(mode="after")
-    def _resized_windows_fit(self) -> Self:
+    def _scales_are_bounded(self) -> Self:
+        passes = sum(scale**2 for scale in self.scales or ())
+        if passes > MOST_PASSES:
+            raise ValueError(
+                f"these scales take {passes:.0f} times as long as the image itself, {MOST_PASSES:.0f} at most"
+            )
         window = (self.tiling or TilingRequest()).window
         if self.scales is not None and window * max(self.scales) > LARGEST_WINDOW:
             raise ValueError(

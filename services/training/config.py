@@ -59,10 +59,12 @@ class PretrainingConfig(BaseModel):
     """Shares of a scene's area that crops are, at random in this range. Neither: scenes as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
     workers: NonNegativeInt = 2
-    """Data-parallel. 0: the job's own process does what one worker would, and saves the start of one."""
+    """Data-parallel. 0: the job's own process does what one worker would, and saves the start of one; it
+    keeps checkpoints of its own, so that a job stopped in one of the two ways starts again in the other."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
-    """One GPU for each worker; None: if the cluster has that many."""
+    """One GPU for each worker; None: if the cluster has that many. Without workers: the one that the job's
+    process sees."""
     seed: int = 0
     validate_every: PositiveInt = 200
     """Iterations between validations; there is always one at the end."""

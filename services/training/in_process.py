@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
+
 from icss_core.device import default_device
+from icss_core.errors import IcssError, InvalidParameterError
+from services.errors import TrainingError
 from services.storage import Storage
 from services.training.callback import MlflowCallback
 from services.training.worker import train
@@ -16,7 +20,6 @@ from services.training.worker import train
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
     from torch import nn
 
     from services.settings import Settings
@@ -37,11 +40,34 @@ def train_in_process(plan: Plan, run_id: str, prefix: str, settings: Settings) -
         run_id: MLflow run that is told how it goes.
         prefix: s3:// prefix of the job's checkpoints.
         settings: of the services.
+
+    Raises:
+        IcssError: as the training's own.
+        InvalidParameterError: a GPU is asked for, and this process sees none.
+        TrainingError: whatever else went wrong; the run keeps its text.
     """
+    device = _device(plan.config.gpu)
     with tempfile.TemporaryDirectory(prefix="icss-training-") as folder:
-        rank = OnlyRank(Path(folder), MlflowCallback(run_id), Storage(settings), prefix)
-        train(plan, rank)
+        callback = MlflowCallback(run_id)
+        rank = OnlyRank(Path(folder), callback, Storage(settings), prefix, device=device)
+        try:
+            train(plan, rank)
+        except Exception as error:
+            callback.after_exception(None, {0: error})
+            if isinstance(error, IcssError):
+                raise
+            raise TrainingError(f"training stopped: {type(error).__name__}: {error}") from error
         yield rank.last
+
+
+def _device(gpu: bool | None) -> torch.device:
+    """The GPU that this process sees, if it may and has one."""
+    if gpu is False:
+        return torch.device("cpu")
+    device = default_device()
+    if gpu and device.type == "cpu":
+        raise InvalidParameterError("a GPU is asked for, and the job's process sees none")
+    return device
 
 
 class OnlyRank:
@@ -52,13 +78,22 @@ class OnlyRank:
         callback: told every report.
         storage: of the checkpoints.
         prefix: under which they lie.
+        device: where to compute.
     """
 
     number = 0
     world = 1
 
-    def __init__(self, folder: Path, callback: MlflowCallback, storage: Storage, prefix: str) -> None:
-        self.device: torch.device = default_device()
+    def __init__(
+        self,
+        folder: Path,
+        callback: MlflowCallback,
+        storage: Storage,
+        prefix: str,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
         self.last = folder / "last"
         self._callback, self._storage, self._prefix = callback, storage, prefix
 
@@ -96,3 +131,6 @@ class OnlyRank:
             if path.is_file():
                 self._storage.upload(path, f"{base}/{path.relative_to(self.last).as_posix()}")
         self._storage.write_bytes(f"{self._prefix}/{_LATEST}", f"checkpoint-{step}".encode())
+        for address in list(self._storage.list(self._prefix)):
+            if not address.startswith(f"{base}/") and not address.endswith(f"/{_LATEST}"):
+                self._storage.delete(address)

@@ -132,7 +132,11 @@ class Worker:
     def train(self) -> None:
         """Iterate to the end, or until the time is over; the last report carries the finished network."""
         if self._resumed and (self._fit.done or self._time_is_over()):
-            return  # the checkpoint this job was resumed from is its result
+            # the checkpoint this job was resumed from is its result, but for what only a last one has
+            prototypes = self._prototypes()
+            if prototypes is not None:
+                self._report({}, save=True, prototypes=prototypes)
+            return
         self._report({"start": {"step": self._fit.step, "resumed": self._resumed}}, save=False)
         try:
             if self._config.minutes is not None and not self._resumed:

@@ -176,6 +176,7 @@ def test_old_crs_member_is_honoured_and_the_callers_word_is_stronger(tmp_path):
         (collection({"type": "Feature", "geometry": None, "properties": {}}), "feature 0: a Feature"),
         (collection(feature(1, 1), feature(float("nan"), 2)), r"feature 1: .*finite.*\[nan, 2.0\]"),
         (collection(feature(1, float("inf"))), "finite"),
+        (collection(feature(10**400, 1)), "feature 0: coordinates must be finite"),
         (collection(feature("1", 2)), "two numbers"),
         (collection(feature(x=True, y=2)), "two numbers"),
         (collection(feature([1, 2], 3)), "two numbers"),

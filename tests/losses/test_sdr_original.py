@@ -52,8 +52,19 @@ def test_sparsity_equals_plain_loops():
     for i, j in np.ndindex(2, 2):
         same = [features[0, :, y, x] for y, x in np.ndindex(2, 2) if labels[0, y, x] == labels[0, i, j]]
         scaled = features[0, :, i, j] / max(float(one.max()) for one in same)
-        terms.append(float(scaled.exp().sum() / scaled.sum()))
+        terms.append(float(scaled.exp().sum() / max(scaled.sum(), 0.1)))
     assert sparsity(features, labels).item() == pytest.approx(np.mean(terms))
+
+
+def test_a_pixel_without_features_does_not_outweigh_all_others():
+    features = torch.rand(1, 64, 2, 2, generator=torch.Generator().manual_seed(3))
+    features[0, :, 0, 0] = 0
+    features[0, 5, 0, 0] = 1e-6
+    features.requires_grad_()
+    value = sparsity(features, torch.zeros(1, 2, 2, dtype=torch.int64))
+    value.backward()
+    assert value.item() < 64 / 0.1
+    assert features.grad.norm() < 64 / 0.1
 
 
 def test_gradients_equal_finite_differences():

@@ -36,6 +36,7 @@ from icss_core.methods import (
     Method,
     StepContext,
     build_objective,
+    get_dense_preset,
     get_preset,
     needs_of,
     preset_names,
@@ -137,6 +138,21 @@ def naive_sdr(features, one, means):
         "sdr_separate": 1e-3 * sum(apart) / len(apart) if apart else zero,
         "sdr_sparse": 1e-3 * sparsity(features, coarse),
     }
+
+
+def test_sdr_matches_each_old_class_with_its_own_mean(context, output):
+    one = batch()
+    seen = torch.randint(0, 3, one.labels.shape, generator=torch.Generator().manual_seed(4))
+    one = replace(one, labels=torch.zeros_like(one.labels), memory_labels=seen)
+    means = torch.rand(4, output.features.shape[1], generator=torch.Generator().manual_seed(5))
+    several = replace(context, n_classes=4, n_old=3, prototypes=Prototypes(means, torch.ones(4)))
+    preset = get_dense_preset(
+        "sdr-paper/sdr", {"regularisers": {"sdr-match": {"weight": 1}}, "cross_entropy.weight": 0}
+    )
+    found = build_objective(preset, several)(output, one)["sdr_match"]
+    expected = naive_sdr(output.features, one, means)["sdr_match"]
+    assert len(seen.unique()) == 3
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_terms_are_the_losses_times_their_weights(context, output):

@@ -280,6 +280,15 @@ def test_own_folder_may_have_scribbles_to_train_on(storage, own_folder):
     assert (raster.bands, raster.dtype, raster.crs.to_epsg()) == (1, "uint8", 32633)
 
 
+def test_beside_scribbles_a_single_mask_is_for_validation(storage, own_folder):
+    (own_folder / "masks" / "plot 1.png").unlink()
+    line = [[2.5, 4.5], [2.5, 20.5]]
+    (own_folder / "masks" / "plot 2.geojson").write_text(scribbles(("vineyard", line), crs="pixel"))
+    dataset = ingest_folder(storage, own_folder, "s3://icss/own/one-mask")
+    splits = {scene.name: scene.split for scene in dataset.scenes if scene.mask is not None}
+    assert splits == {"plot_0": "val", "plot_2": "train"}
+
+
 def test_scribbles_that_cannot_be_used_are_named(storage, own_folder):
     prefix = "s3://icss/own/faulty-scribbles"
     path = own_folder / "masks" / "plot 0.geojson"

@@ -13,7 +13,7 @@ from icss_core.clicks.click_set import ClickSet
 from icss_core.updating import Progress
 from services.serving.addresses import Colour, ImageReference, ModelReference
 from services.serving.colours import PALETTE, distinct_colour
-from services.serving.requests import PredictionRequest
+from services.serving.requests import PredictionOptions, PredictionRequest
 from services.serving.schema import inlined_schema
 from services.serving.update_control import UpdateControl
 from services.serving.update_pictures import view_around
@@ -113,3 +113,21 @@ def test_serve_application_is_built_from_its_import_path() -> None:
     }
     ServeDeploySchema.model_validate(config)
     assert isinstance(build({"predictor_replicas": "2"}), Application)
+
+
+@pytest.mark.parametrize(
+    ("scales", "window", "fault"),
+    [
+        ((0.5, 1.0, 1.5), 512, None),
+        ((2.0, 2.5, 3.0), 32, "19 times as long"),
+        ((1.0, 4.0), 512, "17 times as long"),
+        ((3.0,), 1024, "larger than 2048"),
+    ],
+)
+def test_scales_are_bounded_in_memory_and_time(scales, window, fault) -> None:
+    asked = {"scales": scales, "tiling": {"window": window}}
+    if fault is None:
+        assert PredictionOptions.model_validate(asked).scales == scales
+    else:
+        with pytest.raises(ValidationError, match=fault):
+            PredictionOptions.model_validate(asked)

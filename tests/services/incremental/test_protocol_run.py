@@ -51,6 +51,7 @@ def test_methods_that_begin_alike_ask_for_the_same_first_job():
 
 def test_how_the_work_is_spread_does_not_change_a_run():
     assert run().identity(MANIFEST) == run(cpus_per_worker=4, gpu=True).identity(MANIFEST)
+    assert run().identity(MANIFEST) == run(workers=0).identity(MANIFEST) != run(workers=2).identity(MANIFEST)
     assert run().identity(MANIFEST) != run(seed=1).identity(MANIFEST)
     other = PROTOCOL.model_copy(update={"setting": "disjoint"})
     labels = {scene.name: scene.labels for scene in SCENES}

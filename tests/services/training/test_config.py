@@ -45,6 +45,11 @@ def test_where_it_runs_does_not_make_another_job(change) -> None:
     assert CONFIG.model_copy(update=change).job_name("hash") == CONFIG.job_name("hash")
 
 
+def test_one_worker_and_the_jobs_own_process_do_the_same_job() -> None:
+    none, one, two = (CONFIG.model_copy(update={"workers": n}).job_name("hash") for n in (0, 1, 2))
+    assert none == one != two
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
 from icss_core.networks.segmenter import Segmenter
 from icss_core.sampling import RandomCrops
 from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from services.errors import TrainingError
 from services.ingest.writer import DatasetWriter
 from services.settings import environment_of
 from services.storage import Storage
@@ -121,8 +123,35 @@ def test_a_job_goes_on_with_its_last_whole_checkpoint(
     dying = Dying(tmp_path, MlflowCallback(run_id), storage, prefix, at=at, half=half)
     with pytest.raises(KilledError):
         train(plan, dying)
+    kept = {part for address in storage.list(prefix) for part in address.split("/") if "checkpoint-" in part}
+    assert kept == ({"checkpoint-2", "checkpoint-4"} if half else {f"checkpoint-{at}"})
     again = tracking.create_run(PRETRAINING, name="again", tags={})
     with train_in_process(plan, again, prefix, mlflow_settings) as folder:
         assert same(weights_of(folder), straight)
     assert [step for step, _ in tracking.metric_history(again, "loss")] == left
     assert tracking.get(again).tags["icss.resumed_at"] == str(left[0] - 1)
+
+
+def test_a_training_that_goes_wrong_says_so_in_its_run(plan, run_id, mlflow_settings, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Fit, "run", fail)
+    prefix = f"{mlflow_settings.data_prefix}/training/wrong"
+    with (
+        pytest.raises(TrainingError, match="RuntimeError: out of memory"),
+        train_in_process(plan, run_id, prefix, mlflow_settings),
+    ):
+        pass
+    kept = Tracking(mlflow_settings).read_bytes(run_id, "failures/1.txt").decode()
+    assert "out of memory" in kept
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(plan, run_id, mlflow_settings):
+    asked = plan.model_copy(update={"config": plan.config.model_copy(update={"gpu": True})})
+    with (
+        pytest.raises(InvalidParameterError, match="sees none"),
+        train_in_process(asked, run_id, f"{mlflow_settings.data_prefix}/x", mlflow_settings),
+    ):
+        pass
