@@ -125,7 +125,7 @@ def test_serve_application_is_built_from_its_import_path() -> None:
     ],
 )
 def test_scales_are_bounded_in_memory_and_time(scales, window, fault) -> None:
-    asked = {"scales": scales, "tiling": {"window": window}}
+    asked = {"model": "town", "scales": scales, "tiling": {"window": window}}
     if fault is None:
         assert PredictionOptions.model_validate(asked).scales == scales
     else:
