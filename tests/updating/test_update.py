@@ -74,7 +74,8 @@ def test_new_class_is_learnt_and_the_old_one_kept(memory, image, clicks):
     assert set(result.pseudo_labels) == {"road"}
 
 
-@pytest.mark.parametrize("name", REGULARISERS)
+# objectness comes with the scenes of a data set: `get_preset` refuses it for clicks (tests/methods)
+@pytest.mark.parametrize("name", [name for name in REGULARISERS if name != "objectness"])
 def test_an_update_provides_what_each_regulariser_needs(name, memory, image, clicks):
     changes = {f"regularisers.{name}": {"weight": 1.0}, "crops.size": 128}  # four cells of the deepest level
     preset = quick("icss-paper/baseline", iterations=2, **changes)
