@@ -137,7 +137,6 @@ def _score(
 ) -> SegmentationReport:
     """The report of a step; maps go to the run as `maps/SCENE.png`."""
     _logger.info("scoring version %d", version)
-
     request: dict[str, Any] = {
         "dataset": asked.dataset,
         "new": new,
@@ -145,14 +144,16 @@ def _score(
         "pictures": pictures,
         "scales": asked.preset.test_scales,
     }
-    score = _score_on_cluster(asked) if asked.workers else score_version
-    report, maps = score(asked.model, version, **request)
+    if asked.workers:
+        report, maps = _score_on_cluster(asked, version, request)
+    else:
+        report, maps = score_version(asked.model, version, **request)
     for scene, labels in maps.items():
         tracking.write_bytes(run_id, f"maps/{scene}.png", map_png(labels))
     return report
 
 
-def _score_on_cluster(asked: ProtocolRun) -> Callable[..., Scored]:
+def _score_on_cluster(asked: ProtocolRun, version: int, request: dict[str, Any]) -> Scored:
     """`score_version` on a worker of the cluster.
 
     Settings are its argument: a closure over them would lie, keys and all, in Ray's table of functions.
@@ -166,13 +167,8 @@ def _score_on_cluster(asked: ProtocolRun) -> Callable[..., Scored]:
         # a trial of a sweep has reserved no processor for it
         scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
     )
-
-    def score(*arguments: Any, **more: Any) -> Scored:
-        found: Any = ray.get(task.remote(*arguments, **more))
-        scored: Scored = found
-        return scored
-
-    return score
+    scored: Scored = ray.get(task.remote(asked.model, version, **request))
+    return scored
 
 
 def _write(tracking: Tracking, run_id: str, history: StepHistory, step: int, version: int) -> None:
