@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Labels = npt.NDArray[np.uint8]
 
 _MAX_SIDE = 1600
+_MAX_COLUMNS = 9
 _MARKS = "oDsv^<>P"
 
 
@@ -86,6 +87,8 @@ def grid_picture(
 ) -> bytes:
     """Images in rows, methods in columns, as PNG: how results are compared by eye (ICSS, Figure 2).
 
+    More columns than a screen shows go on below, with all images again.
+
     Args:
         rows: For each image its picture (H, W, 3) uint8 and class maps (H, W) uint8 of the same size.
         classes: Label space of the maps.
@@ -100,13 +103,17 @@ def grid_picture(
 
     side = 2.6
     heights = [min(max(row[0].shape[0] / row[0].shape[1], 0.3), 3.0) for row in rows]
-    size = (side * len(titles), side * sum(heights) + 0.8)
+    blocks = -(-len(titles) // _MAX_COLUMNS)
+    columns = -(-len(titles) // blocks)
+    size = (side * columns, blocks * (side * sum(heights) + 0.3) + 0.5)
     figure = Figure(figsize=size, layout="constrained", dpi=110)
-    grid = figure.add_gridspec(len(rows), len(titles), height_ratios=heights)
+    grid = figure.add_gridspec(blocks * len(rows), columns, height_ratios=heights * blocks)
     for number, row in enumerate(rows):
-        for column, (picture, title) in enumerate(zip(row, titles, strict=True)):
+        for place, (picture, title) in enumerate(zip(row, titles, strict=True)):
+            block, column = divmod(place, columns)
             shown = picture if picture.ndim == 3 else colourise(picture, classes)
-            _show(figure.add_subplot(grid[number, column]), shown, title if number == 0 else "")
+            axes = figure.add_subplot(grid[block * len(rows) + number, column])
+            _show(axes, shown, title if number == 0 else "")
     _legend(figure, classes)
     return _png(figure, classes.colours)
 

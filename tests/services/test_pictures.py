@@ -156,6 +156,16 @@ def test_a_grid_shows_every_map_in_its_colours(rgb, labels):
     assert reds[1] == pytest.approx(reds[2], rel=0.2)
 
 
+def test_a_grid_of_many_methods_goes_on_below(rgb, labels):
+    def size(methods: int) -> tuple[int, int]:
+        titles = [str(number) for number in range(1 + methods)]
+        return opened(grid_picture([[rgb, *[labels] * methods]], CLASSES, titles=titles)).size
+
+    one, two = size(8), size(15)
+    assert two[0] < one[0], "16 columns in two lines of 8 are narrower than a line of 9"
+    assert two[1] > 1.6 * one[1]
+
+
 def test_a_grid_with_a_missing_picture_is_refused(rgb, labels):
     with pytest.raises(InvalidParameterError, match="3 pictures"):
         grid_picture([[rgb, labels]], CLASSES, titles=["a", "b", "c"])

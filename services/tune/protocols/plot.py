@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.tune.trial import short
 
@@ -26,13 +26,21 @@ def plot_rows(rows: Sequence[Row], plot: Plot | None) -> bytes:
         plot: what is on the axis; None: the steps. Where a row has nothing on the axis, a method that learns
             at once above all, it is a horizontal line.
     """
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # more methods than the usual ten colours: strong ones first, then their light relatives
+    palette = colormaps["tab20"](range(20))
+    colours = [*palette[::2], *palette[1::2]]
     tasks = list(dict.fromkeys(row.task for row in rows))
-    figure = Figure(figsize=(5.6 * len(tasks), 4.4), layout="constrained", dpi=110)
+    columns = min(2, len(tasks))
+    panel_rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(5.6 * columns, 4.4 * panel_rows + 0.8), layout="constrained", dpi=110)
+    lines: dict[str, Any] = {}
     for position, task in enumerate(tasks):
-        axes = figure.add_subplot(1, len(tasks), position + 1)
+        axes = figure.add_subplot(panel_rows, columns, position + 1)
+        axes.set_prop_cycle(color=colours)
         mine = [row for row in rows if row.task == task]
         if plot is None:
             _over_steps(axes, mine)
@@ -43,7 +51,10 @@ def plot_rows(rows: Sequence[Row], plot: Plot | None) -> bytes:
         axes.set_ylabel("mean IoU of all classes so far, %")
         axes.set_title(task, fontsize=11)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        handles, labels = axes.get_legend_handles_labels()
+        lines |= dict(zip(labels, handles, strict=True))
+    # one for all panels, beside no line
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3 * columns, fontsize=8)
     figure.suptitle("" if plot is None else plot.title)
     canvas = FigureCanvasAgg(figure)
     buffer = io.BytesIO()
