@@ -184,6 +184,9 @@ def derived(
     source: Annotated[str, typer.Argument(help="s3:// address of the dataset.yaml to change")],
     prefix: Prefix,
     shrink: Annotated[int, typer.Option(help="old pixels along a side of a new one", min=1)] = 1,
+    tile: Annotated[
+        int | None, typer.Option(help="side of tiles that training scenes are cut into", min=1)
+    ] = None,
     labels: Annotated[
         Literal["masks", "points", "scribbles"],
         typer.Option(help="of training scenes: as they are, or one in each connected piece of a class"),
@@ -193,7 +196,7 @@ def derived(
     ] = False,
     seed: Annotated[int, typer.Option(help="of the points", min=0)] = 0,
 ) -> None:
-    """Another data set, coarser, or with points or scribbles drawn from its masks."""
+    """Another data set, coarser, in tiles, or with points or scribbles drawn from its masks."""
     from services.ingest import ingest_derived
 
     _ingest(
@@ -202,6 +205,7 @@ def derived(
             source,
             prefix,
             shrink=shrink,
+            tile=tile,
             labels=labels,
             background=background,
             seed=seed,

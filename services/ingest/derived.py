@@ -1,7 +1,8 @@
-"""A data set made from another one: at a coarser resolution, or with sparse labels drawn from its masks."""
+"""A data set made from another one: coarser, cut into tiles, or with sparse labels drawn from its masks."""
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from services.ingest.writer import DatasetWriter
 from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -34,6 +35,7 @@ def ingest_derived(
     prefix: str,
     *,
     shrink: int = 1,
+    tile: int | None = None,
     labels: Labels = "masks",
     background: bool = False,
     seed: int = 0,
@@ -48,42 +50,56 @@ def ingest_derived(
         source: address of the other's dataset.yaml.
         prefix: s3:// prefix of the new one.
         shrink: pixels of the source along each side of a new one: their mean, and their commonest label.
+        tile: training scenes are cut into tiles of about this many pixels (of the copy) along each side, all
+            of a scene as large as each other; None leaves them whole. A loss that knows which classes an
+            image has learns from those it has not: few of a tile, none of a whole city.
         labels: what training scenes are labelled with; points and scribbles are one in each connected piece
-            of a class. Validation scenes keep their masks.
+            of a class, in each tile. Validation scenes stay whole and keep their masks.
         background: whether pieces of the background get points and scribbles as well.
         seed: of the points.
         on_scene: called after each scene.
 
     Raises:
-        InvalidParameterError: `shrink` is below 1.
+        InvalidParameterError: `shrink` or `tile` is below 1.
         IcssError: the source cannot be read.
     """
-    if shrink < 1:
-        raise InvalidParameterError(f"shrink is at least 1, not {shrink}")
+    for what, value in (("shrink", shrink), ("tile", tile)):
+        if value is not None and value < 1:
+            raise InvalidParameterError(f"{what} is at least 1, not {value}")
     dataset = read_dataset(source, storage)
-    name = "-".join([dataset.name, *[str(shrink)] * (shrink > 1), *[labels] * (labels != "masks")])
-    writer = DatasetWriter(storage, prefix, name=name, classes=dataset.classes)
+    writer = DatasetWriter(
+        storage, prefix, name=_name(dataset.name, shrink, tile, labels), classes=dataset.classes
+    )
     unlabelled = 0
     for number, scene in enumerate(dataset.scenes, start=1):
         pixels, mask, place = _read(storage, dataset, scene)
-        pixels = _mean(pixels, shrink)
-        if mask is not None:
-            mask = _commonest(mask, shrink)
-            if scene.split == "train" and labels != "masks":
-                mask = _sparse(
-                    mask, labels, background=background, seed=[seed, zlib.crc32(scene.name.encode())]
-                )
-                if (mask == IGNORE).all():
-                    mask, unlabelled = None, unlabelled + 1
-        if place:
-            place["transform"] = place["transform"] @ Affine.scale(shrink)
-        writer.add_array(scene.name, pixels, mask, split=scene.split, **place)
+        pixels, mask = _mean(pixels, shrink), None if mask is None else _commonest(mask, shrink)
+        training = scene.split == "train"
+        for suffix, rows, columns in _tiles(pixels.shape[1:], tile if training else None):
+            name, part = f"{scene.name}{suffix}", None if mask is None else mask[rows, columns]
+            if part is not None and training and labels != "masks":
+                part = _sparse(part, labels, background=background, seed=[seed, zlib.crc32(name.encode())])
+                unlabelled += part is None
+            corner = Affine.scale(shrink) @ Affine.translation(columns.start, rows.start)
+            where = {**place, "transform": place["transform"] @ corner} if place else {}
+            writer.add_array(name, pixels[:, rows, columns], part, split=scene.split, **where)
         if on_scene is not None:
             on_scene(number, len(dataset.scenes), scene.name)
-    notes = f"Made from {dataset.name}: shrunk {shrink} times, training scenes labelled by {labels}."
+    return writer.finish(notes=_notes(dataset.name, shrink, tile, labels, unlabelled=unlabelled))
+
+
+def _name(source: str, shrink: int, tile: int | None, labels: Labels) -> str:
+    changes = [str(shrink)] * (shrink > 1) + ([] if tile is None else [f"tiles{tile}"])
+    return "-".join([source, *changes, *[labels] * (labels != "masks")])
+
+
+def _notes(source: str, shrink: int, tile: int | None, labels: Labels, *, unlabelled: int) -> str:
+    notes = f"Made from {source}: shrunk {shrink} times, training scenes labelled by {labels}."
+    if tile is not None:
+        notes += f" Training scenes are tiles of about {tile} pixels."
     if unlabelled:
         notes += f" Nothing to label was found in {unlabelled} of them."
-    return writer.finish(notes=notes)
+    return notes
 
 
 def _read(
@@ -103,6 +119,19 @@ def _read(
             mask = raster.read(Window(0, 0, raster.height, raster.width)).values[0].astype(np.uint8)
     mask[~pixels.valid] = IGNORE
     return pixels.values, mask, place
+
+
+def _tiles(shape: tuple[int, ...], tile: int | None) -> Iterator[tuple[str, slice, slice]]:
+    """What each tile adds to the scene's name, its rows and columns; the whole where `tile` is None."""
+    if tile is None:
+        yield "", slice(0, shape[0]), slice(0, shape[1])
+        return
+    edges = [
+        np.linspace(0, length, max(1, round(length / tile)) + 1).astype(int).tolist() for length in shape
+    ]
+    for row, (top, bottom) in enumerate(itertools.pairwise(edges[0])):
+        for column, (left, right) in enumerate(itertools.pairwise(edges[1])):
+            yield f"_{row}_{column}", slice(top, bottom), slice(left, right)
 
 
 def _blocks(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
@@ -134,8 +163,11 @@ def _commonest(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
 
 def _sparse(
     mask: npt.NDArray[np.uint8], labels: Labels, *, background: bool, seed: Sequence[int]
-) -> npt.NDArray[np.uint8]:
+) -> npt.NDArray[np.uint8] | None:
+    """None where there is nothing to label."""
     without = () if background else (BACKGROUND,)
     if labels == "points":
-        return point_per_region(mask, seed=seed, without=without)
-    return scribble_per_region(mask, without=without)
+        sparse = point_per_region(mask, seed=seed, without=without)
+    else:
+        sparse = scribble_per_region(mask, without=without)
+    return None if (sparse == IGNORE).all() else sparse

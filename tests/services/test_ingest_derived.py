@@ -83,6 +83,42 @@ def test_training_scenes_get_sparse_labels_and_the_others_keep_their_masks(stora
     assert 0 in mask_of(storage, everything, "one")
 
 
+def test_tiles_of_training_scenes_cover_them_once_and_lie_where_they_were(storage, source):
+    dataset = ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/tiles", tile=20)
+    assert "tiles of about 20 pixels" in dataset.notes
+    tiles = [scene for scene in dataset.scenes if scene.name.startswith("one_")]
+    assert [scene.name for scene in tiles] == [
+        f"one_{row}_{column}" for row in range(2) for column in range(3)
+    ]
+    origin = next(scene for scene in source.scenes if scene.name == "one")
+    whole, raster = pixels_of(storage, source.address(origin.image))
+    mask, seen = mask_of(storage, source, "one"), np.zeros((45, 62), int)
+    for scene in tiles:
+        values, piece = pixels_of(storage, dataset.address(scene.image))
+        # where the map says it lies, in the source's pixels
+        column, row = ~raster.transform @ (piece.transform.c, piece.transform.f)
+        place = np.s_[
+            round(row) : round(row) + values.shape[1], round(column) : round(column) + values.shape[2]
+        ]
+        np.testing.assert_array_equal(values, whole[:, *place])
+        np.testing.assert_array_equal(mask_of(storage, dataset, scene.name), mask[place])
+        seen[place] += 1
+    assert (seen == 1).all()
+    np.testing.assert_array_equal(mask_of(storage, source, "two"), mask_of(storage, dataset, "two"))
+
+
+def test_each_tile_has_points_of_its_own_pieces(storage, source):
+    dataset = ingest_derived(
+        storage, f"{source.base}/dataset.yaml", "s3://icss/derived/tile-points", tile=20, labels="points"
+    )
+    whole = next(scene for scene in dataset.scenes if scene.name == "two")
+    assert pixels_of(storage, dataset.address(whole.image))[0].shape[1:] == (45, 62)
+    corner = mask_of(storage, dataset, "one_0_0")
+    assert (corner == 1).sum() == 1
+    assert set(np.unique(corner)) == {1, IGNORE}
+    assert all(scene.mask is None for scene in dataset.scenes if scene.name.startswith("bare_"))
+
+
 def test_points_of_two_scenes_are_drawn_apart(storage, source):
     dataset = ingest_derived(
         storage, f"{source.base}/dataset.yaml", "s3://icss/derived/seeds", labels="points", background=True
@@ -97,6 +133,8 @@ def test_points_of_two_scenes_are_drawn_apart(storage, source):
     assert other.scenes[0].checksum != dataset.scenes[0].checksum
 
 
-def test_a_shrink_below_one_is_refused(storage, source):
+def test_a_shrink_or_a_tile_below_one_is_refused(storage, source):
     with pytest.raises(InvalidParameterError, match="at least 1"):
         ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", shrink=0)
+    with pytest.raises(InvalidParameterError, match="tile is at least 1"):
+        ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", tile=0)
