@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rasterio.session import AWSSession
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from icss_core.raster.environment import PNG_BY_ROWS
 from services.errors import ObjectNotFoundError, StorageError, UriNotAllowedError
 from services.s3_address import S3Address
 
@@ -62,11 +63,12 @@ _GDAL_OPTIONS: dict[str, str | int] = {
     "VSI_CACHE_SIZE": 5_000_000,  # bytes per open file
     "CPL_VSIL_CURL_CACHE_SIZE": 100_000_000,  # bytes per process
     "GDAL_CACHEMAX": 200,  # MB per process
+    **PNG_BY_ROWS,  # here, so that opening a raster needs no environment of its own
 }
 
 _GDAL_OPTIONS_FOR_RANGES_WITH_200: dict[str, str | int] = {
     # GDAL takes the length of a range answered with 200 for the object's. With a listing of the folder (one
-    # for each environment entered: new keys make GDAL forget the old one) it knows the true size.
+    # for each environment entered or left: new keys make GDAL forget the old one) it knows the true size.
     "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
     # It does not accept such answers to several ranges asked for at once, and would ask again for each.
     "GDAL_HTTP_MULTIRANGE": "SERIAL",

@@ -12,7 +12,7 @@ import threading
 import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import rasterio.env
 from rasterio.errors import NotGeoreferencedWarning
@@ -20,6 +20,10 @@ from rasterio.session import DummySession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+PNG_BY_ROWS: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
+"""GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one and
+gives pixels from uninitialised memory; row by row it sees the damage. It asks on opening and on reading."""
 
 _filters = threading.RLock()
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -56,13 +60,16 @@ class RasterEnvironment:
 def gdal_ready(**options: str) -> AbstractContextManager[object]:
     """A context in which GDAL's errors become exceptions: the caller's Env, or a new one.
 
+    Leaving an Env inside another sets the outer one's keys again, at which GDAL forgets what it knows of the
+    store (folders it has listed above all). So none is entered where the options hold already.
+
     Args:
         options: GDAL options that must hold inside.
     """
     context: AbstractContextManager[object]
     if not rasterio.env.hasenv():
         context = rasterio.Env.from_defaults(session=DummySession(), **options)
-    elif options:
+    elif not options.items() <= rasterio.env.getenv().items():
         context = rasterio.Env(session=DummySession(), **options)
     else:
         context = nullcontext()

@@ -22,7 +22,7 @@ from icss_core.errors import (
     ImageNotFoundError,
     ImageUnreadableError,
 )
-from icss_core.raster.environment import gdal_ready, georeference_optional
+from icss_core.raster.environment import PNG_BY_ROWS, gdal_ready, georeference_optional
 from icss_core.raster.source import ArraySource, Pixels, RasterSource, placed
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ __all__ = ["DRIVERS", "ArraySource", "Pixels", "Raster", "RasterSource", "open_r
 DRIVERS: Final = ("GTiff", "COG", "PNG", "JPEG", "JP2OpenJPEG")
 """GDAL drivers that may open an image; a driver that this GDAL lacks is passed over."""
 
-# GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one and
-# gives pixels from uninitialised memory; row by row it sees the damage. It asks on opening and on reading.
-_PNG_BY_ROWS: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 _MISSING: Final = ("does not exist", "no such file", "response code: 404", "nosuchkey", "nosuchbucket")
 
 
@@ -85,7 +82,7 @@ class Raster:
         """Palette index to 8-bit (red, green, blue, alpha); None where the file has no palette."""
         self._has_mask = self._per_dataset_mask()
         self._absent = self._nodata_in_dtype()
-        self._options = _PNG_BY_ROWS if dataset.driver == "PNG" else {}
+        self._options = PNG_BY_ROWS if dataset.driver == "PNG" else {}
 
     def __enter__(self) -> Self:
         return self
@@ -198,7 +195,7 @@ def open_raster(address: str | Path, *, bands: Sequence[int] | None = None) -> R
     name = str(address)
     path = _gdal_path(name)
     try:
-        with gdal_ready(**_PNG_BY_ROWS), georeference_optional():
+        with gdal_ready(**PNG_BY_ROWS), georeference_optional():
             dataset = DatasetReader(path, driver=list(DRIVERS))
     except RasterioError as error:
         reason = _reason(error)

@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 from pydantic import SecretStr
+from rasterio.session import DummySession
 
 from icss_core.errors import ImageNotFoundError, ImageUnreadableError
 from icss_core.raster.reader import open_raster
@@ -161,6 +162,22 @@ def test_gdal_reads_from_this_store_without_a_complaint(
     with storage.raster_environment(), open_raster(scene[0]) as raster:
         raster.read(Window(50, 60, 300, 300))
     assert not [record for record in caplog.records if record.name.startswith("rasterio")]
+
+
+def test_many_rasters_of_a_folder_are_opened_with_one_listing(
+    storage: Storage, scene: tuple[str, np.ndarray], capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = storage.read_bytes(scene[0])
+    places = [f"s3://icss/data/many/{number}.tif" for number in range(5)]
+    for place in places:
+        storage.write_bytes(place, content)
+    with storage.raster_environment(), rasterio.Env(session=DummySession(), CPL_CURL_VERBOSE="YES"):
+        for place in places:
+            with open_raster(place) as raster:
+                raster.read(Window(0, 0, 10, 10))
+    asked = capfd.readouterr().err
+    assert asked.count("GET /icss/data/many/0.tif") >= 1
+    assert asked.count("GET /icss/?") == 1, "rclone's store is listed, others not at all"
 
 
 def test_gdal_fetches_nothing_but_plain_rasters(storage: Storage, scene: tuple[str, np.ndarray]) -> None:
