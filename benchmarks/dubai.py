@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from icss_core.data.sampling import LabelledScene, RandomCrops
+from icss_core.evaluation import ImageScore, TrueImage, map_image, run_session, score_map
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.methods import get_preset
 from icss_core.networks import (
@@ -30,12 +32,10 @@ from icss_core.networks import (
     load_model,
     save_model,
 )
-from icss_core.protocols import ImageScore, TrueImage, map_image, run_session, score_map
 from icss_core.raster.reader import open_raster
 from icss_core.raster.source import ArraySource
 from icss_core.raster.windows import Window
-from icss_core.sampling import LabelledScene, RandomCrops
-from icss_core.training import Fit, Optimisation, StepReport, cross_entropy_objective
+from icss_core.training import Fit, IterationReport, Optimisation, cross_entropy_objective
 
 LAND, BUILDING, ROAD = 0, 1, 2
 CLASSES = (
@@ -92,7 +92,7 @@ def pretrained(kind: str, arguments: argparse.Namespace) -> Segmenter:
         fit.load_state_dict(state["fit"])
     losses: list[float] = []
 
-    def note(report: StepReport) -> None:
+    def note(report: IterationReport) -> None:
         losses.append(report.loss)
         if report.step % 100 == 0:
             print(f"{kind} {report.step}/{report.steps} loss {np.mean(losses[-100:]):.3f}", flush=True)

@@ -19,11 +19,11 @@ from update_iteration import BATCH, SCENE, SIZE, network, random_clicks, write_s
 
 from icss_core.labels import IGNORE
 from icss_core.losses import Prototypes
-from icss_core.methods import Preset, StepContext, build_objective, get_preset
+from icss_core.methods import Preset, TaskContext, build_objective, get_preset
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
-from icss_core.training import Fit, StepReport
-from icss_core.updating.crops import StepImage, SweepCrops
+from icss_core.training import Fit, IterationReport
+from icss_core.updating.crops import CropSource, SweepCrops
 from icss_core.updating.memory import remember
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
@@ -46,10 +46,10 @@ PRESETS = {
 class Session:
     """The training of one update."""
 
-    def __init__(self, preset: Preset, image: StepImage) -> None:
+    def __init__(self, preset: Preset, image: CropSource) -> None:
         memory = network()
         prototypes = Prototypes(torch.rand(3, 512), torch.tensor([1.0, 1.0, 0.0]))
-        context = StepContext(
+        context = TaskContext(
             n_classes=3,
             n_old=2,
             prototypes=prototypes,
@@ -62,7 +62,7 @@ class Session:
     def run(self, iterations: int) -> None:
         """Go on for some iterations."""
 
-        def note(report: StepReport) -> None:
+        def note(report: IterationReport) -> None:
             self.seconds.append(report.seconds)
 
         self.fit.run(self.batches, until=self.fit.step + iterations, on_step=note)
@@ -101,7 +101,7 @@ def main() -> None:
         )
         logits = [tile[:2] for tile in known.logits]
         labels = [torch.from_numpy(tile % 2) for tile in known.labels]  # half road, half background
-        image = StepImage(
+        image = CropSource(
             source=source,
             area=area,
             labels=clicks,

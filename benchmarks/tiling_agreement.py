@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from dubai import CLASSES, rows_of, true_image
 
+from icss_core.evaluation import score_map
 from icss_core.inference.sinks import ArraySink
 from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING
 from icss_core.networks import load_model
-from icss_core.protocols import score_map
 
 VARIANTS = ((PAPER_TILING, "auto"), (DEFAULT_TILING, "auto"), (DEFAULT_TILING, "float32"))
 

@@ -24,14 +24,14 @@ import torch
 from torch.nn import functional
 
 from icss_core.clicks import ClickSet
-from icss_core.methods import CropRule, StepContext, build_objective, get_preset
+from icss_core.compute.precision import resolve_precision
+from icss_core.methods import CropRule, TaskContext, build_objective, get_preset
 from icss_core.networks import Architecture, Segmenter, identity
-from icss_core.precision import resolve_precision
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.raster.windows import Window
 from icss_core.training import Fit
-from icss_core.updating.crops import LabelledCrops, StepImage
+from icss_core.updating.crops import CropSource, LabelledCrops
 from icss_core.updating.tiles import working_area
 
 SIZE, BATCH, SCENE = 256, 2, 2000
@@ -101,9 +101,9 @@ class Ours:
         source = CachedSource(open_raster(path))
         preset = get_preset("icss-paper/baseline", {"optimisation.iterations": 10**6})
         area = working_area(SCENE, SCENE, clicks)
-        image = StepImage(source=source, area=area, labels=clicks)
+        image = CropSource(source=source, area=area, labels=clicks)
         self.batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
-        objective = build_objective(preset, StepContext(n_classes=3, n_old=2))
+        objective = build_objective(preset, TaskContext(n_classes=3, n_old=2))
         self.fit = Fit(network(), objective, preset.optimisation)
         self.log = log
 

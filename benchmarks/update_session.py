@@ -23,7 +23,7 @@ from icss_core.methods import get_preset
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.reader import open_raster
 from icss_core.updating import Progress, update
-from services.demo.town import make_town
+from services.ingest.town import make_town
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from icss_core.data.sampling import LabelledScene, RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.source import ArraySource
-from icss_core.sampling import LabelledScene, RandomCrops
 from icss_core.training import Fit, Optimisation, cross_entropy_objective
 
 OLD = LabelSpace(

@@ -10,7 +10,7 @@ import pytest
 from readme import REPOSITORY, TEXT, blocks
 from typer.testing import CliRunner
 
-from icss_core.incremental import read_protocol
+from icss_core.continual import read_protocol
 from icss_core.methods import dense_preset_names, get_dense_preset
 from services.cli import app
 from services.tune.read_spec import read_spec
@@ -58,7 +58,7 @@ def test_icss_commands_and_options_exist(words):
 
 
 def test_protocols_and_presets_that_are_named_exist():
-    (words,) = [words for words in commands("icss") if "services.incremental" in words]
+    (words,) = [words for words in commands("icss") if "services.continual" in words]
     options = dict(itertools.pairwise(words))
     read_protocol(options["--protocol"])
     get_dense_preset(options["--preset"])

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from icss_core.inference.prepare import PreparedNetwork, logits_of
+from icss_core.inference.scales import check_scales
 from icss_core.inference.tiling import SIZE_MULTIPLE
-from icss_core.scales import check_scales
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from icss_core.compute.precision import Precision
     from icss_core.labels import LabelSpace
-    from icss_core.precision import Precision
     from icss_core.raster.reader import Raster
 
 _SMALLEST_CACHE: Final = 16 * 2**20

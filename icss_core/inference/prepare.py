@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from icss_core.compute.precision import Precision, resolve_precision
 from icss_core.errors import InvalidParameterError
-from icss_core.precision import Precision, resolve_precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

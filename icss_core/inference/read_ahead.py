@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from icss_core.prefetch import prefetched
+from icss_core.compute.prefetch import prefetched
 from icss_core.raster.environment import RasterEnvironment
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from icss_core.precision import Precision
+    from icss_core.compute.precision import Precision
     from icss_core.raster.reader import RasterSource
 
 __all__ = ["DEFAULT_TILING", "PAPER_TILING", "ArraySink", "RowSink", "Tiling", "predict"]

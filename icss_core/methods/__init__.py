@@ -22,7 +22,7 @@ from icss_core.methods.registry import (
     preset_names,
     regularisers_of,
 )
-from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, StepContext
+from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, TaskContext
 
 __all__ = [
     "DEFAULT_PRESET",
@@ -39,7 +39,7 @@ __all__ = [
     "PseudoLabelRule",
     "Regulariser",
     "RegulariserParameters",
-    "StepContext",
+    "TaskContext",
     "build_objective",
     "dense_preset_names",
     "get_dense_preset",

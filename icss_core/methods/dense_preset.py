@@ -6,14 +6,14 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from icss_core.crop_window import check_resizing
-from icss_core.importance import ImportanceKind
+from icss_core.data.crop_window import check_resizing
+from icss_core.inference.scales import Scales  # noqa: TC001 - pydantic reads the annotations
 from icss_core.methods.method import Method
-from icss_core.scales import Scales  # noqa: TC001 - pydantic reads the annotations
+from icss_core.regularisation.importance import ImportanceKind
 
 
 class AnchorRule(BaseModel):
-    """Holding the weights that mattered to the memory network (`icss_core.weight_anchor`)."""
+    """Holding the weights that mattered to the memory network (`icss_core.regularisation.weight_anchor`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

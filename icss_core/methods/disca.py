@@ -9,15 +9,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class DiscaParameters(RegulariserParameters):
@@ -27,11 +27,11 @@ class DiscaParameters(RegulariserParameters):
     """Divide by the number of the learning step, 1, 2, ... (ICSS's code; its paper does not)."""
 
 
-def _penalty(parameters: DiscaParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: DiscaParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         labels = provided(batch.memory_labels, "memory_labels")
         value = memory_label_cross_entropy(output.logits, labels)
-        return {"disca": value / (context.learning_step(batch.step) if parameters.decay else 1)}
+        return {"disca": value / (context.round_of(batch.step) if parameters.decay else 1)}
 
     return terms
 

@@ -11,15 +11,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class DistillationParameters(RegulariserParameters):
@@ -29,7 +29,7 @@ class DistillationParameters(RegulariserParameters):
     """Factor on the memory network's logits: above 1 its view gets harder."""
 
 
-def _penalty(parameters: DistillationParameters, _: StepContext) -> Penalty:
+def _penalty(parameters: DistillationParameters, _: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         memory = provided(batch.memory_logits, "memory_logits").float()
         return {"distillation": unbiased_distillation(output.logits, memory, alpha=parameters.alpha)}

@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 
 from icss_core.losses import draw_anchors, festa_terms
-from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class FestaParameters(RegulariserParameters):
@@ -31,7 +31,7 @@ class FestaParameters(RegulariserParameters):
     """Pixels that are compared with all others, as a share of a crop."""
 
 
-def _penalty(parameters: FestaParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: FestaParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         height, width = output.logits.shape[2:]
         seed = np.random.SeedSequence([context.seed, batch.step]).generate_state(1)

@@ -13,15 +13,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 _STAGES = 4
 
@@ -36,7 +36,7 @@ class LocalPodParameters(RegulariserParameters):
     scales: tuple[int, ...] = (1, 2, 4)
 
 
-def _penalty(parameters: LocalPodParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: LocalPodParameters, context: TaskContext) -> Penalty:
     memory_output = provided(context.memory_output, "memory_output")
     new = max(context.n_classes - context.n_old, 1)
     growth = math.sqrt(context.n_classes / new)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from icss_core.losses import plain_distillation
 from icss_core.methods.distillation import DistillationParameters
-from icss_core.methods.regulariser import Penalty, Regulariser, StepContext, provided
+from icss_core.methods.regulariser import Penalty, Regulariser, TaskContext, provided
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
-def _penalty(parameters: DistillationParameters, _: StepContext) -> Penalty:
+def _penalty(parameters: DistillationParameters, _: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         memory = provided(batch.memory_logits, "memory_logits").float()
         return {"lwf": plain_distillation(output.logits, memory, alpha=parameters.alpha)}

@@ -9,18 +9,18 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
-def _penalty(_: RegulariserParameters, __: StepContext) -> Penalty:
+def _penalty(_: RegulariserParameters, __: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         memory = provided(batch.memory_logits, "memory_logits").float()
         return {"lwf_mc": sigmoid_distillation(output.logits, memory)}

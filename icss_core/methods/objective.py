@@ -22,10 +22,10 @@ from icss_core.methods.regulariser import provided
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.methods.method import CrossEntropyRule, Method
-    from icss_core.methods.regulariser import Need, StepContext
+    from icss_core.methods.regulariser import Need, TaskContext
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
     from icss_core.training import Objective
 
 
@@ -37,7 +37,7 @@ def needs_of(method: Method) -> frozenset[Need]:
     return own.union(*(regulariser.needs for regulariser, _ in regularisers_of(method)))
 
 
-def build_objective(method: Method, context: StepContext) -> Objective:
+def build_objective(method: Method, context: TaskContext) -> Objective:
     """The loss of one batch of a step.
 
     Raises:
@@ -69,7 +69,7 @@ def build_objective(method: Method, context: StepContext) -> Objective:
     return terms
 
 
-def _cross_entropy(rule: CrossEntropyRule, context: StepContext, logits: Tensor, batch: Batch) -> Tensor:
+def _cross_entropy(rule: CrossEntropyRule, context: TaskContext, logits: Tensor, batch: Batch) -> Tensor:
     labels = batch.labels
     if rule.unlabelled == "background":
         labels = torch.where(labels == IGNORE, BACKGROUND, labels)

@@ -9,18 +9,18 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
-def _penalty(_: RegulariserParameters, context: StepContext) -> Penalty:
+def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
     memory_features = provided(context.memory_features, "memory_features")
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from icss_core.losses import point_triplet_loss
-from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class PointMetricParameters(RegulariserParameters):
@@ -27,7 +27,7 @@ class PointMetricParameters(RegulariserParameters):
     grows with its cube."""
 
 
-def _penalty(parameters: PointMetricParameters, _: StepContext) -> Penalty:
+def _penalty(parameters: PointMetricParameters, _: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         # labelled background is compared like any class: annotators put points there too
         loss = point_triplet_loss(

@@ -11,15 +11,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class PossibleParameters(RegulariserParameters):
@@ -29,7 +29,7 @@ class PossibleParameters(RegulariserParameters):
     """Gamma of MiB's Eq. 13."""
 
 
-def _penalty(_: PossibleParameters, __: StepContext) -> Penalty:
+def _penalty(_: PossibleParameters, __: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         possible = provided(batch.possible, "possible")
         return {"possible": possible_classes_cross_entropy(output.logits, batch.labels, possible)}

@@ -70,7 +70,7 @@ class Preset(Method):
     crops: CropRule = CropRule()
     sweeps: int | None = Field(default=None, ge=1)
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
-    learning_steps: int = Field(default=1, ge=1)
+    rounds: int = Field(default=1, ge=1)
     """Parts of the training, after each of which the network can be looked at (ICSS: 30); equal, or as nearly
     so as whole iterations allow."""
     tiles: int = Field(default=64, ge=1, le=4096)

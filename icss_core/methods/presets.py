@@ -77,7 +77,7 @@ def _paper(method: str) -> Preset:
         pseudo_labels=PseudoLabelRule(kind="top_n", multiple=1, threshold=0),
         crops=CropRule(kind="sweep", size=256, batch=2, overlap=0.5, flips=False),
         optimisation=Optimisation(lr=2e-5, iterations=300, batch_norm="statistics"),
-        learning_steps=30,
+        rounds=30,
         tiles=256,
         regularisers=_PAPER[method],
     )
@@ -97,7 +97,7 @@ def _code(method: str) -> Preset:
         crops=CropRule(kind="sweep", size=256, batch=2, overlap=0, flips=False),
         optimisation=Optimisation(lr=2e-5, batch_norm="statistics"),
         sweeps=300,
-        learning_steps=30,
+        rounds=30,
         tiles=256,
         regularisers=_CODE[method],
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from icss_core.data.sampling import Batch
 from icss_core.networks.segmenter import SegmenterOutput
-from icss_core.sampling import Batch
 
 if TYPE_CHECKING:
     from icss_core.losses import Prototypes
@@ -41,7 +41,7 @@ class RegulariserParameters(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
+class TaskContext:
     """What is known of a step before its first iteration."""
 
     n_classes: int
@@ -50,7 +50,7 @@ class StepContext:
     """Classes of the memory network; 1, the background alone, where there is none."""
     seed: int = 0
     iterations: int = 1
-    learning_steps: int = 1
+    rounds: int = 1
     """Parts of the iterations (ICSS: 30, of 10 iterations in the paper, of 10 sweeps in the code)."""
     prototypes: Prototypes | None = None
     """Class means (N, C) of the memory network's deepest features."""
@@ -61,9 +61,9 @@ class StepContext:
     thresholds: Tensor | None = None
     """(O,) entropies below which it is sure of a class (PLOP)."""
 
-    def learning_step(self, step: int) -> int:
+    def round_of(self, step: int) -> int:
         """Number of the learning step, from 1, that an iteration, from 0, belongs to."""
-        return min(step * self.learning_steps // self.iterations, self.learning_steps - 1) + 1
+        return min(step * self.rounds // self.iterations, self.rounds - 1) + 1
 
 
 Parameters = TypeVar("Parameters", bound=RegulariserParameters)
@@ -79,7 +79,7 @@ class Regulariser(Generic[Parameters]):
     """Paper it comes from."""
     parameters: type[Parameters]
     """Its own numbers with defaults and bounds."""
-    build: Callable[[Parameters, StepContext], Penalty]
+    build: Callable[[Parameters, TaskContext], Penalty]
     """Makes the penalty of a step; all state of a step lives in what this returns."""
     needs: frozenset[Need] = field(default_factory=frozenset)
 

@@ -12,15 +12,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class SdrParameters(RegulariserParameters):
@@ -33,7 +33,7 @@ class SdrParameters(RegulariserParameters):
     """How a labelled pixel reads the stride-32 features."""
 
 
-def _penalty(parameters: SdrParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: SdrParameters, context: TaskContext) -> Penalty:
     memory = provided(context.prototypes, "prototypes")
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:

@@ -13,15 +13,15 @@ from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
-    StepContext,
+    TaskContext,
     provided,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class SdrMatchParameters(RegulariserParameters):
@@ -30,7 +30,7 @@ class SdrMatchParameters(RegulariserParameters):
     assignment: Assignment = "pooled"
 
 
-def _penalty(parameters: SdrMatchParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
     memory = provided(context.prototypes, "prototypes")
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:

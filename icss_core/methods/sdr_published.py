@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from icss_core.losses import published_sdr_terms
-from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class PublishedSdrParameters(RegulariserParameters):
@@ -26,7 +26,7 @@ class PublishedSdrParameters(RegulariserParameters):
     """Count every label (published `LATENT_SPACE: false`) and not one in a thousand (its default)."""
 
 
-def _penalty(parameters: PublishedSdrParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalty:
     previous: Tensor | None = None  # class means of the batch before; a new step starts anew
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:

@@ -12,13 +12,13 @@ from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Assignment, class_means, labelled_features
 from icss_core.losses.sdr import attraction
 from icss_core.losses.sdr_original import separation, sparsity
-from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, StepContext
+from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParameters, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch
     from icss_core.networks.segmenter import SegmenterOutput
-    from icss_core.sampling import Batch
 
 
 class SdrShapeParameters(RegulariserParameters):
@@ -34,7 +34,7 @@ class SdrShapeParameters(RegulariserParameters):
     assignment: Assignment = "pooled"
 
 
-def _penalty(parameters: SdrShapeParameters, context: StepContext) -> Penalty:
+def _penalty(parameters: SdrShapeParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         features, labels = output.features, batch.labels
         # what a mask calls background holds classes of other steps: no mean of its own

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icss_core.forgetting import ForgettingAccumulator
 from icss_core.labels import IGNORE
+from icss_core.metrics.forgetting import ForgettingAccumulator
 from icss_core.updating.recall import recall
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from icss_core.clicks.click_set import ClickSet
-    from icss_core.forgetting import ForgettingReport
+    from icss_core.compute.precision import Precision
     from icss_core.labels import LabelSpace
+    from icss_core.metrics.forgetting import ForgettingReport
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.precision import Precision
     from icss_core.raster.source import RasterSource
     from icss_core.updating.tiles import WorkingArea
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from icss_core.data.sampling import Batch, Crop, collate, draw_flip
 from icss_core.raster.windows import Window, grid
-from icss_core.sampling import Batch, Crop, collate, draw_flip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepImage:
+class CropSource:
     """What crops are cut from: the image, its labels, and what the memory network said about it."""
 
     source: RasterSource
@@ -67,7 +67,7 @@ class LabelledCrops:
         seed: of everything random.
     """
 
-    def __init__(self, image: StepImage, rule: CropRule, *, seed: int) -> None:
+    def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
         self._size = min(rule.size, image.area.size)
         labels = image.labels
@@ -115,7 +115,7 @@ class SweepCrops:
         seed: of everything random.
     """
 
-    def __init__(self, image: StepImage, rule: CropRule, *, seed: int) -> None:
+    def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
         self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
 

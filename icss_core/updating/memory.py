@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from icss_core.compute.precision import Precision
     from icss_core.methods import PseudoLabelRule
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.precision import Precision
     from icss_core.raster.source import RasterSource
     from icss_core.updating.tiles import WorkingArea
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from icss_core.precision import Precision, resolve_precision
+from icss_core.compute.precision import Precision, resolve_precision
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icss_core.data.sampling import Batch, Crop
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.sampling import Batch, Crop
 
 
 class MemoryFeatures:

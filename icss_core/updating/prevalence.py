@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
+    from icss_core.compute.precision import Precision
     from icss_core.methods import PrevalenceRule
     from icss_core.networks.segmenter import Segmenter, SegmenterOutput
-    from icss_core.precision import Precision
     from icss_core.raster.source import Pixels, RasterSource
     from icss_core.updating.tiles import Tile, WorkingArea
 

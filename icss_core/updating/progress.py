@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from icss_core.training import StepReport
+    from icss_core.training import IterationReport
     from icss_core.updating.tiles import WorkingArea
 
 Stage = Literal["memory", "head", "training", "report"]
@@ -48,7 +48,7 @@ class UpdateClock:
         """A callback for a stage that counts tiles."""
         return lambda step, steps: self.tell(stage, step, steps)
 
-    def tell(self, stage: Stage, step: int, steps: int, report: StepReport | None = None) -> None:
+    def tell(self, stage: Stage, step: int, steps: int, report: IterationReport | None = None) -> None:
         """Report progress."""
         now = time.perf_counter()
         if stage != self._stage:

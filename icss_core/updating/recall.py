@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from icss_core.compute.precision import Precision, resolve_precision
+from icss_core.compute.prefetch import prefetched
 from icss_core.errors import CancelledError
-from icss_core.precision import Precision, resolve_precision
-from icss_core.prefetch import prefetched
 from icss_core.raster.environment import RasterEnvironment
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from icss_core.device import default_device
+from icss_core.compute.device import default_device
 from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.methods import StepContext, build_objective, needs_of
-from icss_core.online_memory import OnlineMemory
+from icss_core.methods import TaskContext, build_objective, needs_of
 from icss_core.raster.tile_cache import CachedSource
-from icss_core.training import Fit, StepReport
+from icss_core.training import Fit, IterationReport
+from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops, sweep_windows
+from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, sweep_windows
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.memory import labelled_rows, remember
 from icss_core.updating.memory_features import MemoryFeatures
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
-    from icss_core.forgetting import ForgettingReport
+    from icss_core.data.sampling import Batch
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
+    from icss_core.metrics.forgetting import ForgettingReport
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
-    from icss_core.sampling import Batch
     from icss_core.updating.progress import Progress
     from icss_core.updating.tiles import WorkingArea
 
@@ -50,7 +50,7 @@ class UpdateResult:
     network: Segmenter
     """The updated network, float32, in eval mode, on the device it was trained on."""
     label_space: LabelSpace
-    history: list[StepReport]
+    history: list[IterationReport]
     pseudo_labels: dict[str, int]
     """Pixels that the memory network labelled, by old class of interest; 0 where it was sure of none."""
     forgetting: ForgettingReport
@@ -70,8 +70,8 @@ def update(
     seed: int = 0,
     device: torch.device | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-    on_step: Callable[[StepReport], None] | None = None,
-    on_learning_step: Callable[[int, Segmenter], None] | None = None,
+    on_step: Callable[[IterationReport], None] | None = None,
+    on_round: Callable[[int, Segmenter], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> UpdateResult:
     """Teach a network new classes from clicks on one image.
@@ -89,7 +89,7 @@ def update(
         device: where to compute; None: a GPU if there is one.
         on_progress: told about every tile and iteration.
         on_step: told about every iteration of the training.
-        on_learning_step: shown the network, in eval mode, after each of the preset's learning steps but the
+        on_round: shown the network, in eval mode, after each of the preset's learning steps but the
             last, counted from 1. Looking costs what the caller does; an update by itself predicts nothing on
             the way.
         should_stop: asked between tiles and iterations.
@@ -152,20 +152,20 @@ def update(
             )
         clock.tell("head", 1, 1)
 
-    iterations, learning_steps = clock.iterations, preset.learning_steps
-    context = StepContext(
+    iterations, rounds = clock.iterations, preset.rounds
+    context = TaskContext(
         n_classes=len(extended),
         n_old=len(label_space),
         seed=seed,
         iterations=max(iterations, 1),
-        learning_steps=learning_steps,
+        rounds=rounds,
         prototypes=prototypes,
         memory_features=MemoryFeatures(memory, device=device, precision=precision),
         memory_output=OnlineMemory(memory, device=device, precision=precision, with_levels=True),
     )
     optimisation = preset.optimisation.model_copy(update={"iterations": iterations})
     fit = Fit(network, build_objective(preset, context), optimisation, device=device)
-    image = StepImage(
+    image = CropSource(
         source=cached,
         area=area,
         labels=labels,
@@ -177,20 +177,20 @@ def update(
     )
     sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
     batches: Callable[[int], Batch] = sampler(image, preset.crops, seed=seed)
-    history: list[StepReport] = []
+    history: list[IterationReport] = []
 
-    def note(report: StepReport) -> None:
+    def note(report: IterationReport) -> None:
         history.append(report)
         clock.tell("training", report.step, report.steps, report)
         if on_step is not None:
             on_step(report)
 
-    if on_learning_step is not None:
-        for number in range(1, learning_steps):
+    if on_round is not None:
+        for number in range(1, rounds):
             # nobody reads the image in the background while it is looked at: a raster is read by one thread
-            until = number * iterations // learning_steps
+            until = number * iterations // rounds
             fit.run(batches, until=until, on_step=note, should_stop=should_stop)
-            on_learning_step(number, network.eval())
+            on_round(number, network.eval())
             fit.train_mode()
     fit.run(batches, on_step=note, should_stop=should_stop)
     network.eval()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from icss_core.errors import InvalidParameterError
-from icss_core.scales import check_scales
+from icss_core.inference.scales import check_scales
 from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
 
 

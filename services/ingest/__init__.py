@@ -7,7 +7,7 @@ from services.ingest.dubai import ingest_dubai
 from services.ingest.folder import ingest_folder
 from services.ingest.isprs import ingest_potsdam, ingest_vaihingen
 from services.ingest.toulouse import ingest_toulouse
-from services.ingest.town import ingest_town
+from services.ingest.town_set import ingest_town
 from services.ingest.voc import ingest_voc
 
 __all__ = [

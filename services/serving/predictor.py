@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.errors import InvalidParameterError
 from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
+from icss_core.inference.scales import Scales
 from icss_core.raster.polygons import polygons
-from icss_core.scales import Scales
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest

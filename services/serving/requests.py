@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from icss_core.scales import Scales
+from icss_core.inference.scales import Scales
 from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {

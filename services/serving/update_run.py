@@ -20,7 +20,7 @@ from services.serving.update_records import UpdateResult
 
 if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.training import StepReport
+    from icss_core.training import IterationReport
     from icss_core.updating import UpdateResult as CoreResult
     from services.registry import Registry
     from services.serving.images import Images
@@ -71,7 +71,7 @@ class UpdateRun:
         ):
             clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
 
-            def log(report: StepReport) -> None:
+            def log(report: IterationReport) -> None:
                 metrics.log(report.step, {"loss": report.loss, "lr": report.lr, **report.terms})
 
             result = update(

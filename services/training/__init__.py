@@ -3,6 +3,6 @@
 ray job submit -- python -m services.training --dataset s3://bucket/set/dataset.yaml --model town
 """
 
-from services.training.config import PretrainingConfig
+from services.training.config import TrainingConfig
 
-__all__ = ["PretrainingConfig"]
+__all__ = ["TrainingConfig"]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from icss_core.crop_window import check_resizing
+from icss_core.data.crop_window import check_resizing
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
@@ -16,7 +16,7 @@ from icss_core.training import Optimisation
 from services.model_version import MODEL_NAME
 
 
-class DenseStep(BaseModel):
+class DenseTask(BaseModel):
     """The part of a protocol that a training is: new classes on top of a version of the same model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,7 @@ class DenseStep(BaseModel):
     """Hash of the names of the step's scenes."""
 
 
-class PretrainingConfig(BaseModel):
+class TrainingConfig(BaseModel):
     """All numbers and names of a pretraining; equal configurations on equal data are the same job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,11 +78,11 @@ class PretrainingConfig(BaseModel):
     """How often the workers may be started again after one died."""
     job: Annotated[str, Field(pattern=r"^[\w.\-]{1,100}$")] | None = None
     """Name of the job; a job that is submitted again goes on where it was. None: made from what is asked."""
-    step: DenseStep | None = None
+    step: DenseTask | None = None
     """What is learnt where it is not everything at once."""
 
     @model_validator(mode="after")
-    def _some_classes(self) -> PretrainingConfig:
+    def _some_classes(self) -> TrainingConfig:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
         check_resizing(scale=self.scale, area=self.area)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from icss_core.device import default_device
+from icss_core.compute.device import default_device
 from icss_core.errors import IcssError, InvalidParameterError
 from services.errors import TrainingError
 from services.storage import Storage

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from icss_core.dataset import Dataset
     from services.settings import Settings
-    from services.training.config import PretrainingConfig
+    from services.training.config import TrainingConfig
 
 _FOLDER = "training"
 """Under the data prefix: checkpoints, by job."""
 
 
-def pretrain(config: PretrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
+def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
     """Train a memory network, register it, point the alias `memory` at it; returns the version.
 
     Ray must be initialised. A job that was interrupted goes on where its last checkpoint was when it is
@@ -58,7 +58,7 @@ def pretrain(config: PretrainingConfig, settings: Settings, *, scenes: tuple[str
 
 
 def _pretrain(
-    config: PretrainingConfig, dataset: Dataset, job: str, settings: Settings, scenes: tuple[str, ...] | None
+    config: TrainingConfig, dataset: Dataset, job: str, settings: Settings, scenes: tuple[str, ...] | None
 ) -> int:
     storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
     known = tracking.find(PRETRAINING, tags={"icss.job": job})

@@ -12,7 +12,7 @@ from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
 from icss_core.raster.reader import open_raster
-from services.training.config import PretrainingConfig
+from services.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    config: PretrainingConfig
+    config: TrainingConfig
     dataset_yaml: str
     base: str
     """Folder of the dataset.yaml, from which addresses start."""
@@ -57,7 +57,7 @@ def read_dataset(uri: str, storage: Storage) -> Dataset:
 
 
 def make_plan(
-    config: PretrainingConfig,
+    config: TrainingConfig,
     dataset: Dataset,
     storage: Storage,
     *,
@@ -114,7 +114,7 @@ def make_plan(
 
 
 def _first_card(
-    config: PretrainingConfig,
+    config: TrainingConfig,
     dataset: Dataset,
     names: Sequence[str],
     scenes: Sequence[Scene],
@@ -146,7 +146,7 @@ def _first_card(
 
 
 def _grown_card(
-    config: PretrainingConfig, dataset: Dataset, names: Sequence[str], memory: ModelCard
+    config: TrainingConfig, dataset: Dataset, names: Sequence[str], memory: ModelCard
 ) -> ModelCard:
     """Of a network that starts from a version of the same model."""
     assert config.step is not None  # noqa: S101 - only a step has a memory

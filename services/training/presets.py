@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from icss_core.errors import InvalidParameterError, faults_of
 from icss_core.training import Optimisation
-from services.training.config import PretrainingConfig
+from services.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ _EPOCHS, _SAMPLES, _BATCH = 10, 10_000, 2
 
 PRETRAINING_PRESETS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
-        DEFAULT_PRETRAINING: {},  # a PretrainingConfig's own defaults
+        DEFAULT_PRETRAINING: {},  # a TrainingConfig's own defaults
         # the text names neither batch nor schedule; the batch is the code's
         "icss-paper": {
             "batch": _BATCH,
@@ -50,19 +50,19 @@ PRETRAINING_PRESETS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
         },
     }
 )
-"""Fields of a PretrainingConfig by name; all crop 256 px and flip."""
+"""Fields of a TrainingConfig by name; all crop 256 px and flip."""
 
 
 def pretraining_config(
     model: str, classes: tuple[str, ...], address: str, numbers: Mapping[str, Any]
-) -> PretrainingConfig:
+) -> TrainingConfig:
     """A preset's configuration, changed by some numbers.
 
     Args:
         model: name to register.
         classes: to learn.
         address: of the dataset.yaml.
-        numbers: `preset` (none: ours), and fields of a PretrainingConfig, those of its parts by dotted path.
+        numbers: `preset` (none: ours), and fields of a TrainingConfig, those of its parts by dotted path.
 
     Raises:
         InvalidParameterError: the preset or a field is unknown, or a field is out of its bounds.
@@ -74,7 +74,7 @@ def pretraining_config(
             f"unknown pretraining preset {preset!r}; one of {list(PRETRAINING_PRESETS)}"
         )
     content: dict[str, Any] = dict(PRETRAINING_PRESETS[preset])
-    ours = PretrainingConfig.model_fields["optimisation"].default
+    ours = TrainingConfig.model_fields["optimisation"].default
     optimisation = content.get("optimisation", ours).model_dump()
     chosen = given.pop("optimisation", {}) | {
         path.removeprefix("optimisation."): given.pop(path)
@@ -88,7 +88,7 @@ def pretraining_config(
     content |= given
     content |= {"optimisation": optimisation, "dataset": address, "model": model, "classes": classes}
     try:
-        config = PretrainingConfig.model_validate(content)
+        config = TrainingConfig.model_validate(content)
         if "warmup" in chosen:
             return config
         # a short training has no time for our whole warm-up

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from icss_core.incremental import dense_objective, entropy_thresholds, weight_anchor_of
+from icss_core.continual import dense_objective, entropy_thresholds, weight_anchor_of
 from icss_core.methods import needs_of
 from icss_core.networks.model_folder import load_importances, load_model, load_prototypes
 from icss_core.networks.segmenter import Segmenter
@@ -17,13 +17,13 @@ from services.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from icss_core.data.sampling import LabelledScene
     from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
-    from icss_core.sampling import LabelledScene
+    from icss_core.regularisation.weight_anchor import WeightAnchor
     from icss_core.training import Objective
-    from icss_core.weight_anchor import WeightAnchor
     from services.settings import Settings
-    from services.training.config import PretrainingConfig
+    from services.training.config import TrainingConfig
     from services.training.plan import Plan
 
 
@@ -91,7 +91,7 @@ def prepare_start(
     return Start(network=network, objective=objective, anchor=anchor, prototypes=prototypes)
 
 
-def _as_trained(config: PretrainingConfig) -> DensePreset:
+def _as_trained(config: TrainingConfig) -> DensePreset:
     """The step's preset with the optimisation that counts, the configuration's."""
     assert config.step is not None  # noqa: S101 - asked for steps only
     return config.step.preset.model_copy(update={"optimisation": config.optimisation})

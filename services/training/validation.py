@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import distributed
 
+from icss_core.compute.precision import resolve_precision
+from icss_core.data.sampling import collate
+from icss_core.data.scene_windows import spread_windows
 from icss_core.metrics import confusion_matrix, iou_per_class
-from icss_core.precision import resolve_precision
-from icss_core.sampling import collate
-from icss_core.scene_windows import spread_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from icss_core.compute.precision import Precision
+    from icss_core.data.sampling import LabelledScene
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.precision import Precision
-    from icss_core.sampling import LabelledScene
 
 
 class Validation:

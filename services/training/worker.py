@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
+from icss_core.continual import class_prototypes
+from icss_core.data.sampling import RandomCrops
 from icss_core.errors import CancelledError
-from icss_core.incremental import class_prototypes
 from icss_core.methods import needs_of
-from icss_core.sampling import RandomCrops
 from icss_core.training import Fit
+from services.data.scenes import open_scenes
 from services.settings import load_settings
 from services.storage import Storage
 from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from services.training.plan import Plan
 from services.training.rank import RayRank
-from services.training.scenes import open_scenes
 from services.training.start import prepare_start
 from services.training.validation import Validation
 
 if TYPE_CHECKING:
     from icss_core.losses import Prototypes
-    from icss_core.training import StepReport
+    from icss_core.training import IterationReport
     from services.training.rank import Rank
 
 REPORT_SECONDS = 4.0
@@ -166,7 +166,7 @@ class Worker:
     def _set_iterations(self, iterations: int) -> None:
         self._fit.optimisation = self._config.optimisation.model_copy(update={"iterations": iterations})
 
-    def _after_step(self, report: StepReport) -> None:
+    def _after_step(self, report: IterationReport) -> None:
         point = [report.step, report.loss, report.lr, report.seconds, report.input_wait, report.samples]
         self._points.append(point)
         if report.step <= _FIRST_ITERATIONS:

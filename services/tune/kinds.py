@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from icss_core.incremental import StepHistory
-from icss_core.protocols import SessionScores
-from services.tune.protocols.answer import write_protocol_answer
-from services.tune.protocols.means import means_of_history
-from services.tune.protocols.plan import plan_protocols
-from services.tune.protocols.run import run_protocol_trial
-from services.tune.protocols.spec import ProtocolSweep
-from services.tune.protocols.trial import ProtocolTrial
-from services.tune.sessions.answer import write_session_answer
-from services.tune.sessions.means import means_of
-from services.tune.sessions.plan import plan_sessions
-from services.tune.sessions.run import run_session_trial
-from services.tune.sessions.spec import SessionSweep
-from services.tune.sessions.trial import SessionTrial
+from icss_core.continual import TaskHistory
+from icss_core.evaluation import SessionScores
+from services.tune.continual.answer import write_protocol_answer
+from services.tune.continual.means import means_of_history
+from services.tune.continual.plan import plan_protocols
+from services.tune.continual.run import run_protocol_trial
+from services.tune.continual.spec import ProtocolSweep
+from services.tune.continual.trial import ProtocolTrial
+from services.tune.interactive.answer import write_session_answer
+from services.tune.interactive.means import means_of
+from services.tune.interactive.plan import plan_sessions
+from services.tune.interactive.run import run_session_trial
+from services.tune.interactive.spec import SessionSweep
+from services.tune.interactive.trial import SessionTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,7 +63,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "steps": Kind(
         spec=ProtocolSweep,
         trial=ProtocolTrial,
-        result=StepHistory,
+        result=TaskHistory,
         unit="steps",
         plan=plan_protocols,
         run=run_protocol_trial,

@@ -22,7 +22,7 @@ from services.local.supervisor import descendants
 from services.registry import MEMORY, Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, RunRecord, Tracking
-from services.training import PretrainingConfig
+from services.training import TrainingConfig
 from services.training.job import pretrain
 
 if TYPE_CHECKING:
@@ -195,6 +195,6 @@ def test_a_finished_job_is_not_done_again(
     stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
 ) -> None:
     # in this process, without a cluster: a job that finds its version registered needs none
-    config = PretrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
+    config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
     assert pretrain(config, stack.settings) == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1

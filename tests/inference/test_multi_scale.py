@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from icss_core.errors import BandMismatchError, InvalidParameterError
+from icss_core.evaluation import map_image
 from icss_core.inference import (
     ArraySink,
     MultiScale,
@@ -22,7 +23,6 @@ from icss_core.inference import (
 from icss_core.inference.prepare import logits_of
 from icss_core.inference.sliding_window import windows_per_call
 from icss_core.labels import ClassInfo, LabelSpace
-from icss_core.protocols import map_image
 from icss_core.raster.reader import ArraySource
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from icss_core.data.sampling import Batch
 from icss_core.errors import InvalidParameterError
 from icss_core.losses import (
     Prototypes,
@@ -34,7 +35,7 @@ from icss_core.losses import (
 from icss_core.methods import (
     REGULARISERS,
     Method,
-    StepContext,
+    TaskContext,
     build_objective,
     get_dense_preset,
     get_preset,
@@ -42,7 +43,6 @@ from icss_core.methods import (
     preset_names,
 )
 from icss_core.networks.segmenter import SegmenterOutput
-from icss_core.sampling import Batch
 
 ALL = {name: {} for name in REGULARISERS if name != "objectness"}
 """All that an interactive preset may have."""
@@ -55,11 +55,11 @@ MEMORY_LEVELS = tuple(torch.ones(2, 5, side, side) for side in (64, 32, 16, 8, 4
 def context():
     generator = torch.Generator().manual_seed(0)
     means = torch.rand(3, 8, generator=generator)
-    return StepContext(
+    return TaskContext(
         n_classes=3,
         n_old=2,
         iterations=300,
-        learning_steps=30,
+        rounds=30,
         prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])),
         memory_features=lambda _: MEMORY_FEATURES,
         memory_output=lambda one: SegmenterOutput(
@@ -290,11 +290,11 @@ def test_published_sdr_compares_with_the_batch_before(context, output):
 
 
 def test_learning_steps_divide_the_iterations_as_evenly_as_they_can():
-    context = StepContext(n_classes=3, n_old=2, iterations=44, learning_steps=30)
-    numbers = [context.learning_step(step) for step in range(44)]
+    context = TaskContext(n_classes=3, n_old=2, iterations=44, rounds=30)
+    numbers = [context.round_of(step) for step in range(44)]
     assert numbers == sorted(numbers)
     assert set(numbers) == set(range(1, 31))
-    assert StepContext(n_classes=3, n_old=2, iterations=4, learning_steps=30).learning_step(3) <= 30
+    assert TaskContext(n_classes=3, n_old=2, iterations=4, rounds=30).round_of(3) <= 30
 
 
 def test_scores_that_are_not_finite_reach_the_loss_and_not_an_index(context, output):

@@ -7,7 +7,7 @@ from icss_core.clicks import ClickSet
 from icss_core.errors import InvalidParameterError, UnknownPresetError
 from icss_core.methods import (
     REGULARISERS,
-    StepContext,
+    TaskContext,
     build_objective,
     get_dense_preset,
     get_preset,
@@ -16,7 +16,7 @@ from icss_core.methods import (
     regularisers_of,
 )
 from icss_core.raster.source import ArraySource
-from icss_core.updating.crops import StepImage, SweepCrops
+from icss_core.updating.crops import CropSource, SweepCrops
 from icss_core.updating.tiles import working_area
 
 PAPER_METHODS = ("baseline", "festa", "disca", "podnet", "sdr")
@@ -50,7 +50,7 @@ def test_paper_presets_have_the_papers_numbers():
         assert (code.pseudo_labels.kind, code.pseudo_labels.multiple) == ("threshold", 10)
         assert code.pseudo_labels.threshold == 0.99
         assert code.sweeps == 30 * 10
-        assert (paper.learning_steps, code.learning_steps) == (30, 30)
+        assert (paper.rounds, code.rounds) == (30, 30)
         for preset in (paper, code):
             assert [parameters.weight for _, parameters in regularisers_of(preset)] in ([], [1.0])
     ((_, festa),) = regularisers_of(get_preset("icss-paper/festa"))
@@ -127,7 +127,7 @@ def test_a_regulariser_that_needs_prototypes_says_so_when_it_gets_none():
     preset = get_preset("icss-paper/sdr")
     assert needs_of(preset) == {"prototypes"}
     with pytest.raises(AssertionError, match="prototypes"):
-        build_objective(preset, StepContext(n_classes=3, n_old=2))
+        build_objective(preset, TaskContext(n_classes=3, n_old=2))
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 100), (256, 257), (700, 1300)])
@@ -137,7 +137,7 @@ def test_a_sweep_shows_every_pixel_of_the_working_area_once_counted(height, widt
     preset = get_preset("icss-code/sdr", {"crops.overlap": 0.5, "crops.size": size})
     none = ClickSet.empty()
     area = working_area(height, width, none, limit=limit)
-    image = StepImage(source=ArraySource(np.zeros((1, height, width), np.uint8)), area=area, labels=none)
+    image = CropSource(source=ArraySource(np.zeros((1, height, width), np.uint8)), area=area, labels=none)
     windows = SweepCrops(image, preset.crops, seed=0).windows
     assert len(set(windows)) == len(windows)
     assert preset.iterations_on(len(windows)) == -(-300 * len(windows) // 2)

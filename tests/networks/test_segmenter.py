@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from icss_core.data.sampling import Batch
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard, same_weights
-from icss_core.sampling import Batch
 from icss_core.training import Fit, Optimisation
 from tests.networks.label_spaces import label_space
 

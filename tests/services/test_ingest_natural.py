@@ -8,8 +8,8 @@ from PIL import Image
 from scenes_in_store import pixels_of, stored
 from typer.testing import CliRunner
 
+from icss_core.continual import read_protocol
 from icss_core.errors import DatasetError, InvalidParameterError
-from icss_core.incremental import read_protocol
 from services.cli import app
 from services.ingest import ingest_ade20k, ingest_cityscapes, ingest_voc
 from services.ingest.cityscapes import CITYSCAPES_CLASSES

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from icss_core.errors import InvalidParameterError
-from services.demo.town import TOWN_CLASSES, make_town
-from services.demo.town.canvas import PIXEL
-from services.demo.town.light import Sun, cast_shadows
+from services.ingest.town import TOWN_CLASSES, make_town
+from services.ingest.town.canvas import PIXEL
+from services.ingest.town.light import Sun, cast_shadows
 
 
 def test_same_arguments_give_the_same_scene():

@@ -7,7 +7,7 @@ import torch
 from icss_core.clicks import ClickSet
 from icss_core.methods import CropRule
 from icss_core.raster.source import ArraySource
-from icss_core.updating.crops import LabelledCrops, StepImage, SweepCrops
+from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.tiles import working_area
 
@@ -28,7 +28,7 @@ def labels():
 
 
 def image(source, labels):
-    return StepImage(source=source, area=working_area(HEIGHT, WIDTH, labels, size=256), labels=labels)
+    return CropSource(source=source, area=working_area(HEIGHT, WIDTH, labels, size=256), labels=labels)
 
 
 def rule(**changes):
@@ -62,7 +62,7 @@ def test_what_the_memory_network_said_is_of_the_same_pixels(sampler, limit, sour
     area = working_area(HEIGHT, WIDTH, labels, size=256, limit=limit)
     # logits that spell the pixel's own value, labels that spell its column
     views = [torch.from_numpy(source.read(tile.window).values) for tile in area.tiles]
-    shown = StepImage(
+    shown = CropSource(
         source=source,
         area=area,
         labels=labels,
@@ -104,7 +104,7 @@ def test_sweep_visits_every_window_once_before_any_twice(source, labels):
 def test_raster_smaller_than_the_crop(labels):
     small = ArraySource(np.ones((1, 100, 90), np.uint8))
     near = ClickSet(labels.rows % 100, labels.cols % 90, labels.labels)
-    shown = StepImage(source=small, area=working_area(100, 90, near), labels=near)
+    shown = CropSource(source=small, area=working_area(100, 90, near), labels=near)
     for sampler in (LabelledCrops, SweepCrops):
         assert sampler(shown, rule(), seed=0)(0).pixels.shape == (4, 1, 128, 128)
 
@@ -113,7 +113,7 @@ def test_sweep_stays_inside_the_working_area(source, labels):
     area = working_area(HEIGHT, WIDTH, labels, size=256, limit=4)
     assert not area.whole
     windows = SweepCrops(
-        StepImage(source=source, area=area, labels=labels), rule(overlap=0.5), seed=0
+        CropSource(source=source, area=area, labels=labels), rule(overlap=0.5), seed=0
     ).windows
     for window in windows:
         inside = [tile for tile in area.tiles if tile.window.intersect(window) == window]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from icss_core.data.sampling import Batch, Crop
 from icss_core.networks import Architecture, Normalisation, Segmenter
-from icss_core.sampling import Batch, Crop
 from icss_core.updating.memory_features import MemoryFeatures
 
 CPU = torch.device("cpu")

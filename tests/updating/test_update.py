@@ -114,14 +114,14 @@ def test_combined_regularisers_run_on_swept_crops(memory, image, clicks):
 
 
 def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memory, image, clicks):
-    preset = quick(iterations=6, learning_steps=3)
+    preset = quick(iterations=6, rounds=3)
     seen = []
 
     def look(number: int, network: Segmenter) -> None:
         assert not network.training
         seen.append((number, predict(network, image[0])))
 
-    shown = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_learning_step=look)
+    shown = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_round=look)
     assert [number for number, _ in seen] == [1, 2], "the third is the result"
     assert not np.array_equal(seen[0][1], seen[1][1])
     alone = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from icss_core.data.sampling import LabelledScene, RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 from icss_core.raster.source import ArraySource
-from icss_core.sampling import LabelledScene, RandomCrops
 from icss_core.training import Fit, Optimisation, cross_entropy_objective
 from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 

@@ -6,14 +6,14 @@ from typer.testing import CliRunner
 
 from icss_core.methods import get_dense_preset
 from icss_core.training import Optimisation
-from services.training import PretrainingConfig
-from services.training.config import DenseStep
+from services.training import TrainingConfig
+from services.training.config import DenseTask
 
-CONFIG = PretrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
+CONFIG = TrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
 
 
 def test_the_same_request_on_the_same_data_is_the_same_job() -> None:
-    again = PretrainingConfig.model_validate(CONFIG.model_dump(mode="json"))
+    again = TrainingConfig.model_validate(CONFIG.model_dump(mode="json"))
     assert again.job_name("hash") == CONFIG.job_name("hash")
     assert CONFIG.job_name("hash").startswith("town-")
 
@@ -30,12 +30,12 @@ def test_another_request_or_other_data_is_another_job(change) -> None:
 def test_a_jobs_name_outlives_the_code() -> None:
     """Changed only on purpose: every job would be done again."""
     preset = get_dense_preset("mib-paper/mib", {"area": None, "scale": [0.5, 2.0]})
-    config = PretrainingConfig(
+    config = TrainingConfig(
         dataset="s3://icss/set/dataset.yaml",
         model="town",
         classes=("road", "roof"),
         optimisation=Optimisation(iterations=10),
-        step=DenseStep(preset=preset, new=1, memory=3, scenes="x"),
+        step=DenseTask(preset=preset, new=1, memory=3, scenes="x"),
     )
     assert config.job_name("hash") == "town-a0b74af3034a"
 
@@ -66,7 +66,7 @@ def test_one_worker_and_the_jobs_own_process_do_the_same_job() -> None:
 )
 def test_wrong_requests_are_refused(wrong) -> None:
     with pytest.raises(ValidationError):
-        PretrainingConfig.model_validate(CONFIG.model_dump() | wrong)
+        TrainingConfig.model_validate(CONFIG.model_dump() | wrong)
 
 
 def test_the_command_line_says_what_is_wrong() -> None:

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from icss_core.data.sampling import RandomCrops
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
 from icss_core.networks.segmenter import Segmenter
-from icss_core.sampling import RandomCrops
 from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from services.data.scenes import open_scenes
 from services.errors import TrainingError
 from services.ingest.writer import DatasetWriter
 from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
-from services.training import PretrainingConfig
+from services.training import TrainingConfig
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER
 from services.training.in_process import OnlyRank, train_in_process
 from services.training.plan import make_plan
-from services.training.scenes import open_scenes
 from services.training.worker import train
 
 CLASSES = LabelSpace(
@@ -40,7 +40,7 @@ def plan(mlflow_settings):
         pixels = rng.integers(0, 100, (3, 48, 48), dtype=np.uint8) + 100 * mask
         writer.add_array(name, pixels.astype(np.uint8), mask, split=split)
     dataset = writer.finish()
-    config = PretrainingConfig(
+    config = TrainingConfig(
         dataset=f"{dataset.base}/dataset.yaml",
         model="in-process",
         encoder="mobilenet_v2",

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icss_core.evaluation import ImageScore, SessionScores
 from icss_core.methods import get_preset
-from icss_core.protocols import ImageScore, SessionScores
-from services.tune.sessions.means import means_of
-from services.tune.sessions.plot import plot_rows
-from services.tune.sessions.table import rows_of, to_csv, to_markdown
-from services.tune.sessions.trial import SessionTrial
+from services.tune.interactive.means import means_of
+from services.tune.interactive.plot import plot_rows
+from services.tune.interactive.table import rows_of, to_csv, to_markdown
+from services.tune.interactive.trial import SessionTrial
 from services.tune.spec import Plot
 
 NAMES = ("background", "road", "building")

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from icss_core.errors import DatasetError
+from icss_core.evaluation import SessionScores
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, ModelCard, Normalisation, Segmenter, save_model
-from icss_core.protocols import SessionScores
 from services.errors import ConflictError
 from services.ingest import ingest_town
 from services.registry import Registry
@@ -15,13 +15,13 @@ from services.storage import Storage
 from services.tracking import PRETRAINING, SWEEPS, Tracking
 from services.training.plan import read_dataset
 from services.tune.answer import gather
+from services.tune.interactive import run as module
+from services.tune.interactive.answer import write_session_answer
+from services.tune.interactive.run import run_session_trial
+from services.tune.interactive.spec import SessionSweep
+from services.tune.interactive.trial import SessionTrial
 from services.tune.kinds import KINDS
 from services.tune.records import SweepRecords
-from services.tune.sessions import run as module
-from services.tune.sessions.answer import write_session_answer
-from services.tune.sessions.run import run_session_trial
-from services.tune.sessions.spec import SessionSweep
-from services.tune.sessions.trial import SessionTrial
 
 CPU = torch.device("cpu")
 QUICK = {"optimisation.iterations": 1, "crops.size": 64}

@@ -10,10 +10,10 @@ from icss_core.errors import InvalidParameterError
 from services.model_version import MODEL_NAME
 from services.settings import Settings
 from services.training.presets import pretraining_config
+from services.tune.interactive.networks import control_config, memory_config
+from services.tune.interactive.plan import plan_sessions
+from services.tune.interactive.spec import SessionSweep
 from services.tune.read_spec import read_spec
-from services.tune.sessions.networks import control_config, memory_config
-from services.tune.sessions.plan import plan_sessions
-from services.tune.sessions.spec import SessionSweep
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
 FILES = sorted(FOLDER.glob("icss_*.yaml"))

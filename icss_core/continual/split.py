@@ -1,0 +1,93 @@
+"""Which images each step of a protocol sees: a manifest that can be made again, and compared by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from icss_core.continual.protocol import Protocol
+from icss_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from icss_core.dataset import Dataset
+
+
+class TaskManifest(BaseModel):
+    """The steps of a protocol on a data set: their classes, and their training scenes by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: Protocol
+    dataset_hash: str
+    """`Dataset.manifest_hash` of the data."""
+    classes: tuple[tuple[str, ...], ...]
+    scenes: tuple[tuple[str, ...], ...]
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 (hexadecimal) of the canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def scenes_hash(self, step: int) -> str:
+        """SHA-256 (hexadecimal) of a step's scenes: protocols that begin alike share their beginning."""
+        return hashlib.sha256(json.dumps(self.scenes[step]).encode()).hexdigest()
+
+
+def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Sequence[str]]) -> TaskManifest:
+    """Decide which training scenes each step sees; see `Setting`.
+
+    Args:
+        dataset: the data; its training scenes with a mask are shared out.
+        protocol: groups, setting and seed.
+        labels: by scene name, the classes that its mask shows anywhere (`scenes[].labels` of the data set, or
+            read from the masks).
+
+    Raises:
+        InvalidParameterError: the protocol names what the data set does not have.
+        DatasetError: a step is left without a scene, or the classes of a scene are not known.
+    """
+    classes = protocol.classes_of(dataset)
+    step_of = {name.casefold(): step for step, group in enumerate(classes) for name in group}
+    scenes: list[list[str]] = [[] for _ in classes]
+    for scene in dataset.scenes_of("train"):
+        if scene.mask is None:
+            continue
+        if scene.name not in labels:
+            raise DatasetError(f"nobody says which classes scene {scene.name!r} shows")
+        steps = sorted(
+            {step_of[name.casefold()] for name in labels[scene.name] if name.casefold() in step_of}
+        )
+        for step in _chosen(steps, protocol, scene.name):
+            scenes[step].append(scene.name)
+    empty = [list(group) for group, members in zip(classes, scenes, strict=True) if not members]
+    if empty:
+        raise DatasetError(
+            f"protocol {protocol.name!r} ({protocol.setting}) leaves no training scene of {dataset.name!r} "
+            f"for the classes {empty}"
+        )
+    return TaskManifest(
+        protocol=protocol,
+        dataset_hash=dataset.manifest_hash,
+        classes=classes,
+        scenes=tuple(tuple(members) for members in scenes),
+    )
+
+
+def _chosen(steps: Sequence[int], protocol: Protocol, name: str) -> Sequence[int]:
+    """Of the steps whose classes a scene shows, in order, those that see it."""
+    if len(steps) < 2 or protocol.setting == "overlapped":
+        return steps
+    if protocol.setting == "disjoint":
+        # with a class of a later step in it, an image is that step's
+        return steps[-1:]
+    # from the scene's own name, so that a scene more or less does not move the others
+    digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    draw = np.random.default_rng([protocol.seed, digest])
+    return [steps[int(draw.integers(len(steps)))]]

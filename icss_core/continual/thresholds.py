@@ -1,0 +1,57 @@
+"""PLOP's thresholds: how uncertain the memory network usually is about each class in the step's images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.compute.precision import Precision, resolve_precision
+from icss_core.data.sampling import collate
+from icss_core.data.scene_windows import spread_windows
+from icss_core.losses import EntropyMedians
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from icss_core.data.sampling import LabelledScene
+    from icss_core.networks.segmenter import Segmenter
+
+
+@torch.inference_mode()
+def entropy_thresholds(
+    memory: Segmenter,
+    scenes: Sequence[LabelledScene],
+    *,
+    n_classes: int,
+    size: int,
+    device: torch.device,
+    precision: Precision = "auto",
+    most: int = 2048,
+) -> Tensor:
+    """Median entropy by class over the background pixels of the scenes, none below PLOP's least.
+
+    Args:
+        memory: the network before the step; left in eval mode.
+        scenes: of the step, labelled as it sees them.
+        n_classes: N, classes after the step.
+        size: side of the windows, in pixels.
+        device: where to compute.
+        precision: in which type.
+        most: windows looked at, spread evenly over the scenes.
+
+    Returns:
+        (O,) float64 on the CPU; the same on every worker, since all look at the same windows.
+    """
+    medians = EntropyMedians(memory.n_classes, n_classes)
+    memory.eval()
+    dtype = resolve_precision(precision, device)
+    for scene, window in spread_windows(scenes, size=size, most=most):
+        pixels, labels = scene.crop(window)
+        batch = collate([pixels], [labels]).to(device)
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            logits = memory(batch.pixels).logits
+        medians.update(batch.labels, logits)
+    return medians.thresholds()

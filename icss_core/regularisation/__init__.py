@@ -1,0 +1,1 @@
+"""Holding weights that mattered to what a network knows (EWC, PI, RW)."""

@@ -1,0 +1,54 @@
+"""Doing a trial of protocols: a run of its protocol, whose history is the trial's result."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from services.continual.run import run_protocol
+from services.tune.continual.means import means_of_history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icss_core.continual import TaskHistory
+    from services.settings import Settings
+    from services.tune.continual.trial import ProtocolTrial
+    from services.tune.records import SweepRecords
+
+PROTOCOL_RUN = "icss.protocol_run_id"
+"""Tag of a trial: the MLflow run of its protocol, where the steps' reports and the maps are."""
+
+
+def run_protocol_trial(
+    trial: ProtocolTrial,
+    run_id: str,
+    records: SweepRecords,
+    *,
+    settings: Settings,
+    on_result: Callable[[int, dict[str, float]], None] | None = None,
+) -> list[TaskHistory]:
+    """Do what is left of a trial: steps that are trained are found.
+
+    Args:
+        trial: what to do.
+        run_id: its MLflow run, started by `records`.
+        records: where the history goes.
+        settings: of the services.
+        on_result: told after each step how many are done and the means so far; may end the trial by raising.
+
+    Raises:
+        ConflictError: another process has started the trial since.
+        IcssError: see `run_protocol`.
+    """
+
+    def after_step(history: TaskHistory) -> None:
+        records.write(run_id, [history], done=len(history.iou))
+        means = means_of_history([history])
+        records.tracking.log_metrics(run_id, [(len(history.iou), time.time(), means)])
+        if on_result is not None:
+            on_result(len(history.iou), means)
+
+    result = run_protocol(trial.run, settings, after_step=after_step)
+    records.tracking.set_tags(run_id, {PROTOCOL_RUN: result.run_id})
+    return [result.history]

@@ -1,0 +1,31 @@
+"""A trial of protocols: a method and its numbers through all steps."""
+
+from __future__ import annotations
+
+from services.continual.config import ProtocolRun
+from services.tune.trial import Trial
+
+
+class ProtocolTrial(Trial):
+    """Everything that decides a trial's numbers, and a few things that do not."""
+
+    run: ProtocolRun
+    identity: str
+    """Of the run on its data."""
+    groups: tuple[tuple[str, ...], ...]
+    """Classes as the task groups them; the run may learn them all at once."""
+
+    @property
+    def trial_id(self) -> str:
+        """The same for equal runs on equal data."""
+        return self.identity
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{super().title}; seed {self.seed}"
+
+    @property
+    def rivals(self) -> str | None:
+        """Those of one task, after the same number of steps."""
+        return self.task if len(self.run.protocol.groups) == len(self.groups) else None

@@ -1,0 +1,32 @@
+"""Means over the images of a trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from icss_core.evaluation import SessionScores
+
+
+def means_of(results: Sequence[SessionScores]) -> dict[str, float]:
+    """Image-wise means: of the IoU of each class over the images that show it, and of the mean IoU.
+
+    Returns:
+        `iou/CLASS` for each class that an image shows, `mean_iou` and `seconds`; `best_mean_iou` where
+        sessions were looked at on the way.
+    """
+    means: dict[str, float] = {}
+    for name in results[0].last.iou:
+        values = [score for one in results if (score := one.last.iou[name]) is not None]
+        if values:
+            means[f"iou/{name}"] = float(np.mean(values))
+    means["mean_iou"] = float(np.mean([one.last.mean or 0.0 for one in results]))
+    best = [one.best_of_last_half.mean or 0.0 for one in results if one.best_of_last_half is not None]
+    if best:
+        means["best_mean_iou"] = float(np.mean(best))
+    means["seconds"] = float(np.mean([one.seconds for one in results]))
+    return means

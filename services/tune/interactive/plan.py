@@ -1,0 +1,86 @@
+"""Which trials a sweep has; the data are checked, and networks trained, before any of them runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icss_core.errors import DatasetError
+from services.storage import Storage
+from services.tune.addresses import read_datasets
+from services.tune.interactive.networks import control_config, memory_config, network_of
+from services.tune.interactive.trial import SessionTrial
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from icss_core.dataset import Dataset
+    from services.settings import Settings
+    from services.tune.interactive.spec import Pair, SessionSweep
+
+
+def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Settings) -> list[SessionTrial]:
+    """All trials of a sweep, each once, the networks as they are first; pretrains what is not there yet.
+
+    Raises:
+        InvalidParameterError: a pair's data set has no address.
+        DatasetError: a data set lacks a class, or scenes to train on or to validate on.
+        IcssError: see `pretrain`.
+    """
+    found = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
+    for pair in spec.pairs:  # an error now, not after the training
+        _check(pair, found[pair.dataset])
+    trials: list[SessionTrial] = []
+    for pair in spec.pairs:
+        address = datasets[pair.dataset]
+        memory = SessionTrial(
+            what="memory",
+            task=pair.title,
+            variant="memory",
+            dataset=address,
+            manifest_hash=found[pair.dataset].manifest_hash,
+            old=pair.old,
+            new=pair.new,
+            memory=network_of(memory_config(pair, address, spec.pretraining), settings),
+            images=spec.images,
+            pictures=spec.pictures,
+        )
+        trials.append(memory)
+        if spec.control:
+            control = network_of(control_config(pair, address, spec.pretraining), settings)
+            changes = {"what": "control", "variant": "control", "control": control}
+            trials.append(memory.model_copy(update=changes))
+        trials += _sessions(spec, memory)
+    # all methods with the first seed come before any with the second: a table is of use early
+    once = {trial.model_dump_json(): trial for trial in trials}.values()
+    return sorted(once, key=lambda trial: trial.seed)
+
+
+def _sessions(spec: SessionSweep, memory: SessionTrial) -> list[SessionTrial]:
+    return [
+        memory.model_copy(
+            update={
+                "what": "session",
+                "variant": variant.title,
+                "preset": spec.preset_of(variant, values),
+                "values": values,
+                "annotations": annotations,
+                "seed": seed,
+                "look_every": spec.look_every,
+                "pictures": spec.pictures if seed == spec.seeds[0] else 0,
+            }
+        )
+        for variant, values in spec.points()
+        for annotations in spec.annotations
+        for seed in spec.seeds
+    ]
+
+
+def _check(pair: Pair, dataset: Dataset) -> None:
+    dataset.select((*pair.old, pair.new))
+    for split in ("train", "val"):
+        scenes = [scene for scene in dataset.scenes_of(split) if scene.mask is not None]
+        if not scenes:
+            raise DatasetError(f"data set {dataset.name!r} has no {split} scene with a mask")
+        # image-level labels may be missing; where they are there, they spare the reading of all masks
+        if all(scene.labels is not None and pair.new not in scene.labels for scene in scenes):
+            raise DatasetError(f"no {split} scene of data set {dataset.name!r} shows {pair.new!r}")

@@ -1,0 +1,153 @@
+"""Doing a trial: a method and its numbers on every validation image, image after image.
+
+Each image's result is written to the trial's MLflow run as it comes. A trial that starts again, on this
+machine or another, goes on with the image after the last one written.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from icss_core.compute.device import default_device
+from icss_core.data.sampling import LabelledScene
+from icss_core.errors import DatasetError
+from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
+from icss_core.networks.model_folder import load_model
+from icss_core.raster.reader import open_raster
+from services.pictures import map_png
+from services.registry import Registry
+from services.storage import Storage
+from services.training.callback import metric_name
+from services.training.plan import read_dataset
+from services.tune.interactive.means import means_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from icss_core.dataset import Dataset
+    from icss_core.labels import LabelSpace
+    from icss_core.networks.segmenter import Segmenter
+    from services.settings import Settings
+    from services.tune.interactive.trial import SessionTrial
+    from services.tune.records import SweepRecords
+
+
+def run_session_trial(
+    trial: SessionTrial,
+    run_id: str,
+    records: SweepRecords,
+    *,
+    settings: Settings,
+    device: torch.device | None = None,
+    on_result: Callable[[int, dict[str, float]], None] | None = None,
+) -> list[SessionScores]:
+    """Do what is left of a trial and return the results of all its images.
+
+    Args:
+        trial: what to do.
+        run_id: its MLflow run, started by `records`.
+        records: where results go, and where those of an earlier attempt are.
+        settings: of the services.
+        device: by default a GPU if there is one.
+        on_result: told after each image how many are done and the means so far; may end the trial by raising.
+
+    Raises:
+        DatasetError: no validation image shows the new class.
+        ConflictError: another process has started the trial since.
+        IcssError: the data set, a network or a server is not usable.
+    """
+    storage, device = Storage(settings), device or default_device()
+    dataset = read_dataset(trial.dataset, storage)
+    results = records.read(run_id, SessionScores)
+    names = {result.image for result in results}
+    network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
+    label_space = dataset.select(trial.old)
+    if on_result is not None and results:
+        on_result(len(results), means_of(results))
+    with storage.raster_environment():
+        for position, image in enumerate(_images(dataset, trial, storage)):
+            if image.name in names:
+                continue
+            result, labels = _one_image(trial, network, label_space, dataset, image, device)
+            results.append(result)
+            if position < trial.pictures:
+                records.tracking.write_bytes(run_id, f"maps/{image.name}.png", map_png(labels))
+            records.write(run_id, results)
+            means = means_of(results)
+            metrics = {metric_name(key): value for key, value in means.items()}
+            metrics["image_mean_iou"] = result.last.mean or 0.0
+            records.tracking.log_metrics(run_id, [(len(results), time.time(), metrics)])
+            if on_result is not None:
+                on_result(len(results), means)
+    if not results:
+        raise DatasetError(f"no validation image of {trial.dataset} shows {trial.new!r} and a background")
+    return results
+
+
+def _model_folder(registry: Registry, trial: SessionTrial) -> Path:
+    name, version = trial.memory if trial.what != "control" or trial.control is None else trial.control
+    return registry.fetch(name, version)
+
+
+def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator[TrueImage]:
+    """Validation images that show the new class and a background, one open at a time."""
+    names = (*trial.old, trial.new)
+    lookup = dataset.lookup(names)
+    found = 0
+    for scene in dataset.scenes_of("val"):
+        if scene.mask is None or (trial.images is not None and found == trial.images):
+            continue
+        with ExitStack() as closing:
+            image, mask = (
+                closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
+                for address in (scene.image, scene.mask)
+            )
+            true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
+            if true.shows([0, len(names)]):
+                found += 1
+                yield true
+
+
+def _one_image(
+    trial: SessionTrial,
+    network: Segmenter,
+    label_space: LabelSpace,
+    dataset: Dataset,
+    image: TrueImage,
+    device: torch.device,
+) -> tuple[SessionScores, NDArray[np.uint8]]:
+    extended = dataset.select((*trial.old, trial.new))
+    if trial.preset is not None:
+        return run_session(
+            network,
+            label_space,
+            image,
+            [extended.classes[-1]],
+            trial.preset,
+            annotations=trial.annotations,
+            seed=trial.seed,
+            look_every=trial.look_every,
+            device=device,
+        )
+    labels = map_image(network, image.source)
+    result = SessionScores(
+        image=image.name,
+        seed=trial.seed,
+        clicks={},
+        pseudo_labels={},
+        last=score_map(labels, image.truth, extended.names),
+        steps={},
+        best_of_last_half=None,
+        agreement=None,
+        warnings=(),
+        iterations=0,
+        seconds=0.0,
+    )
+    return result, labels

@@ -1,0 +1,81 @@
+"""A sweep of sessions: pairs of classes, amounts of clicks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from icss_core.methods import get_preset
+from services.tune.interactive.networks import control_config, memory_config
+from services.tune.spec import Strict, SweepSpec
+
+if TYPE_CHECKING:
+    from icss_core.methods import Preset
+    from services.tune.spec import Variant
+
+
+class Pair(Strict):
+    """A question put to a data set: which classes are known, and which is added."""
+
+    dataset: str
+    """Name of a data set; its address is given when the sweep is submitted."""
+    old: Annotated[tuple[str, ...], Field(min_length=1)]
+    new: str
+
+    @model_validator(mode="after")
+    def _new_is_new(self) -> Self:
+        if self.new in self.old:
+            raise ValueError(f"{self.new!r} is both known and new")
+        return self
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return f"{self.dataset}: {', '.join(self.old)} + {self.new}"
+
+
+class SessionSweep(SweepSpec):
+    """Adds one class from clicks, image after image, to a network that knows the others."""
+
+    protocol: Literal["icss"] = "icss"
+    pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
+    annotations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (300,)
+    control: bool = True
+    """Whether a network trained on all classes with dense masks is scored too."""
+    images: PositiveInt | None = None
+    """Most validation images; None: all that show the new class."""
+    look_every: PositiveInt | None = 5
+    """Learning steps between looks in the last half of a session; None: the last step only."""
+    pretraining: dict[str, Any] = Field(default_factory=dict)
+    """Of memory and control network: `preset`, and fields of a TrainingConfig by dotted path."""
+    cpus: PositiveInt = 2
+    """Of each trial."""
+    gpus: Annotated[float, Field(ge=0, le=1)] = 0
+
+    @model_validator(mode="after")
+    def _can_run(self) -> Self:
+        for pair in self.pairs:
+            for config in (memory_config, control_config):
+                config(pair, "s3://where/dataset.yaml", self.pretraining)
+        if len(set(self.annotations)) != len(self.annotations):
+            raise ValueError(f"an amount of annotations twice: {self.annotations}")
+        if self.scheduler.kind == "asha" and self.scheduler.grace > (self.images or 10**6):
+            raise ValueError(f"{self.scheduler.grace} grace images of {self.images}: none could stop")
+        return self
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of a trial's process, which learns itself."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
+
+    def preset_of(self, variant: Variant, values: dict[str, Any]) -> Preset:
+        """The preset of a trial.
+
+        Raises:
+            IcssError: an unknown preset, or a number that is out of its bounds.
+        """
+        return get_preset(variant.preset, self.numbers_of(variant, values))
+
+    def _axes(self) -> tuple[str, ...]:
+        return ("annotations",)

@@ -1,0 +1,118 @@
+"""A protocol of two steps with every real part: stopped between them, and submitted again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from jobs import finish, stop_when, submit
+
+from icss_core.continual import TaskHistory
+from icss_core.networks.model_folder import load_importances, load_model
+from services.ingest import ingest_town
+from services.registry import Registry
+from services.storage import Storage
+from services.tracking import PRETRAINING, PROTOCOLS, Tracking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.local import LocalStack
+    from services.tracking import RunRecord
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "protocol-town"
+PRESET = "mib-paper/ewc"
+"""Gathers importances; with MiB's terms added, the memory network is asked too."""
+NUMBERS = {
+    "crop": 64,
+    "batch": 2,
+    "epochs": None,
+    "optimisation.iterations": 12,
+    "area": None,
+    "cross_entropy.kind": "unbiased",
+    "regularisers.distillation.weight": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def town(stack: LocalStack) -> str:
+    """Address of a data set."""
+    prefix = f"{stack.settings.data_prefix}/protocol-town"
+    dataset = ingest_town(Storage(stack.settings), prefix, train=2, val=1, size=256, seed=3)
+    return f"{dataset.base}/dataset.yaml"
+
+
+@pytest.fixture(scope="module")
+def protocol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("protocol") / "roads.yaml"
+    file.write_text("name: roads\ngroups:\n  - [road]\n  - [building]\n")
+    return file
+
+
+def runs(stack: LocalStack) -> list[RunRecord]:
+    """Trainings of the model that have ended well."""
+    found = Tracking(stack.settings).find(PRETRAINING, tags={"icss.model": MODEL})
+    return [record for record in found if record.status == "FINISHED"]
+
+
+@pytest.fixture(scope="module")
+def resumed(stack: LocalStack, town: str, protocol: Path) -> tuple[str, list[RunRecord]]:
+    """The log of the second submission, and what was trained when the first was stopped."""
+    command = ["services.continual", "--dataset", town, "--model", MODEL, "--protocol", str(protocol)]
+    command += ["--preset", PRESET, "--overrides", json.dumps(NUMBERS)]
+    command += ["--decoder", "linknet", "--encoder", "resnet18"]
+    with submit(stack, *command) as first:
+        stop_when(stack, first, lambda: bool(runs(stack)))
+    before = runs(stack)
+    with submit(stack, *command) as second:
+        return finish(second), before
+
+
+def test_a_stopped_protocol_goes_on_with_the_step_it_was_in(stack, resumed) -> None:
+    log, before = resumed
+    assert len(before) == 1, "stopped after everything was done: the test shows nothing"
+    after = runs(stack)
+    assert [record.tags["icss.version"] for record in after] == ["1", "2"]
+    assert (after[0].run_id, after[0].ended) == (before[0].run_id, before[0].ended)
+    assert "versions [1, 2]" in log
+
+
+def test_the_steps_versions_are_a_chain_that_grows(stack, resumed) -> None:
+    del resumed
+    registry = Registry(stack.settings)
+    first, second = (registry.resolve(MODEL, number) for number in (1, 2))
+    assert (first.parent, second.parent) == (None, 1)
+    assert first.card.label_space.names == ("background", "road")
+    assert second.card.label_space.names == ("background", "road", "building")
+    assert (first.card.method, second.card.preset) == ("first-step", PRESET)
+    network, card = load_model(registry.fetch(MODEL, 2))
+    assert network.n_classes == 3
+    assert card.normalisation == first.card.normalisation
+
+
+def test_the_matrix_is_printed_and_kept(stack, resumed) -> None:
+    (record,) = Tracking(stack.settings).find(PROTOCOLS, tags={"icss.model": MODEL, "icss.preset": PRESET})
+    tracking = Tracking(stack.settings)
+    history = TaskHistory.model_validate(tracking.read_json(record.run_id, "history.json"))
+    assert [list(scores) for scores in history.iou] == [
+        ["background", "road"],
+        ["background", "road", "building"],
+    ]
+    assert history.to_markdown() in resumed[0].replace("\r", "")
+    assert record.status == "FINISHED"
+    assert record.metrics["new"] == pytest.approx(history.means[-1].new)
+    split = tracking.read_json(record.run_id, "split.json")
+    assert split["classes"] == [["road"], ["building"]]
+
+
+def test_importances_are_kept_for_the_next_step(stack, resumed) -> None:
+    del resumed
+    registry = Registry(stack.settings)
+    for version, n_classes in ((1, 2), (2, 3)):
+        importances = load_importances(registry.fetch(MODEL, version))
+        assert len(importances["fisher"]["body.segmentation_head.0.bias"]) == n_classes
+    trained = runs(stack)[-1]
+    assert trained.metrics["loss"] > 0
