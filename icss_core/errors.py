@@ -32,6 +32,10 @@ class BandMismatchError(IcssError):
     """The image does not have the bands the network was trained on."""
 
 
+class DtypeMismatchError(IcssError):
+    """The image stores its values in another data type than the images the network was trained on."""
+
+
 class ClickError(IcssError):
     """A click cannot be used: malformed, off the raster, or on a pixel without data."""
 

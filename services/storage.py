@@ -62,7 +62,6 @@ _GDAL_OPTIONS: dict[str, str | int] = {
     "VSI_CACHE": "TRUE",
     "VSI_CACHE_SIZE": 5_000_000,  # bytes per open file
     "CPL_VSIL_CURL_CACHE_SIZE": 100_000_000,  # bytes per process
-    "GDAL_CACHEMAX": 200,  # MB per process
     **PNG_BY_ROWS,  # here, so that opening a raster needs no environment of its own
 }
 

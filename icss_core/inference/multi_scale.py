@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from icss_core.inference.prepare import PreparedNetwork, logits_of
 from icss_core.inference.scales import check_scales
-from icss_core.inference.tiling import SIZE_MULTIPLE
+from icss_core.inference.tiling import scaled_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 class MultiScale(nn.Module):
@@ -66,17 +66,12 @@ class MultiScale(nn.Module):
         height, width = pixels.shape[-2:]
         # one after the other into one buffer: the scores of two scales are held, however many there are
         highest: Tensor | None = None
-        for size in dict.fromkeys(self._sizes(height, width)):
+        for size in scaled_sizes(height, width, self.scales):
             scores = logits_of(self.network(_resized(pixels, size))).float()
             scores = _resized(scores, (height, width))
             highest = scores if highest is None else torch.maximum(highest, scores)
         assert highest is not None  # noqa: S101 - there is at least one scale
         return highest
-
-    def _sizes(self, height: int, width: int) -> Iterator[tuple[int, int]]:
-        """Height and width at each scale."""
-        for scale in self.scales:
-            yield (height, width) if scale == 1 else (_fitting(height * scale), _fitting(width * scale))
 
 
 def at_scales(prepared: PreparedNetwork, scales: Sequence[float]) -> PreparedNetwork:
@@ -86,11 +81,6 @@ def at_scales(prepared: PreparedNetwork, scales: Sequence[float]) -> PreparedNet
         InvalidParameterError: see `MultiScale`.
     """
     return PreparedNetwork(MultiScale(prepared.network, scales), prepared.dtype)
-
-
-def _fitting(length: float) -> int:
-    """The nearest multiple of 32, the larger of two; at least 32."""
-    return max(int(length / SIZE_MULTIPLE + 0.5), 1) * SIZE_MULTIPLE
 
 
 def _resized(values: Tensor, size: tuple[int, int]) -> Tensor:

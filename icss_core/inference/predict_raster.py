@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from icss_core.errors import BandMismatchError
 from icss_core.inference.multi_scale import MultiScale
 from icss_core.inference.prepare import PreparedNetwork
 from icss_core.inference.sliding_window import predict
 from icss_core.inference.tiling import DEFAULT_TILING, Tiling
+from icss_core.networks.compatibility import check_image
 from icss_core.networks.segmenter import Segmenter
+from icss_core.raster.block_cache import limited_block_cache
 from icss_core.raster.cog import CogSink
-from icss_core.raster.environment import limited_block_cache
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import Raster, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from icss_core.compute.precision import Precision
     from icss_core.labels import LabelSpace
-    from icss_core.raster.reader import Raster
 
 _SMALLEST_CACHE: Final = 16 * 2**20
 _LARGEST_CACHE: Final = 2**30
@@ -32,13 +32,14 @@ _LARGEST_CACHE: Final = 2**30
 
 def predict_raster(
     network: nn.Module,
-    address: str | Path,
+    image: Raster | str | Path,
     out_path: str | Path,
     *,
     label_space: LabelSpace,
     tiling: Tiling = DEFAULT_TILING,
     scales: Sequence[float] | None = None,
     bands: Sequence[int] | None = None,
+    dtype: str | None = None,
     confidence: bool = False,
     precision: Precision = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -51,12 +52,15 @@ def predict_raster(
 
     Args:
         network: see `predict`.
-        address: of the image; see `open_raster`.
+        image: an open raster, which stays open and is used from another thread meanwhile, or the address of
+            one; see `open_raster`.
         out_path: local file; appears when it is complete, and only then.
         label_space: of the network's classes.
         tiling: windows, overlap and blending.
         scales: see `predict`.
-        bands: 1-based numbers of the image's bands that the network takes; None: all but alpha.
+        bands: 1-based numbers of the bands that the network takes, where an address is given; None: all but
+            alpha.
+        dtype: data type of the images the network was trained on (`ModelCard.dtype`); None: any is taken.
         confidence: whether to write the probability of the class as a second band.
         precision: see `prepare_for_inference`.
         progress: called with (windows done, windows in all).
@@ -64,13 +68,14 @@ def predict_raster(
 
     Raises:
         ImageNotFoundError, ImageUnreadableError: the image cannot be read.
-        BandMismatchError: the network takes another number of bands.
+        BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
         InvalidParameterError: the label space has another number of classes than the network, or a scale
             cannot be used.
         CancelledError: `should_stop` said so; no file is left.
     """
-    with open_raster(address, bands=bands) as raster:
-        _check_bands(network, raster)
+    opened = nullcontext(image) if isinstance(image, Raster) else open_raster(image, bands=bands)
+    with opened as raster:
+        check_image(raster, bands=_bands_of(network), dtype=dtype, name=raster.address)
         with (
             limited_block_cache(_cache_bytes(raster, tiling)),
             CogSink(out_path, like=raster, label_space=label_space, confidence=confidence) as sink,
@@ -81,15 +86,12 @@ def predict_raster(
             )  # fmt: skip
 
 
-def _check_bands(network: nn.Module, raster: Raster) -> None:
+def _bands_of(network: nn.Module) -> int | None:
+    """Bands that the `Segmenter` inside takes; None for any other network."""
     inner = network
     while isinstance(inner, PreparedNetwork | MultiScale):
         inner = inner.network
-    if isinstance(inner, Segmenter) and inner.architecture.in_channels != raster.bands:
-        raise BandMismatchError(
-            f"{raster.address} has {raster.bands} bands, the network takes {inner.architecture.in_channels}; "
-            "name the bands to use by their 1-based numbers"
-        )
+    return inner.architecture.in_channels if isinstance(inner, Segmenter) else None
 
 
 def _cache_bytes(raster: Raster, tiling: Tiling) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from icss_core.inference.blending import axis_weights, summed_weights
+from icss_core.inference.tiling import OPEN_WIDTH
 from icss_core.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icss_core.inference.tiling import Blend, Layout
-
-
-_OPEN_WIDTH: Final = 768
-"""Columns that are open together. Reducing them a few windows at a time saves starting the threads of the
-processor several times for every window, which costs more than the arithmetic on a busy machine."""
 
 
 class Rows(NamedTuple):
@@ -117,7 +113,7 @@ class StripAccumulator:
             for col_index in range(len(layout.cols))
             for row in band
         )
-        width = min(max(layout.window_width, _OPEN_WIDTH), layout.cols[-1] + layout.window_width)
+        width = min(max(layout.window_width, OPEN_WIDTH), layout.cols[-1] + layout.window_width)
         self._open = torch.zeros(height, width, self._n_classes, device=self._device)
         self._open_from = 0
         self._valid = np.zeros((height, layout.width), bool)

@@ -7,15 +7,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from icss_core.errors import InvalidParameterError
-from icss_core.raster.windows import Window, origins
+from icss_core.raster.windows import Window, count_origins, origins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 Blend = Literal["constant", "gaussian"]
 
 SIZE_MULTIPLE: Final = 32
 """Window sizes are multiples of this: the coarsest stride of the usual encoders."""
+
+OPEN_WIDTH: Final = 768
+"""Columns whose sums are open together. Reducing them a few windows at a time saves starting the threads of
+the processor several times for every window, which costs more than the arithmetic on a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,15 +55,51 @@ class Tiling:
 
         A raster smaller than a window gets a window just large enough, so that little is computed in vain.
         """
-        stride = self.window - self.overlap
+        window_height, window_width = self._window_in(height, width)
         return Layout(
             height=height,
             width=width,
-            window_height=min(self.window, _rounded_up(height)),
-            window_width=min(self.window, _rounded_up(width)),
-            rows=tuple(origins(height, self.window, stride)),
-            cols=tuple(origins(width, self.window, stride)),
+            window_height=window_height,
+            window_width=window_width,
+            rows=tuple(origins(height, self.window, self._stride)),
+            cols=tuple(origins(width, self.window, self._stride)),
         )
+
+    def network_pixels(self, height: int, width: int, scales: Sequence[float] | None = None) -> int:
+        """Pixels that go through the network for one raster, all windows and scales together.
+
+        Arithmetic alone: it says what a prediction costs before anything of the image is read or listed.
+
+        Args:
+            height: of the raster, pixels.
+            width: of the raster, pixels.
+            scales: see `MultiScale`; None: as it is.
+        """
+        down = count_origins(height, self.window, self._stride)
+        across = count_origins(width, self.window, self._stride)
+        window_height, window_width = self._window_in(height, width)
+        sizes = scaled_sizes(window_height, window_width, (1.0,) if scales is None else scales)
+        return down * across * sum(rows * cols for rows, cols in sizes)
+
+    def held_bytes(self, height: int, width: int, n_classes: int) -> int:
+        """Bytes of the sums of logits that are held at once, about; see `StripAccumulator`.
+
+        Args:
+            height: of the raster, pixels.
+            width: of the raster, pixels.
+            n_classes: K.
+        """
+        window_height, window_width = self._window_in(height, width)
+        shared = self.overlap * width if height > self.window else 0
+        return 4 * n_classes * (2 * window_height * max(window_width, OPEN_WIDTH) + shared)
+
+    @property
+    def _stride(self) -> int:
+        return self.window - self.overlap
+
+    def _window_in(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the windows of a raster: smaller where the raster is."""
+        return min(self.window, _rounded_up(height)), min(self.window, _rounded_up(width))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,3 +147,23 @@ DEFAULT_TILING: Final = Tiling()
 
 def _rounded_up(length: int) -> int:
     return -(-length // SIZE_MULTIPLE) * SIZE_MULTIPLE
+
+
+def scaled_sizes(height: int, width: int, scales: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Sizes at which a window of `height` x `width` is looked at: multiples of 32, each once.
+
+    Scale 1 is the window as it is.
+    """
+    return tuple(
+        dict.fromkeys(
+            (height, width)
+            if scale == 1
+            else (_nearest_multiple(height * scale), _nearest_multiple(width * scale))
+            for scale in scales
+        )
+    )
+
+
+def _nearest_multiple(length: float) -> int:
+    """The nearest multiple of 32, the larger of two; at least 32."""
+    return max(int(length / SIZE_MULTIPLE + 0.5), 1) * SIZE_MULTIPLE

@@ -85,9 +85,3 @@ def georeference_optional() -> Iterator[None]:
     with _filters, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
-
-
-def limited_block_cache(size: int) -> AbstractContextManager[object]:
-    """A context in which GDAL keeps at most `size` bytes of decoded blocks, in the whole process."""
-    environment: AbstractContextManager[object] = rasterio.Env(session=DummySession(), GDAL_CACHEMAX=size)
-    return environment

@@ -65,6 +65,11 @@ def origins(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, length - window, stride), length - window]
 
 
+def count_origins(length: int, window: int, stride: int) -> int:
+    """How many positions `origins` gives, by arithmetic."""
+    return 1 if length <= window else len(range(0, length - window, stride)) + 1
+
+
 def grid(height: int, width: int, *, window: int, stride: int) -> Iterator[Window]:
     """Windows of one size covering a raster, row by row, left to right."""
     for row in origins(height, window, stride):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from icss_core.data.sampling import Batch, Crop, collate, draw_flip
-from icss_core.raster.windows import Window, grid
+from icss_core.raster.windows import Window, count_origins, grid, origins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,3 +153,47 @@ def sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) ->
         for one in inner
     ]
     return list(dict.fromkeys(found))  # tiles at the edges may overlap
+
+
+def count_sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) -> int:
+    """How many windows `sweep_windows` gives, by arithmetic: a list of millions is refused before it is made.
+
+    Args:
+        height: of the raster, pixels.
+        width: of the raster, pixels.
+        area: the tiles.
+        rule: size and overlap.
+    """
+    size = min(rule.size, area.size)
+    stride = rule.stride(size)
+    if area.whole:
+        return count_origins(height, size, stride) * count_origins(width, size, stride)
+    across = origins(area.size, size, stride)
+    # Only the last tiles of a row or column, shifted back inside, overlap those before them.
+    rows, cols = _overlap_of_last(height, area.size, across), _overlap_of_last(width, area.size, across)
+    tiles = {(tile.cell.row // area.size, tile.cell.col // area.size) for tile in area.tiles}
+    above = {(row, col) for row, col in tiles if row == rows.last and (row - 1, col) in tiles}
+    beside = {(row, col) for row, col in tiles if col == cols.last and (row, col - 1) in tiles}
+    count = len(tiles) * len(across) ** 2
+    count -= (len(above) * rows.shared + len(beside) * cols.shared) * len(across)
+    # Windows that up to four tiles share at the corner were counted once for each tile there and taken off
+    # once for each pair of neighbours there; one of them is to be left.
+    corner = {(rows.last - i, cols.last - j) for i in (0, 1) for j in (0, 1)}
+    if corner & tiles:
+        left = len(corner & tiles) - len(corner & above) - len(corner & beside)
+        count += (1 - left) * rows.shared * cols.shared
+    return count
+
+
+class _Overlap(NamedTuple):
+    last: int
+    """Position of the last tile along an axis."""
+    shared: int
+    """Window origins that it has in common with the tile before it."""
+
+
+def _overlap_of_last(length: int, size: int, across: list[int]) -> _Overlap:
+    """How the last tile along an axis, whose windows begin at `across` in it, overlaps the tile before."""
+    last = -(-length // size) - 1
+    shift = length - size * last  # from the tile before to the last, which ends with the raster
+    return _Overlap(last, len({one + shift for one in across} & set(across)) if last else 0)

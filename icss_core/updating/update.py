@@ -11,14 +11,15 @@ import numpy as np
 import torch
 
 from icss_core.compute.device import default_device
-from icss_core.errors import BandMismatchError, ClickError, InvalidParameterError
+from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import TaskContext, build_objective, needs_of
+from icss_core.networks.compatibility import check_image
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, IterationReport
 from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, sweep_windows
+from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, count_sweep_windows
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.memory import labelled_rows, remember
 from icss_core.updating.memory_features import MemoryFeatures
@@ -67,6 +68,7 @@ def update(
     new_classes: Sequence[ClassInfo],
     preset: Preset,
     *,
+    dtype: str | None = None,
     seed: int = 0,
     device: torch.device | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -85,6 +87,7 @@ def update(
         clicks: pixels of the image, labels of the *extended* label space; at least one of each new class.
         new_classes: what is to be added, in the order of their labels.
         preset: method and numbers.
+        dtype: data type of the images the network was trained on (`ModelCard.dtype`); None: any is taken.
         seed: of everything random.
         device: where to compute; None: a GPU if there is one.
         on_progress: told about every tile and iteration.
@@ -97,7 +100,7 @@ def update(
     Raises:
         ClassExistsError: a new class is in the label space already.
         ClickError: no click at all, or none of a new class, or a click off the raster.
-        BandMismatchError: the image has other bands than the network.
+        BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
         InvalidParameterError: the label space is not the network's, or a label is outside the extended one.
         TrainingDivergedError: the loss became infinite or undefined.
         CancelledError: `should_stop` said so.
@@ -105,13 +108,14 @@ def update(
     started = time.perf_counter()
     extended = label_space.extend(*new_classes)
     _validate_args(memory, label_space, extended, source, clicks)
+    check_image(source, bands=memory.architecture.in_channels, dtype=dtype)
     device = device or default_device()
     memory = memory.to(device)
     needs = needs_of(preset)
     precision = preset.optimisation.precision
     cached = CachedSource(source)
     area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
-    windows = len(sweep_windows(source.height, source.width, area, preset.crops))
+    windows = count_sweep_windows(source.height, source.width, area, preset.crops)
     clock = UpdateClock(on_progress, area, preset.iterations_on(windows))
 
     known = remember(
@@ -267,11 +271,6 @@ def _validate_args(
         )
     if len(extended) == len(label_space):
         raise InvalidParameterError("an update needs at least one new class")
-    if source.bands != memory.architecture.in_channels:
-        raise BandMismatchError(
-            f"the image has {source.bands} bands, the network was trained on "
-            f"{memory.architecture.in_channels}"
-        )
     if len(clicks) == 0:
         raise ClickError("no click at all: an update needs at least one click of the new class")
     off = (clicks.rows >= source.height) | (clicks.cols >= source.width)

@@ -7,7 +7,13 @@ import torch
 from icss_core.clicks import ClickSet
 from icss_core.methods import CropRule
 from icss_core.raster.source import ArraySource
-from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops
+from icss_core.updating.crops import (
+    CropSource,
+    LabelledCrops,
+    SweepCrops,
+    count_sweep_windows,
+    sweep_windows,
+)
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.tiles import working_area
 
@@ -118,3 +124,22 @@ def test_sweep_stays_inside_the_working_area(source, labels):
     for window in windows:
         inside = [tile for tile in area.tiles if tile.window.intersect(window) == window]
         assert inside, "a crop of a partial area lies in a tile: the memory network has seen all of it"
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.4, 0.5, 0.75])
+@pytest.mark.parametrize("limit", [1, 3, 7, 10, 64])
+@pytest.mark.parametrize("tile", [96, 128])
+def test_windows_of_a_sweep_are_counted_by_arithmetic(overlap, limit, tile):
+    rng = np.random.default_rng([limit, tile])
+    for number in range(25):
+        height, width = (int(n) for n in rng.integers(1, 5 * tile, 2))
+        area = working_area(height, width, ClickSet.empty(), size=tile, limit=limit, seed=number)
+        crops = CropRule(kind="sweep", size=64, overlap=overlap)
+        listed = sweep_windows(height, width, area, crops)
+        assert count_sweep_windows(height, width, area, crops) == len(listed), (height, width)
+
+
+def test_many_windows_are_counted_in_no_time():
+    area = working_area(8192, 8192, ClickSet.empty(), limit=256)
+    rule = CropRule(kind="sweep", size=64, overlap=0.99)
+    assert count_sweep_windows(8192, 8192, area, rule) == (8192 - 64 + 1) ** 2
