@@ -52,6 +52,9 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_body_bytes: PositiveInt = Field(default=64 * 2**20, description="largest request body, uploads too")
+    max_bodies_bytes: PositiveInt = Field(
+        default=256 * 2**20, description="request bodies that the API holds at once, in all"
+    )
     max_clicks: PositiveInt = Field(default=10_000, description="most clicks in one update")
     max_iterations: PositiveInt = Field(default=20_000, description="most iterations of one update")
     max_tiles: PositiveInt = Field(default=256, description="largest working area of an update, in tiles")
@@ -59,7 +62,27 @@ class Limits(BaseModel):
     max_inline_pixels: PositiveInt = Field(
         default=4096 * 4096, description="largest raster whose map is returned in the response"
     )
+    max_inline_bytes: PositiveInt = Field(
+        default=64 * 2**20, description="largest result that is returned in the response"
+    )
+    max_polygon_bytes: PositiveInt = Field(
+        default=2**30, description="largest GeoJSON that a prediction may make"
+    )
+    max_network_pixels: PositiveInt = Field(
+        default=2 * 10**10,
+        description="most work of one prediction: windows x pixels of a window x squares of scales",
+    )
+    max_held_bytes: PositiveInt = Field(
+        default=2 * 2**30, description="most memory of one prediction for the sums of overlapping windows"
+    )
+    max_decoded_bytes: PositiveInt = Field(
+        default=2**30,
+        description="largest part of an image that must be decoded as one: a PNG or JPEG, or a TIFF's block",
+    )
     max_queued_updates: PositiveInt = Field(default=16, description="updates that may wait for their turn")
+    max_queued_predictions: PositiveInt = Field(
+        default=8, description="predictions, small and large ones each, that may wait for their turn"
+    )
 
 
 class Settings(BaseSettings):

@@ -23,7 +23,7 @@ def _distinct(scales: tuple[float, ...]) -> tuple[float, ...]:
     return scales
 
 
-Scale = Annotated[float, Field(ge=SMALLEST_SCALE, le=LARGEST_SCALE)]
+Scale = Annotated[float, Field(strict=True, ge=SMALLEST_SCALE, le=LARGEST_SCALE)]
 """Pixels of the resized image to one of the image."""
 Scales = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=MOST_SCALES), AfterValidator(_distinct)]
 """1 to 8 different scales in any order, each from 0.25 to 4: a field of a configuration or of a request."""

@@ -59,6 +59,8 @@ class Raster:
         self._dataset = dataset
         self.address = address
         self.name = address.rstrip("/").rsplit("/", 1)[-1]
+        self.driver: str = dataset.driver
+        """GDAL's name of the format, one of `DRIVERS`."""
         interpretation = dataset.colorinterp
         self._alpha = [i for i, kind in enumerate(interpretation, 1) if kind == ColorInterp.alpha]
         self.band_numbers = self._select(bands)

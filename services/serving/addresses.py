@@ -6,16 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from icss_core.labels import Channel
-
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples=["town"])]
 """Name of a registered model."""
 
 Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$", examples=["memory"])]
 """A name that points to one version: `memory` (what the next class is added to) or `updated` (the newest)."""
 
-VersionNumber = Annotated[int, Field(ge=1, examples=[3])]
-"""Number of an immutable version."""
+VersionNumber = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1, examples=[3])]
+"""Number of an immutable version: of 31 bits, as MLflow keeps it. `true` is none, though Python counts it."""
 
 ModelReference = VersionNumber | Alias
 """One version of a model, by number or by alias."""
@@ -36,6 +34,8 @@ def _from_hex(value: Any) -> Any:
             return value
     return value
 
+
+Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 Colour = Annotated[
     tuple[Channel, Channel, Channel],

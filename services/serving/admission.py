@@ -12,7 +12,7 @@ from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_preset
-from icss_core.updating.crops import sweep_windows
+from icss_core.updating.crops import count_sweep_windows
 from icss_core.updating.tiles import working_area
 from services.serving.colours import distinct_colour
 from services.serving.orders import UpdateOrder
@@ -43,18 +43,21 @@ class Admission:
             ClassExistsError: it knows the class already.
             UnknownPresetError, InvalidParameterError: no such preset or parameter, or over a limit.
             UriNotAllowedError, UploadNotFoundError: the image may not be read, or was not uploaded.
-            ImageNotFoundError, ImageUnreadableError, BandMismatchError: the image cannot be used.
+            ImageNotFoundError, ImageUnreadableError: the image cannot be read.
+            BandMismatchError, DtypeMismatchError: it is not what the network was trained on.
             ClickError, UnknownClassError: a click cannot be used, or the new class has none.
         """
         preset = get_preset(request.preset, request.overrides)
+        self._check_preset(preset)
         self._check_number_of_clicks(request)
         base = self._registry.resolve(model, request.base)
-        known = base.card.label_space
-        colour = request.new_class.colour or distinct_colour(known.colours)
+        classes = base.card.label_space
+        colour = request.new_class.colour or distinct_colour(classes.colours)
         new_class = ClassInfo(name=request.new_class.name, colour=colour)
-        label_space = known.extend(new_class)
+        label_space = classes.extend(new_class)
         address = self._images.address(request.image)
-        with self._images.opened(address, bands=base.card.architecture.in_channels) as raster:
+        card = base.card
+        with self._images.opened(address, bands=card.architecture.in_channels, dtype=card.dtype) as raster:
             self._check_size(preset, raster)
             clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
         counts = _counts_by_name(clicks.counts(), label_space)
@@ -83,18 +86,31 @@ class Admission:
         if amount > self._limits.max_clicks:
             raise ClickError(f"{amount} clicks; this service takes {self._limits.max_clicks} in one update")
 
-    def _check_size(self, preset: Preset, raster: Raster) -> None:
+    def _check_preset(self, preset: Preset) -> None:
+        """What can be said of a preset without the image."""
         if preset.tiles > self._limits.max_tiles:
             raise InvalidParameterError(
                 f"a working area of {preset.tiles} tiles; this service takes {self._limits.max_tiles}"
             )
+        if preset.sweeps is None:
+            self._check_iterations(preset, preset.optimisation.iterations, "")
+
+    def _check_size(self, preset: Preset, raster: Raster) -> None:
+        """What the size of the image makes of a preset that sweeps over it, by arithmetic."""
+        if preset.crops.kind != "sweep" and preset.sweeps is None:
+            return
         area = working_area(raster.height, raster.width, ClickSet.empty(), limit=preset.tiles)
-        windows = len(sweep_windows(raster.height, raster.width, area, preset.crops))
-        iterations = preset.iterations_on(windows)
+        windows = count_sweep_windows(raster.height, raster.width, area, preset.crops)
+        on_image = f" on {raster.height} x {raster.width} pixels, {windows} windows a sweep,"
+        # also where it does not count in sweeps: the windows of one are listed before the first iteration
+        once = -(-windows // preset.crops.batch)
+        self._check_iterations(preset, max(once, preset.iterations_on(windows)), on_image)
+
+    def _check_iterations(self, preset: Preset, iterations: int, where: str) -> None:
         if iterations > self._limits.max_iterations:
             raise InvalidParameterError(
-                f"preset {preset.name!r} means {iterations} iterations on {raster.height} x {raster.width} "
-                f"pixels; this service takes {self._limits.max_iterations}"
+                f"preset {preset.name!r} with these overrides means {iterations} iterations{where}; "
+                f"this service takes {self._limits.max_iterations}"
             )
 
 

@@ -16,8 +16,6 @@ from services.serving.routes.updates import update_routes
 from services.serving.routes.uploads import upload_routes
 
 if TYPE_CHECKING:
-    from ray.serve import Application
-
     from services.serving.backend import Backend
 
 _DESCRIPTION: Final = """
@@ -35,13 +33,14 @@ Every path below `/v1` needs the header `Authorization: Bearer TOKEN`. Every err
 """
 
 
-def create_api(backend: Backend, *, token: str, max_body_bytes: int) -> FastAPI:
+def create_api(backend: Backend, *, token: str, max_body_bytes: int, max_bodies_bytes: int) -> FastAPI:
     """The application over a back end.
 
     Args:
         backend: what the routes call.
         token: bearer token that every path below `/v1` asks for.
         max_body_bytes: largest body of a request.
+        max_bodies_bytes: of all bodies that it holds at once; see `Gate`.
     """
     api = FastAPI(title="ICSS", description=_DESCRIPTION, version="1", redoc_url=None)
     # the gate decides; this only tells the documentation page that there is a token
@@ -52,17 +51,5 @@ def create_api(backend: Backend, *, token: str, max_body_bytes: int) -> FastAPI:
     api.include_router(upload_routes(backend), dependencies=bearer)
     api.include_router(health_routes(backend))
     install_error_handlers(api)
-    api.add_middleware(Gate, token=token, max_body_bytes=max_body_bytes)
+    api.add_middleware(Gate, token=token, max_body_bytes=max_body_bytes, max_bodies_bytes=max_bodies_bytes)
     return api
-
-
-def build(arguments: dict[str, str] | None = None) -> Application:
-    """The Serve application: what a Serve config names as `import_path: services.serving.app:build`.
-
-    Args:
-        arguments: the `args` of the Serve config; `predictor_replicas` says how many processes predict.
-    """
-    from services.serving.deployments import application
-
-    replicas = (arguments or {}).get("predictor_replicas", "1")
-    return application(predictor_replicas=int(replicas))

@@ -21,7 +21,7 @@ def serve_local(settings: Settings) -> str:
     Args:
         settings: host and port of the HTTP side.
     """
-    from services.serving.app import build
+    from services.serving.deployments import build
 
     settings.require_api_token()  # an error here is clearer than one in a replica's log
     _connect()

@@ -4,28 +4,30 @@
 |---|---|---|
 | api | any number | HTTP, checks, records; light |
 | updater | exactly one | updates, one at a time, in a warm process |
-| predictor | any number | predictions, one at a time in each |
+| predictor | any number | predictions, in each a small and a large one at a time |
 
-A replica reads its settings from its own environment, so no secret passes through Ray.
+A replica reads its settings from its own environment, so no secret passes through Ray. None queues without
+bound: what is over a limit gets an answer at once that says when to come again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from ray import serve
+from ray.serve.config import BackpressureConfig
 
+from icss_core.raster.block_cache import set_block_cache
 from services.registry import Registry
 from services.serving.app import create_api
 from services.serving.backend import Backend
-from services.serving.handles import PredictorHandle, UpdaterHandle
+from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
 from services.serving.images import Images
 from services.serving.meters import PredictionMeter, UpdateMeter
+from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
 from services.serving.update_queue import UpdateQueue
 from services.serving.update_records import UpdateRecords
@@ -45,12 +47,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("ray.serve")
 
+BLOCK_CACHE: Final = 200 * 2**20
+"""Bytes of decoded image blocks that a replica keeps while no prediction asks for more or less."""
+CALLS: Final = 100
+"""Calls that may be inside a replica at once, and as many that may wait for it: each is short, or waits for
+another part that has a lower limit of its own."""
+
 
 @serve.ingress()
 class Api:
     """The HTTP side."""
 
     def __init__(self, updater: DeploymentHandle[Any], predictor: DeploymentHandle[Any]) -> None:
+        set_block_cache(BLOCK_CACHE)
         self._settings = load_settings()
         self._backend = Backend(
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
@@ -62,6 +71,7 @@ class Api:
             self._backend,
             token=self._settings.require_api_token(),
             max_body_bytes=self._settings.limits.max_body_bytes,
+            max_bodies_bytes=self._settings.limits.max_bodies_bytes,
         )
 
 
@@ -69,6 +79,7 @@ class Updater:
     """The one process that carries out updates."""
 
     def __init__(self) -> None:
+        set_block_cache(BLOCK_CACHE)
         settings = load_settings()
         torch.set_num_threads(settings.threads)  # Ray's OMP_NUM_THREADS follows num_cpus, which is a fraction
         registry, storage, tracking = Registry(settings), Storage(settings), Tracking(settings)
@@ -83,14 +94,17 @@ class Updater:
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
 
+    @refusals_returned
     async def submit(self, order: UpdateOrder, key: str | None) -> str:
         """See `UpdateQueue.submit`."""
         return await asyncio.to_thread(self._queue.submit, order, key)
 
+    @refusals_returned
     async def cancel(self, update_id: str) -> None:
         """See `UpdateQueue.cancel`."""
         await asyncio.to_thread(self._queue.cancel, update_id)
 
+    @refusals_returned
     async def progress(self, update_id: str) -> LiveProgress | None:
         """See `UpdateQueue.progress`."""
         return self._queue.progress(update_id)
@@ -111,36 +125,30 @@ class Updater:
 
 
 class Predictor:
-    """Predicts images, one at a time."""
+    """Predicts images: one small and one large at a time, while others wait for their turn."""
 
     def __init__(self) -> None:
+        set_block_cache(BLOCK_CACHE)
         settings = load_settings()
         torch.set_num_threads(settings.threads)
         storage = Storage(settings)
-        self._service = PredictionService(settings, Registry(settings), storage, Images(settings, storage))
-        self._service.models.warm_up()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction")
-        self._meter = PredictionMeter()
+        service = PredictionService(settings, Registry(settings), storage, Images(settings, storage))
+        service.models.warm_up()
+        self._pool = PredictionPool(service, places=_places(settings.limits), on_end=PredictionMeter().ended)
 
+    @refusals_returned
     async def predict(self, job: PredictionJob) -> PredictionOutcome:
-        """See `PredictionService.predict`. A caller who goes away stops the work."""
-        abandoned = threading.Event()
-        loop = asyncio.get_running_loop()
-        try:
-            outcome = await loop.run_in_executor(self._pool, self._service.predict, job, abandoned.is_set)
-        except asyncio.CancelledError:
-            abandoned.set()
-            raise
-        self._meter.ended(outcome)
-        return outcome
+        """See `PredictionPool.predict`."""
+        return await self._pool.predict(job)
 
+    @refusals_returned
     async def verify(self, name: str, version: int) -> None:
-        """Load a version, or raise what is wrong with it."""
-        await asyncio.to_thread(self._service.models.get, name, version)
+        """See `PredictionPool.verify`."""
+        await self._pool.verify(name, version)
 
     async def ready(self) -> bool:
         """Whether the replica is up; that it answers says so."""
-        return True
+        return await self._pool.ready()
 
 
 def application(*, predictor_replicas: int = 1) -> Application:
@@ -155,7 +163,8 @@ def application(*, predictor_replicas: int = 1) -> Application:
     updater = serve.deployment(
         name="updater",
         num_replicas=1,
-        max_ongoing_requests=100,
+        max_ongoing_requests=CALLS,
+        max_queued_requests=CALLS,
         ray_actor_options={"num_cpus": 0.2},
         health_check_period_s=2,  # a dead updater keeps everybody waiting: notice it soon
         graceful_shutdown_timeout_s=10,
@@ -163,12 +172,29 @@ def application(*, predictor_replicas: int = 1) -> Application:
     predictor = serve.deployment(
         name="predictor",
         num_replicas=predictor_replicas,
-        max_ongoing_requests=8,
+        max_ongoing_requests=CALLS,
+        max_queued_requests=CALLS,
         ray_actor_options={"num_cpus": 0.2},
         graceful_shutdown_timeout_s=10,
     )(Predictor)
     api = serve.deployment(
-        name="api", num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 0.1}
+        name="api",
+        num_replicas=1,
+        max_ongoing_requests=CALLS,
+        max_queued_requests=CALLS,
+        # the one refusal that is not ours: the proxy's, in front of the API
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=5),
+        ray_actor_options={"num_cpus": 0.1},
     )(Api)
     bound: Application = api.bind(updater.bind(), predictor.bind())
     return bound
+
+
+def build(arguments: dict[str, str] | None = None) -> Application:
+    """The Serve application: what a Serve config names as `import_path: services.serving.deployments:build`.
+
+    Args:
+        arguments: the `args` of the Serve config; `predictor_replicas` says how many processes predict.
+    """
+    replicas = (arguments or {}).get("predictor_replicas", "1")
+    return application(predictor_replicas=int(replicas))

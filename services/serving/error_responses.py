@@ -1,7 +1,8 @@
 """One table from error class to HTTP status, and the one shape of every error body.
 
 A body is `{"error": {"type", "status", "message", "details", "id"}}`. Only statuses of 500 and above are
-logged: the others are the caller's to read, and a scanner must not be able to fill the disk with them.
+logged: the others are the caller's to read, and a scanner must not be able to fill the disk with them. What
+the service failed at stays in the log, under an id: it may name addresses and paths of the inside.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from icss_core import errors as core
 from services import errors as services
@@ -30,6 +32,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     core.ImageNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.ImageUnreadableError: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.BandMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    core.DtypeMismatchError: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.ClickError: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.UnknownClassError: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.UnknownPresetError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -78,13 +81,21 @@ def error_body(
 
 
 def error_response(error: core.IcssError) -> JSONResponse:
-    """Response to an error of our own; from 500 up the message stays in the log, under an id."""
+    """Response to an error of our own; the message of one that is the service's fault stays in the log."""
     status = status_of(error)
+    kind = type(error).__name__
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error(error)
-    if status > HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s: %s", type(error).__name__, error, exc_info=error)
-    body = error_body(type(error).__name__, status, str(error))
+    if status is HTTPStatus.BAD_GATEWAY:
+        incident = uuid.uuid4().hex
+        _log.error("incident %s: %s: %s", incident, kind, " ".join(str(error).split()))
+        message = (
+            "the object store or MLflow did not do what this service asked of it; try again in a moment; the "
+            f"service's log has the reason under id {incident}"
+        )
+        body = error_body(kind, status, message, incident=incident)
+    else:
+        body = error_body(kind, status, str(error))
     return JSONResponse(body, status_code=status, headers=_HEADERS.get(status))
 
 
@@ -111,17 +122,31 @@ def install_error_handlers(api: FastAPI) -> None:
         body = error_body("InvalidRequest", status, f"the request is not valid: {summary}", details=details)
         return JSONResponse(body, status_code=status)
 
-    async def routing(_: Request, error: Exception) -> JSONResponse:
+    async def routing(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             return internal_error(error)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(api, request))
         body = error_body(
             HTTPStatus(error.status_code).name.title().replace("_", ""), error.status_code, error.detail
         )
-        return JSONResponse(body, status_code=error.status_code, headers=dict(error.headers or {}))
+        return JSONResponse(body, status_code=error.status_code, headers=headers)
 
     api.add_exception_handler(core.IcssError, ours)
     api.add_exception_handler(RequestValidationError, malformed)
     api.add_exception_handler(HTTPException, routing)
+
+
+def _methods(api: FastAPI, request: Request) -> list[str]:
+    """Methods that any route of this path takes; Starlette names those of the first one only."""
+    methods = {
+        method
+        for route in api.routes
+        if isinstance(route, Route) and route.matches(dict(request.scope))[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return sorted(methods)
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -1,10 +1,18 @@
-"""The ports over Serve handles: calls to other replicas that look, and fail, like calls to the object."""
+"""The ports over Serve handles: calls to other replicas that look, and fail, like calls to the object.
+
+A replica gives a refusal back as a value (`refusals_returned`) and the caller raises it again: an exception
+that leaves a replica is a failure to Serve, which logs its whole traceback, and a request that cannot be
+carried out is none.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from icss_core.errors import IcssError
@@ -12,11 +20,18 @@ from services.errors import BusyError
 from services.serving.ports import UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from ray.serve.handle import DeploymentHandle
 
     from services.serving.orders import UpdateOrder
     from services.serving.predictor import PredictionJob, PredictionOutcome
     from services.serving.update_control import LiveProgress
+
+_log = logging.getLogger("ray.serve")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class UpdaterHandle:
@@ -64,21 +79,43 @@ class PredictorHandle:
         return bool(await _call(self._handle.ready))
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error of ours on its way from a replica to the caller."""
+
+    error: IcssError
+
+
+def refusals_returned(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T | Refusal]]:
+    """A replica's method that gives back what it refuses, noted in one line; other errors are raised."""
+
+    @functools.wraps(method)
+    async def answered(*arguments: P.args, **named: P.kwargs) -> T | Refusal:
+        try:
+            return await method(*arguments, **named)
+        except IcssError as error:
+            _log.info("%s: %s: %s", method.__qualname__, type(error).__name__, " ".join(str(error).split()))
+            return Refusal(error)
+
+    return answered
+
+
 async def _call(method: Any, *arguments: Any) -> Any:
     """Call a replica; an error of ours comes back as itself, and one of Ray's as one of ours.
 
     Raises:
-        IcssError: what the replica raised.
+        IcssError: what the replica refused.
         BusyError: it has too many requests.
         UnavailableError: it is down.
     """
     try:
-        return await method.remote(*arguments)
-    except RayTaskError as error:
-        if isinstance(error.cause, IcssError):
-            raise error.cause from None
-        raise
+        answer = await method.remote(*arguments)
     except BackPressureError as error:
         raise BusyError("too many requests at once; try again in a moment") from error
     except (RayActorError, RayServeException) as error:
         raise UnavailableError("a part of the service is restarting; try again in a moment") from error
+    if isinstance(answer, Refusal):
+        raise answer.error
+    return answer

@@ -6,14 +6,16 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from rasterio.env import setenv
 
 from icss_core.errors import (
-    BandMismatchError,
+    IcssError,
     ImageNotFoundError,
     ImageUnreadableError,
     InvalidParameterError,
 )
+from icss_core.networks.compatibility import check_image
 from icss_core.raster.reader import open_raster
 from services.errors import UploadNotFoundError
 from services.s3_address import S3Address
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from services.storage import Storage
 
 _EXTENSIONS: Final = {"GTiff": "tif", "COG": "tif", "PNG": "png", "JPEG": "jpg"}
+_FROM_THE_START: Final = frozenset({"PNG", "JPEG"})
+"""Formats of which a pixel can be had only by decoding all before it."""
 
 
 class Images:
@@ -37,7 +41,8 @@ class Images:
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._storage = storage
         self._uploads = S3Address.parse(settings.data_prefix).child("uploads")
-        self._max_pixels = settings.limits.max_pixels
+        self._limits = settings.limits
+        self._endpoint = settings.s3_endpoint
 
     def address(self, reference: ImageReference) -> str:
         """The s3:// address of an image.
@@ -57,37 +62,70 @@ class Images:
         return address
 
     @contextmanager
-    def opened(self, address: str | Path, *, bands: int | None = None) -> Iterator[Raster]:
+    def opened(
+        self,
+        address: str | Path,
+        *,
+        bands: int | None = None,
+        dtype: str | None = None,
+        name: str | None = None,
+    ) -> Iterator[Raster]:
         """Open an image for windowed reads, in this thread only.
 
         Args:
             address: checked s3:// address or a local file.
             bands: number of bands it must have; None: any.
+            dtype: data type it must have (`ModelCard.dtype`); None: any.
+            name: what messages call it: they must not show where a file of a request lies. None: its address.
 
         Raises:
             ImageNotFoundError: nothing there.
             ImageUnreadableError: not a raster we read.
-            BandMismatchError: another number of bands.
-            InvalidParameterError: more pixels than the service takes.
+            BandMismatchError, DtypeMismatchError: not what the network was trained on.
+            InvalidParameterError: more pixels than the service takes, or more to be decoded at once.
         """
         if isinstance(address, str) and not self._storage.exists(address):
             # asked here and not of GDAL, which remembers for good that a file was missing
             raise ImageNotFoundError(f"there is no image at {address}")
-        with self._storage.raster_environment():
+        shown = str(address) if name is None else name
+        with self._without_inside(str(address), shown), self._storage.raster_environment():
             # GDAL would go on showing an object that was replaced, for as long as the process lives
             setenv(CPL_VSIL_CURL_NON_CACHED="/vsis3/")
             with open_raster(address) as raster:
-                self._check(address, raster, bands)
+                self._check_size(raster, shown)
+                check_image(raster, bands=bands, dtype=dtype, name=shown)
                 yield raster
 
-    def _check(self, address: str | Path, raster: Raster, bands: int | None) -> None:
-        if raster.height * raster.width > self._max_pixels:
+    @contextmanager
+    def _without_inside(self, address: str, shown: str) -> Iterator[None]:
+        """Errors of the block with `shown` for the address, and without the store's own, which GDAL names."""
+        endpoint = (self._endpoint or "").partition("://")[2]
+        try:
+            yield
+        except IcssError as error:
+            message = str(error).replace(address, shown)
+            if endpoint:
+                message = message.replace(endpoint, "the object store")
+            if message == str(error):
+                raise
+            raise type(error)(message) from error
+
+    def _check_size(self, raster: Raster, shown: str) -> None:
+        pixels = raster.height * raster.width
+        if pixels > self._limits.max_pixels:
             raise InvalidParameterError(
-                f"{address} has {raster.height} x {raster.width} pixels; "
-                f"this service takes {self._max_pixels}"
+                f"{shown} has {raster.height} x {raster.width} pixels; "
+                f"this service takes {self._limits.max_pixels}"
             )
-        if bands is not None and raster.bands != bands:
-            raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
+        rows, columns = raster.block_shape
+        together = pixels if raster.driver in _FROM_THE_START else rows * columns
+        needed = together * raster.bands * np.dtype(raster.dtype).itemsize
+        if needed > self._limits.max_decoded_bytes:
+            raise InvalidParameterError(
+                f"{shown} is a {raster.driver} of {raster.height} x {raster.width} pixels of which {needed} "
+                f"bytes must be decoded to read one pixel; this service takes "
+                f"{self._limits.max_decoded_bytes}: convert it to a tiled GeoTIFF"
+            )
 
     def keep(self, file: Path) -> Upload:
         """Check that a local file is an image and copy it to the store.
@@ -98,7 +136,7 @@ class Images:
             StorageError: the store refused.
         """
         identifier = uuid.uuid4().hex
-        with self.opened(file) as raster:
+        with self.opened(file, name="the upload") as raster:
             extension = _EXTENSIONS.get(image_driver(file))
             if extension is None:
                 raise ImageUnreadableError("the upload is not a GeoTIFF, PNG or JPEG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class ModelCache:
         self._registry = registry
         self._prepare = prepare
         self._size = size
-        self._models: OrderedDict[tuple[str, int], LoadedModel] = OrderedDict()
+        self._models: OrderedDict[tuple[str, int], Future[LoadedModel]] = OrderedDict()
         self._lock = threading.Lock()
 
     def warm_up(self) -> list[str]:
@@ -69,18 +70,31 @@ class ModelCache:
     def get(self, name: str, version: int) -> LoadedModel:
         """A version, from memory, from the local copy, or from the registry.
 
-        One load at a time: two requests for a new version wait for the same one.
+        Two requests for a new version wait for the same load; a request for one in memory waits for none.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there is no such version.
             ModelFormatError: it cannot be loaded.
         """
+        key = (name, version)
         with self._lock:
-            key = (name, version)
-            if key not in self._models:
-                network, card = load_model(self._registry.fetch(name, version))
-                self._models[key] = LoadedModel(name, version, self._prepare(network), card)
-                while len(self._models) > self._size:
-                    self._models.popitem(last=False)
+            loading = self._models.get(key)
+            is_new = loading is None
+            if loading is None:
+                loading = self._models[key] = Future()
             self._models.move_to_end(key)
-            return self._models[key]
+            while len(self._models) > self._size:
+                self._models.popitem(last=False)
+        if is_new:
+            try:
+                loading.set_result(self._load(name, version))
+            except BaseException as error:  # noqa: BLE001 - raised below, here and in all who wait
+                with self._lock:
+                    if self._models.get(key) is loading:  # the next request tries again
+                        del self._models[key]
+                loading.set_exception(error)
+        return loading.result()
+
+    def _load(self, name: str, version: int) -> LoadedModel:
+        network, card = load_model(self._registry.fetch(name, version))
+        return LoadedModel(name, version, self._prepare(network), card)

@@ -15,6 +15,7 @@ from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_
 from icss_core.inference.scales import Scales
 from icss_core.raster.polygons import polygons
 from services.s3_address import S3Address
+from services.serving.lanes import Lanes
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
 from services.serving.responses import Prediction
@@ -22,6 +23,7 @@ from services.serving.responses import Prediction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from icss_core.raster.reader import Raster
     from services.registry import Registry
     from services.serving.images import Images
     from services.serving.model_cache import LoadedModel
@@ -69,39 +71,50 @@ class PredictionOutcome(BaseModel):
 
 
 class PredictionService:
-    """Predicts images with cached networks. Blocking; run one prediction at a time, they use all threads."""
+    """Predicts images with cached networks. Blocking; callers in several threads take turns, see `Lanes`."""
 
     def __init__(self, settings: Settings, registry: Registry, storage: Storage, images: Images) -> None:
         self.models = ModelCache(registry, lambda network: prepare_for_inference(network, "auto"))
         self._images = images
         self._storage = storage
         self._results = S3Address.parse(settings.data_prefix).child("predictions")
-        self._max_inline_pixels = settings.limits.max_inline_pixels
+        self._limits = settings.limits
+        self._lanes = Lanes(max_waiting=settings.limits.max_queued_predictions)
 
-    def predict(self, job: PredictionJob, should_stop: Callable[[], bool] | None = None) -> PredictionOutcome:
+    def predict(
+        self, job: PredictionJob, should_stop: Callable[[], bool] = lambda: False
+    ) -> PredictionOutcome:
         """Predict one image, by windows, into a file that then goes to the store or into the response.
+
+        What it costs is worked out from the image's header before it waits for its turn.
+
+        Args:
+            job: what to do.
+            should_stop: asked while it waits and between calls of the network.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError, ModelFormatError: the version cannot be had.
-            ImageNotFoundError, ImageUnreadableError, BandMismatchError: the image cannot be used.
-            InvalidParameterError: too large for the response.
+            ImageNotFoundError, ImageUnreadableError: the image cannot be read.
+            BandMismatchError, DtypeMismatchError: it is not what the network was trained on.
+            InvalidParameterError: too much work, or too large for the response.
+            BusyError: too many wait already.
             CancelledError: `should_stop` said so.
         """
         started = time.monotonic()
         model = self.models.get(job.model, job.version)
+        tiling = DEFAULT_TILING if job.tiling is None else Tiling(**job.tiling.model_dump())
         with tempfile.TemporaryDirectory(prefix="icss-prediction-") as scratch:
             folder = Path(scratch)
             source = _source(job, folder)
-            with self._images.opened(source, bands=model.card.architecture.in_channels) as raster:
-                pixels = raster.height * raster.width
-                if job.inline and pixels > self._max_inline_pixels:
-                    raise InvalidParameterError(
-                        f"a map of {raster.height} x {raster.width} pixels does not go into a response "
-                        f"({self._max_inline_pixels} at most); ask for delivery 's3'"
-                    )
-                result = _write_map(model, source, job, folder / "map.tif", should_stop)
-                if job.format == "geojson":
-                    result = _write_polygons(result, model, job, folder / "map.geojson")
+            with self._images.opened(
+                source, bands=model.card.architecture.in_channels, dtype=model.card.dtype, name=job.image
+            ) as raster:
+                self._check_cost(job, tiling, raster, model)
+                cost = tiling.network_pixels(raster.height, raster.width, job.scales)
+                with self._lanes.turn(cost, should_stop):
+                    result = _write_map(model, raster, job, tiling, folder / "map.tif", should_stop)
+                    if job.format == "geojson":
+                        result = _write_polygons(result, model, job, folder / "map.geojson")
                 prediction = Prediction(
                     id=job.id,
                     model=job.model,
@@ -116,10 +129,39 @@ class PredictionService:
                     classes=list(model.card.label_space.classes),
                     seconds=time.monotonic() - started,
                 )
-            content = result.read_bytes() if job.inline else None
-            if content is None:
+            pixels = prediction.height * prediction.width
+            if not job.inline:
                 self._storage.upload(result, prediction.href)
-        return PredictionOutcome(prediction=prediction, content=content, pixels=pixels)
+                return PredictionOutcome(prediction=prediction, content=None, pixels=pixels)
+            self._check_inline(prediction.bytes, "bytes", self._limits.max_inline_bytes)
+            return PredictionOutcome(prediction=prediction, content=result.read_bytes(), pixels=pixels)
+
+    def _check_cost(self, job: PredictionJob, tiling: Tiling, raster: Raster, model: LoadedModel) -> None:
+        """Refuse by arithmetic what would take too long or too much memory."""
+        height, width, limits = raster.height, raster.width, self._limits
+        if job.inline:
+            self._check_inline(height * width, "pixels", limits.max_inline_pixels)
+        cost = tiling.network_pixels(height, width, job.scales)
+        if cost > limits.max_network_pixels:
+            raise InvalidParameterError(
+                f"{height} x {width} pixels with this tiling and these scales put {cost} pixels through the "
+                f"network; this service takes {limits.max_network_pixels}: ask for less overlap, fewer "
+                "scales or a part of the image"
+            )
+        held = tiling.held_bytes(height, width, model.card.architecture.n_classes)
+        if held > limits.max_held_bytes:
+            raise InvalidParameterError(
+                f"{width} columns with an overlap of {tiling.overlap} need {held} bytes of memory; this "
+                f"service takes {limits.max_held_bytes}: ask for less overlap or a part of the image"
+            )
+
+    @staticmethod
+    def _check_inline(size: int, unit: str, limit: int) -> None:
+        if size > limit:
+            raise InvalidParameterError(
+                f"a result of {size} {unit} does not go into a response ({limit} at most); "
+                "ask for delivery 's3'"
+            )
 
 
 def _source(job: PredictionJob, folder: Path) -> str | Path:
@@ -133,17 +175,18 @@ def _source(job: PredictionJob, folder: Path) -> str | Path:
 
 def _write_map(
     model: LoadedModel,
-    source: str | Path,
+    raster: Raster,
     job: PredictionJob,
+    tiling: Tiling,
     path: Path,
-    should_stop: Callable[[], bool] | None,
+    should_stop: Callable[[], bool],
 ) -> Path:
     predict_raster(
         model.network,
-        source,
+        raster,
         path,
         label_space=model.card.label_space,
-        tiling=DEFAULT_TILING if job.tiling is None else Tiling(**job.tiling.model_dump()),
+        tiling=tiling,
         scales=job.scales,
         confidence=job.confidence,
         should_stop=should_stop,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from icss_core.inference.scales import Scales
+from icss_core.inference.tiling import SIZE_MULTIPLE
 from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
@@ -113,7 +114,9 @@ class UpdateRequest(_Request):
     overrides: dict[str, JsonValue] = Field(
         default_factory=dict, description="numbers of the preset to change, by name"
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="same seed and clicks, same network")
+    seed: int = Field(
+        default=0, strict=True, ge=0, lt=2**31, description="same seed and clicks, same network"
+    )
 
 
 class AliasRequest(_Request):
@@ -124,9 +127,9 @@ class AliasRequest(_Request):
     version: VersionNumber
 
 
-MOST_PASSES: Final = 16.0
-"""Of the network over an image, counted by the pixels of all its scales."""
-LARGEST_WINDOW: Final = 2048
+MAX_PASSES: Final = 32.0
+"""Of the network over an image: what overlapping windows and several scales come to together."""
+MAX_WINDOW: Final = 2048
 """Side in pixels, after resizing: what a call of the network may need memory for."""
 
 
@@ -134,10 +137,25 @@ class TilingRequest(_Request):
     """How the sliding window goes over the image; left out: the service's own choice."""
 
     window: int = Field(
-        default=512, ge=32, le=LARGEST_WINDOW, multiple_of=32, description="side of a window, pixels"
+        default=512,
+        strict=True,
+        ge=SIZE_MULTIPLE,
+        le=MAX_WINDOW,
+        multiple_of=SIZE_MULTIPLE,
+        description="side of a window, pixels",
     )
-    overlap: int = Field(default=64, ge=0, description="pixels that neighbouring windows share")
+    overlap: int = Field(
+        default=64, strict=True, ge=0, lt=MAX_WINDOW, description="pixels that neighbouring windows share"
+    )
     blend: Literal["constant", "gaussian"] = "gaussian"
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> Self:
+        if self.overlap >= self.window:
+            raise ValueError(
+                f"windows of {self.window} pixels cannot share {self.overlap}: overlap must be below window"
+            )
+        return self
 
 
 class PredictionOptions(_Request):
@@ -145,9 +163,17 @@ class PredictionOptions(_Request):
 
     model: ModelName
     version: ModelReference = Field(default="memory", description="number or alias")
-    confidence: bool = Field(default=False, description="add a band with the confidence of each pixel")
+    confidence: bool = Field(
+        default=False, strict=True, description="add a band with the confidence of each pixel"
+    )
     format: Literal["cog", "geojson"] = "cog"
-    min_area: float = Field(default=0.0, ge=0, description="geojson: leave out polygons below this area, m2")
+    min_area: float = Field(
+        default=0.0,
+        strict=True,
+        ge=0,
+        allow_inf_nan=False,
+        description="geojson: leave out polygons below this area, m2",
+    )
     tiling: TilingRequest | None = None
     scales: Scales | None = Field(
         default=None,
@@ -162,16 +188,19 @@ class PredictionOptions(_Request):
     )
 
     @model_validator(mode="after")
-    def _scales_are_bounded(self) -> Self:
-        passes = sum(scale**2 for scale in self.scales or ())
-        if passes > MOST_PASSES:
+    def _work_is_bounded(self) -> Self:
+        tiling = self.tiling or TilingRequest()
+        scales = self.scales or (1.0,)
+        overlapping = (tiling.window / (tiling.window - tiling.overlap)) ** 2
+        passes = overlapping * sum(scale**2 for scale in scales)
+        if passes > MAX_PASSES:
             raise ValueError(
-                f"these scales take {passes:.0f} times as long as the image itself, {MOST_PASSES:.0f} at most"
+                f"this overlap and these scales take {passes:.0f} times as long as the image itself, "
+                f"{MAX_PASSES:.0f} at most"
             )
-        window = (self.tiling or TilingRequest()).window
-        if self.scales is not None and window * max(self.scales) > LARGEST_WINDOW:
+        if tiling.window * max(scales) > MAX_WINDOW:
             raise ValueError(
-                f"a window of {window} pixels at scale {max(self.scales):g} is larger than {LARGEST_WINDOW}; "
+                f"a window of {tiling.window} pixels at scale {max(scales):g} is larger than {MAX_WINDOW}; "
                 "ask for a smaller tiling.window or smaller scales"
             )
         return self

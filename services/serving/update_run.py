@@ -66,7 +66,9 @@ class UpdateRun:
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
         with (
-            self._images.opened(order.image, bands=memory.card.architecture.in_channels) as raster,
+            self._images.opened(
+                order.image, bands=memory.card.architecture.in_channels, dtype=memory.card.dtype
+            ) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):
             clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)

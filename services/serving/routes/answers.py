@@ -7,20 +7,28 @@ from typing import Any, Final
 from services.serving.responses import ErrorResponse
 
 _DESCRIPTIONS: Final[dict[int, str]] = {
+    400: "The body cannot be parsed at all.",
     401: "No valid token.",
     403: "The address is not one this service may read.",
     404: "There is no such resource.",
     409: "Not possible in the present state.",
     413: "The body is too large.",
     422: "The request is not valid; the message says what and where.",
-    429: "Too many updates are waiting.",
+    429: "The service has as much to do, or to hold, as it takes at once.",
     503: "A part of the service is restarting.",
     502: "The object store or MLflow does not answer.",
+}
+
+_RETRY_AFTER: Final[dict[str, Any]] = {
+    "Retry-After": {"description": "seconds to wait before asking again", "schema": {"type": "integer"}}
 }
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Entries of the OpenAPI document for these statuses."""
-    return {
+    entries: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]} for status in (401, *statuses)
     }
+    for status in {429, 503} & entries.keys():
+        entries[status]["headers"] = _RETRY_AFTER
+    return entries

@@ -28,7 +28,7 @@ def model_routes(backend: "Backend") -> APIRouter:
     @router.post(
         "/{name}/aliases/memory",
         summary="Accept a version, or go back to one",
-        responses=errors(404, 409, 422, 502),
+        responses=errors(400, 404, 409, 413, 422, 429, 502, 503),
     )
     async def accept(name: ModelName, request: AliasRequest) -> AliasDetail:
         """Let `memory`, the version that the next class is added to, be another one.

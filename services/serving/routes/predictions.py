@@ -10,6 +10,7 @@ from icss_core.errors import InvalidParameterError
 from services.serving.requests import PREDICTION_EXAMPLES, PredictionOptions, PredictionRequest
 from services.serving.responses import Prediction
 from services.serving.routes.answers import errors
+from services.serving.routes.connection import while_connected
 from services.serving.routes.uploads import form_file
 from services.serving.schema import inlined_schema
 
@@ -53,7 +54,7 @@ def prediction_routes(backend: "Backend") -> APIRouter:
         summary="Predict an image",
         openapi_extra=_BODY,
         response_model=Prediction,
-        responses=errors(403, 404, 413, 422, 502, 503)
+        responses=errors(400, 403, 404, 409, 413, 422, 429, 502, 503)
         | {
             200: {
                 "description": "Where the result lies, or with delivery `inline` the result itself.",
@@ -71,7 +72,7 @@ def prediction_routes(backend: "Backend") -> APIRouter:
         names, 255 where the image has no data; or polygons as GeoJSON in longitude and latitude.
         """
         options, image = await _parsed(request)
-        outcome = await backend.predict(options, image)
+        outcome = await while_connected(request, backend.predict(options, image))
         described = outcome.prediction
         if outcome.content is None:
             return Response(described.model_dump_json(), media_type="application/json")

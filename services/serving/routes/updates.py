@@ -30,7 +30,7 @@ def update_routes(backend: "Backend") -> APIRouter:
         "/v1/models/{name}/updates",
         status_code=202,
         summary="Add a class by clicks",
-        responses=errors(403, 404, 409, 413, 422, 429, 502, 503),
+        responses=errors(400, 403, 404, 409, 413, 422, 429, 502, 503),
     )
     async def start(
         name: ModelName,

@@ -46,7 +46,7 @@ def upload_routes(backend: "Backend") -> APIRouter:
         status_code=201,
         summary="Upload an image",
         openapi_extra=_BODY,
-        responses=errors(413, 422, 502),
+        responses=errors(400, 413, 422, 429, 502),
     )
     async def upload(request: Request) -> Upload:
         """Store a GeoTIFF, PNG or JPEG, as the body itself or as the field `file` of a form.

@@ -21,6 +21,7 @@ from services.registry import Registry
 from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.images import Images
+from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
 from services.serving.update_queue import UpdateQueue
 from services.serving.update_records import UpdateRecords
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.serving.orders import UpdateOrder
-    from services.serving.predictor import PredictionJob, PredictionOutcome
     from services.serving.responses import UpdateStatus
     from services.serving.update_control import LiveProgress
 
@@ -76,22 +76,6 @@ class InProcessUpdater:
         return self.queue.is_alive
 
 
-class InProcessPredictor:
-    """`ports.Predictor` over a service in this process."""
-
-    def __init__(self, service: PredictionService) -> None:
-        self._service = service
-
-    async def predict(self, job: PredictionJob) -> PredictionOutcome:
-        return await asyncio.to_thread(self._service.predict, job)
-
-    async def verify(self, name: str, version: int) -> None:
-        await asyncio.to_thread(self._service.models.get, name, version)
-
-    async def ready(self) -> bool:
-        return True
-
-
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """A running service and ways to look behind it."""
@@ -124,11 +108,12 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     )
     queue.start()
     updater = InProcessUpdater(queue)
-    predictor = InProcessPredictor(PredictionService(settings, registry, storage, images))
+    predictor = PredictionPool(PredictionService(settings, registry, storage, images), places=10)
     api = create_api(
         Backend(settings, updater=updater, predictor=predictor),
         token=settings.require_api_token(),
         max_body_bytes=settings.limits.max_body_bytes,
+        max_bodies_bytes=settings.limits.max_bodies_bytes,
     )
     server = uvicorn.Server(
         uvicorn.Config(api, host=settings.api_host, port=settings.api_port, log_level="warning", ws="none")

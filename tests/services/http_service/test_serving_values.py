@@ -99,14 +99,14 @@ def test_serve_application_is_built_from_its_import_path() -> None:
     from ray.serve import Application
     from ray.serve.schema import ServeDeploySchema
 
-    from services.serving.app import build
+    from services.serving.deployments import build
 
     config = {
         "applications": [
             {
                 "name": "icss",
                 "route_prefix": "/",
-                "import_path": "services.serving.app:build",
+                "import_path": "services.serving.deployments:build",
                 "args": {"predictor_replicas": "2"},
             }
         ]
