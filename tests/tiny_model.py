@@ -53,7 +53,9 @@ def write_tiny_model(folder: Path, *, bands: int = 3) -> Path:
     return folder
 
 
-def write_scene(path: Path, *, bands: int = 3, height: int = HEIGHT, width: int = WIDTH) -> Path:
+def write_scene(
+    path: Path, *, bands: int = 3, height: int = HEIGHT, width: int = WIDTH, dtype: str = "uint8"
+) -> Path:
     """A GeoTIFF with bright squares on noise; its first 10 columns have no data (0)."""
     rng = np.random.default_rng(0)
     values = rng.integers(20, 120, (bands, height, width), np.uint8)
@@ -62,11 +64,11 @@ def write_scene(path: Path, *, bands: int = 3, height: int = HEIGHT, width: int 
             values[:, row : row + 16, col : col + 16] = rng.integers(200, 250, (bands, 16, 16), np.uint8)
     values[:, :, :NODATA_COLUMNS] = 0
     with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=bands, dtype="uint8", nodata=0,
+        path, "w", driver="GTiff", height=height, width=width, count=bands, dtype=dtype, nodata=0,
         crs="EPSG:32631", transform=Affine(0.5, 0, 450_000, 0, -0.5, 5_410_000), tiled=True,
         blockxsize=64, blockysize=64,
     ) as dataset:  # fmt: skip
-        dataset.write(values)
+        dataset.write(values.astype(dtype))
     return path
 
 

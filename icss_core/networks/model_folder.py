@@ -42,7 +42,8 @@ class ModelCard(BaseModel):
     normalisation: Normalisation
     label_space: LabelSpace
     dtype: str | None = None
-    """dtype of the images the network was trained on; others are refused where that would be silly."""
+    """dtype of the images the network was trained on; others are refused (`compatibility.check_image`). None:
+    several, or not known, and any is taken."""
     activation: Literal["softmax"] = "softmax"
     method: str | None = None
     """How the version was made: a method of `icss_core.methods`, or "pretraining"."""

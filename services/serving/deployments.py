@@ -26,6 +26,7 @@ from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
 from services.serving.images import Images
+from services.serving.lanes import Lanes
 from services.serving.meters import PredictionMeter, UpdateMeter
 from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
@@ -132,9 +133,10 @@ class Predictor:
         settings = load_settings()
         torch.set_num_threads(settings.threads)
         storage = Storage(settings)
-        service = PredictionService(settings, Registry(settings), storage, Images(settings, storage))
+        lanes = Lanes(max_waiting=settings.limits.max_queued_predictions)
+        service = PredictionService(settings, Registry(settings), storage, Images(settings, storage), lanes)
         service.models.warm_up()
-        self._pool = PredictionPool(service, places=_places(settings.limits), on_end=PredictionMeter().ended)
+        self._pool = PredictionPool(service, places=lanes.places, on_end=PredictionMeter().ended)
 
     @refusals_returned
     async def predict(self, job: PredictionJob) -> PredictionOutcome:

@@ -32,7 +32,11 @@ class _Lane:
         self._name = name
         self._max_waiting = max_waiting
         self._tickets: deque[object] = deque()
+        """Of those inside: the first is at work."""
         self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._tickets)
 
     @contextmanager
     def turn(self, should_stop: Callable[[], bool]) -> Iterator[None]:
@@ -64,9 +68,15 @@ class Lanes:
     """
 
     def __init__(self, *, max_waiting: int, small: int = SMALL) -> None:
+        self.places = 2 * (1 + max_waiting)
+        """How many may be inside at once, at work or waiting."""
         self._small_up_to = small
         self._small = _Lane("small", max_waiting)
         self._large = _Lane("large", max_waiting)
+
+    def __len__(self) -> int:
+        """How many are inside, at work or waiting."""
+        return len(self._small) + len(self._large)
 
     @contextmanager
     def turn(self, network_pixels: int, should_stop: Callable[[], bool]) -> Iterator[None]:

@@ -15,7 +15,6 @@ from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_
 from icss_core.inference.scales import Scales
 from icss_core.raster.polygons import polygons
 from services.s3_address import S3Address
-from services.serving.lanes import Lanes
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
 from services.serving.responses import Prediction
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from icss_core.raster.reader import Raster
     from services.registry import Registry
     from services.serving.images import Images
+    from services.serving.lanes import Lanes
     from services.serving.model_cache import LoadedModel
     from services.settings import Settings
     from services.storage import Storage
@@ -73,13 +73,15 @@ class PredictionOutcome(BaseModel):
 class PredictionService:
     """Predicts images with cached networks. Blocking; callers in several threads take turns, see `Lanes`."""
 
-    def __init__(self, settings: Settings, registry: Registry, storage: Storage, images: Images) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, storage: Storage, images: Images, lanes: Lanes
+    ) -> None:
         self.models = ModelCache(registry, lambda network: prepare_for_inference(network, "auto"))
         self._images = images
         self._storage = storage
         self._results = S3Address.parse(settings.data_prefix).child("predictions")
         self._limits = settings.limits
-        self._lanes = Lanes(max_waiting=settings.limits.max_queued_predictions)
+        self._lanes = lanes
 
     def predict(
         self, job: PredictionJob, should_stop: Callable[[], bool] = lambda: False

@@ -8,10 +8,17 @@ import rasterio
 from affine import Affine
 from small_networks import lived_in_segmenter
 
-from icss_core.errors import BandMismatchError, CancelledError, ImageNotFoundError, InvalidParameterError
+from icss_core.errors import (
+    BandMismatchError,
+    CancelledError,
+    DtypeMismatchError,
+    ImageNotFoundError,
+    InvalidParameterError,
+)
 from icss_core.inference import ArraySink, Tiling, predict, predict_raster
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.reader import open_raster
+from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +88,25 @@ def test_a_limited_block_cache_is_given_back(scene: Path, tmp_path: Path) -> Non
         lived_in_segmenter(), scene, tmp_path / "map.tif", label_space=LABELS, tiling=TILING, bands=[1, 2, 3]
     )
     assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == before
+
+
+def test_open_raster_is_predicted_and_stays_open(scene: Path, tmp_path: Path) -> None:
+    network = lived_in_segmenter()
+    options = {"label_space": LABELS, "tiling": TILING, "precision": "float32"}
+    predict_raster(network, scene, tmp_path / "by_address.tif", bands=[1, 2, 3], **options)
+    with open_raster(scene, bands=[1, 2, 3]) as raster:
+        predict_raster(network, raster, tmp_path / "opened.tif", dtype="uint8", **options)
+        assert raster.read(Window(0, 0, 8, 8)).values.shape == (3, 8, 8)
+    with rasterio.open(tmp_path / "by_address.tif") as one, rasterio.open(tmp_path / "opened.tif") as other:
+        np.testing.assert_array_equal(one.read(), other.read())
+
+
+def test_another_data_type_than_the_trained_one_is_refused(scene: Path, tmp_path: Path) -> None:
+    network = lived_in_segmenter()
+    with pytest.raises(
+        DtypeMismatchError, match=r"scene\.tif stores uint8, .* trained on uint16"
+    ):
+        predict_raster(
+            network, scene, tmp_path / "map.tif", label_space=LABELS, bands=[1, 2, 3], dtype="uint16"
+        )
+    assert not (tmp_path / "map.tif").exists()

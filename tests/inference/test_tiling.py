@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from icss_core.errors import InvalidParameterError
-from icss_core.inference import DEFAULT_TILING, PAPER_TILING, Tiling
+from icss_core.inference import DEFAULT_TILING, PAPER_TILING, MultiScale, Tiling
 from icss_core.inference.blending import axis_weights, summed_weights
+from icss_core.inference.strip import StripAccumulator
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,41 @@ def test_summed_weights_equal_those_laid_down_window_by_window() -> None:
     rows = summed_weights(layout.height, layout.rows, row_weights)
     cols = summed_weights(layout.width, layout.cols, col_weights)
     torch.testing.assert_close(rows[:, None] * cols, plain)
+
+
+@pytest.mark.parametrize("tiling", [DEFAULT_TILING, PAPER_TILING, Tiling(window=64, overlap=63)])
+@pytest.mark.parametrize("size", [(30, 700), (513, 90), (65, 64), (1, 1)])
+@pytest.mark.parametrize("scales", [None, (0.5, 1.0, 1.5), (0.25, 0.26)])
+def test_cost_is_that_of_the_windows_that_the_network_gets(
+    tiling: Tiling, size: tuple[int, int], scales: tuple[float, ...] | None
+) -> None:
+    layout = tiling.layout(*size)
+    seen: list[int] = []
+
+    class Counting(torch.nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            seen.append(pixels.shape[-2] * pixels.shape[-1])
+            return pixels
+
+    network = Counting() if scales is None else MultiScale(Counting(), scales)
+    network(torch.zeros(1, 1, layout.window_height, layout.window_width))
+    assert tiling.network_pixels(*size, scales) == len(layout) * sum(seen)
+
+
+def test_cost_of_a_huge_raster_is_arithmetic() -> None:
+    tiling = Tiling(window=64, overlap=63)
+    assert tiling.network_pixels(10**6, 10**6) == (10**6 - 63) ** 2 * 64 * 64
+
+
+@pytest.mark.parametrize("tiling", [DEFAULT_TILING, PAPER_TILING, Tiling(window=256, overlap=224)])
+@pytest.mark.parametrize("size", [(700, 1500), (200, 3000), (300, 300)])
+def test_memory_is_that_of_the_sums(tiling: Tiling, size: tuple[int, int]) -> None:
+    layout = tiling.layout(*size)
+    sums = StripAccumulator(layout, 5, blend="constant", confidence=False, device=torch.device("cpu"))
+    valid = np.ones((layout.window_height, layout.window_width), bool)
+    largest = 0
+    for _ in layout:
+        sums.add(None, valid)
+        largest = max(largest, 4 * (sums._open.numel() + sums._next_carried.numel()))
+    promised = tiling.held_bytes(*size, 5)
+    assert largest <= promised <= 4 * largest

@@ -13,6 +13,7 @@ from icss_core.errors import (
     CancelledError,
     ClassExistsError,
     ClickError,
+    DtypeMismatchError,
     InvalidParameterError,
 )
 from icss_core.labels import ClassInfo
@@ -181,7 +182,7 @@ def test_two_classes_at_once(memory, image):
 
 def test_wrong_input_is_refused_by_name(memory, image, clicks):
     source = image[0]
-    run = lambda *args: update(*args, quick(iterations=1), device=CPU)  # noqa: E731
+    run = lambda *args, **more: update(*args, quick(iterations=1), device=CPU, **more)  # noqa: E731
     with pytest.raises(ClickError, match="no click at all"):
         run(memory, OLD, source, ClickSet.empty(), [BUILDING])
     with pytest.raises(ClickError, match="no click of the new class 'building'"):
@@ -193,6 +194,8 @@ def test_wrong_input_is_refused_by_name(memory, image, clicks):
         run(memory, OLD, source, clicks, [ClassInfo(name="Road", colour=(1, 1, 1))])
     with pytest.raises(BandMismatchError, match="has 1 bands"):
         run(memory, OLD, ArraySource(np.zeros((1, 192, 192), np.uint8)), clicks, [BUILDING])
+    with pytest.raises(DtypeMismatchError, match="stores uint8, the network was trained on uint16"):
+        run(memory, OLD, source, clicks, [BUILDING], dtype="uint16")
     with pytest.raises(InvalidParameterError, match="at least one new class"):
         run(memory, OLD, source, clicks, [])
     with pytest.raises(InvalidParameterError, match="the network has 3 classes"):

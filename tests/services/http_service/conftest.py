@@ -21,6 +21,7 @@ from services.registry import Registry
 from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.images import Images
+from services.serving.lanes import Lanes
 from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
 from services.serving.update_queue import UpdateQueue
@@ -44,7 +45,16 @@ TOKEN = "a token of the tests"
 def serving_settings(mlflow_settings: Settings) -> Settings:
     """Settings of a service over the S3 and MLflow servers of this session, with small limits."""
     (port,) = free_ports(1)
-    limits = Limits(max_body_bytes=300_000, max_clicks=50, max_pixels=250_000, max_queued_updates=3)
+    limits = Limits(
+        max_body_bytes=300_000,
+        max_bodies_bytes=500_000,
+        max_clicks=50,
+        max_pixels=250_000,
+        max_network_pixels=1_000_000,
+        max_decoded_bytes=100_000,
+        max_queued_updates=3,
+        max_queued_predictions=2,
+    )
     changes = {"api_token": SecretStr(TOKEN), "api_port": port, "threads": 1, "limits": limits}
     return mlflow_settings.model_copy(update=changes)
 
@@ -86,6 +96,8 @@ class Service:
     registry: Registry
     tracking: Tracking
     updater: InProcessUpdater
+    predictions: PredictionService
+    lanes: Lanes
 
     def client(self, token: str = TOKEN) -> IcssClient:
         return IcssClient(self.url, token)
@@ -108,7 +120,9 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     )
     queue.start()
     updater = InProcessUpdater(queue)
-    predictor = PredictionPool(PredictionService(settings, registry, storage, images), places=10)
+    lanes = Lanes(max_waiting=settings.limits.max_queued_predictions, small=50_000)
+    predictions = PredictionService(settings, registry, storage, images, lanes)
+    predictor = PredictionPool(predictions, places=lanes.places)
     api = create_api(
         Backend(settings, updater=updater, predictor=predictor),
         token=settings.require_api_token(),
@@ -129,6 +143,8 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
         registry=registry,
         tracking=tracking,
         updater=updater,
+        predictions=predictions,
+        lanes=lanes,
     )
     server.should_exit = True
     thread.join(10)
@@ -146,6 +162,8 @@ def town(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
         "town": {},
         "grey": {"bands": 1},
         "large": {"height": 512, "width": 512},
+        "square": {"height": 256, "width": 256},
+        "reflectance": {"dtype": "uint16"},
     }.items():
         service.storage.upload(write_scene(folder / f"{name}.tif", **shape), at(name)["uri"])
     service.storage.write_bytes(at("broken")["uri"], b"II*\0 this is no image")

@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI, Request
 
 from icss_core.errors import IcssError
-from services.errors import BusyError
+from services.errors import BusyError, StorageError, TrackingError
 from services.serving.error_responses import STATUS, install_error_handlers, status_of
-from services.serving.gate import Gate
+from services.serving.gate import FREE_BYTES, Gate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ def guarded(seen: Seen) -> FastAPI:
         return "yes"
 
     install_error_handlers(api)
-    api.add_middleware(Gate, token=TOKEN, max_body_bytes=LIMIT)
+    api.add_middleware(Gate, token=TOKEN, max_body_bytes=LIMIT, max_bodies_bytes=10 * LIMIT)
     return api
 
 
@@ -178,3 +178,92 @@ def test_every_error_class_finds_its_status() -> None:
         for kind in vars(module).values():
             if isinstance(kind, type) and issubclass(kind, IcssError):
                 assert status_of(kind("x")) in set(STATUS.values())
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_bodies_held_at_once_are_bounded(declared: bool) -> None:
+    """Ten bodies come while the application is busy with the first: what is over the limit is not taken."""
+    size, room = 200_000, 400_000
+    api, arrived, release = FastAPI(), [], asyncio.Event()
+
+    @api.post("/v1/things")
+    async def things(request: Request) -> int:
+        arrived.extend([len(chunk) async for chunk in request.stream()])
+        await release.wait()
+        return 0
+
+    @api.post("/v1/small")
+    async def small(request: Request) -> int:
+        return len(await request.body())
+
+    install_error_handlers(api)
+    api.add_middleware(Gate, token=TOKEN, max_body_bytes=size, max_bodies_bytes=room)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * (size // 10)
+
+    async def all_of_them() -> tuple[list[httpx.Response], httpx.Response]:
+        transport = httpx.ASGITransport(app=api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=GOOD) as client:
+            requests = [
+                asyncio.create_task(client.post("/v1/things", content=b"x" * size if declared else pieces()))
+                for _ in range(10)
+            ]
+            pending = set(requests)
+            while len(pending) > 2:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            first = await client.post("/v1/small", content=b"x" * FREE_BYTES)
+            release.set()
+            return await asyncio.gather(*requests), first
+
+    responses, small_one = asyncio.run(all_of_them())
+    assert small_one.json() == FREE_BYTES
+    assert sorted(response.status_code for response in responses) == [200] * 2 + [429] * 8
+    assert sum(arrived) <= room + 10 * FREE_BYTES
+    refused = [response for response in responses if response.status_code == 429]
+    assert {error_of(response)["type"] for response in refused} == {"BusyError"}
+    assert {response.headers["retry-after"] for response in refused} == {"10"}
+    assert call(api, "POST", "/v1/small", headers=GOOD, content=b"x" * size).status_code == 200
+
+
+def test_failure_of_the_store_or_mlflow_names_no_address(caplog: pytest.LogCaptureFixture) -> None:
+    api = FastAPI()
+
+    @api.get("/v1/store")
+    async def store() -> None:
+        raise StorageError("could not connect to http://10.0.0.7:9000/icss")
+
+    @api.get("/v1/mlflow")
+    async def mlflow() -> None:
+        raise TrackingError("API request to http://mlflow.inside:5000 failed\nfor /var/lib/icss")
+
+    install_error_handlers(api)
+    for path in ("/v1/store", "/v1/mlflow"):
+        caplog.clear()
+        response = call(api, "GET", path)
+        error = error_of(response)
+        assert response.status_code == 502
+        assert not any(inside in response.text for inside in ("http://", "10.0.0.7", "inside", "/var/lib"))
+        (record,) = caplog.records
+        assert error["id"] in record.getMessage(), "the log has the reason"
+        assert "\n" not in record.getMessage()
+        assert record.exc_info is None
+
+
+def test_allow_names_every_method_of_a_path() -> None:
+    api = FastAPI()
+
+    @api.get("/v1/updates/{number}")
+    async def look(number: int) -> int:
+        return number
+
+    @api.delete("/v1/updates/{number}")
+    async def cancel(number: int) -> int:
+        return number
+
+    install_error_handlers(api)
+    for method in ("OPTIONS", "PUT"):
+        response = call(api, method, "/v1/updates/3")
+        assert response.status_code == 405
+        assert response.headers["allow"] == "DELETE, GET"

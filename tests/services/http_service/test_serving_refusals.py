@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tiny_model import SHORT, at, building_clicks, pixel_clicks
+from tiny_model import SHORT, at, building_clicks, pixel_clicks, write_scene
 
 from icss_core import errors as core
 from services import errors as services
@@ -60,6 +60,11 @@ BAD_UPDATES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("unknown alias", {"base": "nobody"}, 404, "VersionNotFoundError", "nobody"),
     ("unknown version", {"base": 999}, 404, "VersionNotFoundError", "999"),
     ("unknown field", {"imgae": 1}, 422, "InvalidRequest", "imgae"),
+    ("another data type", {"image": at("reflectance")}, 422, "DtypeMismatchError", "uint16"),
+    ("huge version", {"base": 10**30}, 422, "InvalidRequest", "base"),
+    ("true as version", {"base": True}, 422, "InvalidRequest", "base"),
+    ("true as seed", {"seed": True}, 422, "InvalidRequest", "seed"),
+    ("true as red", {"new_class": {"name": "pool", "colour": [True, 0, 0]}}, 422, "InvalidRequest", "colour"),
 ]  # fmt: skip
 
 
@@ -89,7 +94,15 @@ def test_bad_update_is_refused_and_leaves_nothing(
         ({"image": at("grey")}, 422, "BandMismatchError"),
         ({"format": "png"}, 422, "InvalidRequest"),
         ({"tiling": {"window": 100}}, 422, "InvalidRequest"),
-        ({"tiling": {"window": 64, "overlap": 64}}, 422, "InvalidParameterError"),
+        ({"tiling": {"window": 64, "overlap": 64}}, 422, "InvalidRequest"),
+        ({"tiling": {"window": 64, "overlap": True}}, 422, "InvalidRequest"),
+        ({"version": 10**30}, 422, "InvalidRequest"),
+        ({"version": 2**31 - 1}, 404, "VersionNotFoundError"),
+        ({"version": True}, 422, "InvalidRequest"),
+        ({"version": 1.0}, 422, "InvalidRequest"),
+        ({"min_area": True}, 422, "InvalidRequest"),
+        ({"confidence": 1}, 422, "InvalidRequest"),
+        ({"scales": [True]}, 422, "InvalidRequest"),
         ({"scales": []}, 422, "InvalidRequest"),
         ({"scales": [0.1, 1]}, 422, "InvalidRequest"),
         ({"scales": [1, 1]}, 422, "InvalidRequest"),
@@ -102,6 +115,52 @@ def test_bad_prediction_is_refused(
     with service.http() as http:
         response = http.post("/v1/predictions", json={"model": town, "image": {"uri": SCENE}} | changes)
     assert (response.status_code, response.json()["error"]["type"]) == (status, kind)
+
+
+def test_huge_version_is_not_asked_of_mlflow(service: Service, town: str) -> None:
+    with service.http() as http:
+        for version in (10**30, True):
+            response = http.post(f"/v1/models/{town}/aliases/memory", json={"version": version})
+            assert (response.status_code, response.json()["error"]["type"]) == (422, "InvalidRequest")
+
+
+def test_message_shows_the_name_of_a_file_and_not_where_it_lies(
+    service: Service, town: str, tmp_path: Path
+) -> None:
+    damaged = write_scene(tmp_path / "damaged.tif").read_bytes()
+    options = {"request": f'{{"model": "{town}", "version": 1}}'}
+    with service.http() as http:
+        answers = [
+            http.post("/v1/predictions", files={"file": ("mine.tif", content)}, data=options)
+            for content in (b"no image", damaged[: len(damaged) // 2])
+        ]
+        answers.append(http.post("/v1/uploads", content=b"no image"))
+    for answer in answers:
+        assert answer.status_code == 422
+        assert answer.json()["error"]["type"] == "ImageUnreadableError"
+        assert "/tmp" not in answer.text  # noqa: S108 - what must not be seen
+        assert "mine.tif" in answer.text or "the upload" in answer.text
+
+
+def test_body_that_cannot_be_parsed_is_a_documented_answer(service: Service, town: str) -> None:
+    broken = {"Content-Type": "multipart/form-data; boundary=x"}
+    with service.http() as http:
+        document = http.get("/openapi.json").json()["paths"]
+        for path in ("/v1/predictions", "/v1/uploads"):
+            response = http.post(path, content=b"--x\r\nno header\r\n", headers=broken)
+            assert response.status_code == 400
+            assert response.json()["error"]["type"] == "BadRequest"
+            assert "400" in document[path]["post"]["responses"]
+        number = b'{"version": ' + b"9" * 5000 + b"}"
+        path = f"/v1/models/{town}/aliases/memory"
+        response = http.post(path, content=number, headers={"Content-Type": "application/json"})
+        assert str(response.status_code) in document["/v1/models/{name}/aliases/memory"]["post"]["responses"]
+
+
+def test_allow_names_every_method(service: Service) -> None:
+    with service.http() as http:
+        response = http.options(f"/v1/updates/{'0' * 32}")
+        assert response.headers["allow"] == "DELETE, GET"
 
 
 def test_bad_uploads_are_refused(service: Service, client: IcssClient, tmp_path: Path) -> None:

@@ -119,8 +119,9 @@ def test_serve_application_is_built_from_its_import_path() -> None:
     ("scales", "window", "fault"),
     [
         ((0.5, 1.0, 1.5), 512, None),
-        ((2.0, 2.5, 3.0), 32, "19 times as long"),
-        ((1.0, 4.0), 512, "17 times as long"),
+        ((0.5, 0.75, 1.0, 1.25, 1.5), 512, None),
+        ((2.0, 2.5, 3.0, 3.5), 512, "41 times as long"),
+        ((1.0, 4.0), 128, "68 times as long"),
         ((3.0,), 1024, "larger than 2048"),
     ],
 )
