@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ from services.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from services.serving.predictor import PredictionJob, PredictionOutcome, PredictionService
+
+_log = logging.getLogger("ray.serve")
 
 
 class PredictionPool:
@@ -49,8 +53,14 @@ class PredictionPool:
             raise BusyError(f"{self._places} predictions are at work or waiting already; try again later")
         abandoned = threading.Event()
         work = self._threads.submit(self._service.predict, job, abandoned.is_set)
-        # the place is free when the thread is, which may be a moment after the caller has gone
-        work.add_done_callback(lambda _: self._free.release())
+
+        def leave(_: Future[PredictionOutcome]) -> None:
+            # the place is free when the thread is, which may be a moment after the caller has gone
+            self._free.release()
+            if abandoned.is_set():
+                _log.info("prediction %s has stopped: its caller had gone away", job.id)
+
+        work.add_done_callback(leave)
         try:
             outcome = await asyncio.wrap_future(work)
         except asyncio.CancelledError:

@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 from tiny_model import LONG, SHORT, building_clicks, write_scene, write_tiny_model
 
-from icss_core.errors import ClickError
+from icss_core.errors import BandMismatchError, ClickError
 from services.client import IcssClient, UpdateFailedError
 from services.errors import UnauthorisedError, VersionNotFoundError
 from services.registry import Registry
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 SCENE = "s3://icss/serving-test/town.tif"
+GREY = "s3://icss/serving-test/grey.tif"
 MODEL = "serving-test"
 
 
@@ -44,6 +47,7 @@ def url(stack: LocalStack) -> Iterator[str]:
     version = registry.register(MODEL, write_tiny_model(folder / "model"), run_id=run)
     registry.set_alias(MODEL, "memory", version)
     Storage(settings).upload(write_scene(folder / "town.tif"), SCENE)
+    Storage(settings).upload(write_scene(folder / "grey.tif", bands=1), GREY)
     environment = stack.environment() | {"ICSS_THREADS": "1"}
     serving = subprocess.run(
         [sys.executable, "-m", "services.serving"],
@@ -107,6 +111,53 @@ def test_errors_of_other_processes_arrive_as_themselves(client: IcssClient, url:
         stranger.models()
 
 
+def test_what_is_refused_is_a_line_in_the_log_and_no_traceback(client: IcssClient, stack: LocalStack) -> None:
+    with pytest.raises(BandMismatchError):
+        client.predict(MODEL, "memory", GREY)
+    (line,) = _lines(_wait_for_log(stack, "predictor", "BandMismatchError"), "BandMismatchError")
+    assert "Predictor.predict: BandMismatchError: " in line
+    assert "Traceback" not in _wait_for_log(stack, "predictor", "")
+
+
+def test_more_at_once_than_there_is_room_for_are_told_to_come_again(
+    client: IcssClient, url: str, stack: LocalStack, tmp_path: Path
+) -> None:
+    """Forty bodies of a megabyte at once: some are predicted, all others get an answer at once."""
+    content = write_scene(tmp_path / "scene.tif", height=600, width=600).read_bytes()
+    headers = {"Authorization": f"Bearer {stack.settings.require_api_token()}"}
+
+    def send(_: int) -> httpx.Response:
+        form = {"request": f'{{"model": "{MODEL}", "version": 1}}'}
+        return httpx.post(
+            f"{url}/v1/predictions", headers=headers, files={"file": ("a.tif", content)}, data=form,
+            timeout=300,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(40) as senders:
+        answers = list(senders.map(send, range(40)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert 0 < len(refused) < 40
+    assert {answer.status_code for answer in refused} <= {429, 503}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+    assert client.ready().status == "ok"
+    assert send(0).status_code == 200
+
+
+def test_prediction_stops_when_its_client_goes_away(url: str, stack: LocalStack, tmp_path: Path) -> None:
+    address = "s3://icss/serving-test/wide.tif"
+    Storage(stack.settings).upload(write_scene(tmp_path / "wide.tif", height=512, width=2048), address)
+    headers = {"Authorization": f"Bearer {stack.settings.require_api_token()}"}
+    body = {
+        "model": MODEL,
+        "image": {"uri": address},
+        "scales": [4],
+        "tiling": {"window": 256, "overlap": 32},
+    }
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/predictions", headers=headers, json=body, timeout=2)
+    _wait_for_log(stack, "predictor", "its caller had gone away")
+
+
 def test_running_update_is_cancelled(client: IcssClient) -> None:
     known = client.model(MODEL).aliases["updated"]
     update = client.add_class(
@@ -143,6 +194,22 @@ def test_update_survives_the_death_of_its_process(client: IcssClient, stack: Loc
     assert sorted(
         version.run_id for version in detail.versions if version.run_id in {running.id, waiting.id}
     ) == (sorted([running.id, waiting.id])), "each is registered once"
+
+
+def _wait_for_log(stack: LocalStack, deployment: str, text: str) -> str:
+    """The log that the one replica of a deployment has open, once it has the text."""
+    (pid,) = _processes(f"ServeReplica:icss:{deployment}", stack)
+    open_files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    (log,) = {Path(name) for name in open_files if "/logs/serve/" in name and name.endswith(".log")}
+    deadline = time.monotonic() + 60
+    while text not in (content := log.read_text()):
+        assert time.monotonic() < deadline, f"{log} does not say {text!r}: {content[-2000:]}"
+        time.sleep(0.1)
+    return content
+
+
+def _lines(log: str, text: str) -> list[str]:
+    return [line for line in log.splitlines() if text in line]
 
 
 def _wait_for_step(client: IcssClient, update_id: str, step: int) -> None:
