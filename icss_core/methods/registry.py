@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -30,7 +31,7 @@ from icss_core.methods.sdr_published import SDR_PUBLISHED
 from icss_core.methods.sdr_shape import SDR_SHAPE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from icss_core.methods.method import Method
     from icss_core.methods.regulariser import Regulariser, RegulariserParameters
@@ -129,10 +130,29 @@ def _chosen(presets: Mapping[str, AnyPreset], name: str, overrides: Mapping[str,
         raise InvalidParameterError("name and method of a preset cannot be overridden; choose another preset")
     try:
         preset = type(known).model_validate(content)
-        regularisers_of(preset)
+        pairs = [(content, preset.model_dump())] + [
+            (content["regularisers"][regulariser.name], parameters.model_dump())
+            for regulariser, parameters in regularisers_of(preset)
+        ]
     except ValidationError as error:
         raise InvalidParameterError(f"overrides of preset {name!r}: {faults_of(error)}") from error
+    if mistaken := [place for given, read in pairs for place in _mistaken(given, read)]:
+        raise InvalidParameterError(
+            f"overrides of preset {name!r}: true and false are no numbers: {mistaken}"
+        )
     return preset
+
+
+def _mistaken(given: object, read: object, place: str = "") -> Iterator[str]:
+    """Where `true` was read as the number 1, which Python's integers allow, or 1 as `true`."""
+    if isinstance(given, Mapping) and isinstance(read, Mapping):
+        for name in given.keys() & read.keys():
+            yield from _mistaken(given[name], read[name], f"{place}.{name}" if place else str(name))
+    elif isinstance(given, (list, tuple)) and isinstance(read, (list, tuple)):
+        for one, other in zip(given, read, strict=False):
+            yield from _mistaken(one, other, place)
+    elif isinstance(given, bool) != isinstance(read, bool):
+        yield place
 
 
 def regularisers_of(method: Method) -> list[tuple[Regulariser[Any], RegulariserParameters]]:

@@ -199,7 +199,7 @@ def test_update_survives_the_death_of_its_process(client: IcssClient, stack: Loc
 def _wait_for_log(stack: LocalStack, deployment: str, text: str) -> str:
     """The log that the one replica of a deployment has open, once it has the text."""
     (pid,) = _processes(f"ServeReplica:icss:{deployment}", stack)
-    open_files = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    open_files = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     (log,) = {Path(name) for name in open_files if "/logs/serve/" in name and name.endswith(".log")}
     deadline = time.monotonic() + 60
     while text not in (content := log.read_text()):

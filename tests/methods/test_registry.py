@@ -147,3 +147,25 @@ def test_a_sweep_shows_every_pixel_of_the_working_area_once_counted(height, widt
         shown[window.row : window.end_row, window.col : window.end_col] = True
     for tile in area.tiles:
         assert shown[tile.cell.row : tile.cell.end_row, tile.cell.col : tile.cell.end_col].all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        ({"optimisation.iterations": True}, "optimisation.iterations"),
+        ({"sweeps": True}, "sweeps"),
+        ({"crops": {"overlap": False}}, "crops.overlap"),
+        ({"crops.flips": 1}, "crops.flips"),
+        ({"regularisers.podnet.weight": True}, "weight"),
+        ({"optimisation.milestones": [True]}, "optimisation.milestones"),
+    ],
+)
+def test_true_is_no_number(overrides, place):
+    with pytest.raises(InvalidParameterError, match=place):
+        get_preset("icss", overrides)
+
+
+def test_numbers_and_booleans_may_be_what_they_are():
+    preset = get_preset("icss", {"crops.flips": False, "sweeps": 2, "optimisation.lr": 1})
+    assert preset.crops.flips is False
+    assert preset.sweeps == 2
