@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from icss_core import errors as core
 from services import errors as services
@@ -126,8 +126,9 @@ def install_error_handlers(api: FastAPI) -> None:
         if not isinstance(error, HTTPException):
             return internal_error(error)
         headers = dict(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_methods(api, request))
+        methods = _methods(api, request) if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else []
+        if methods:
+            headers["Allow"] = ", ".join(methods)
         body = error_body(
             HTTPStatus(error.status_code).name.title().replace("_", ""), error.status_code, error.detail
         )
@@ -139,14 +140,14 @@ def install_error_handlers(api: FastAPI) -> None:
 
 
 def _methods(api: FastAPI, request: Request) -> list[str]:
-    """Methods that any route of this path takes; Starlette names those of the first one only."""
-    methods = {
-        method
-        for route in api.routes
-        if isinstance(route, Route) and route.matches(dict(request.scope))[0] is not Match.NONE
-        for method in route.methods or ()
-    }
-    return sorted(methods)
+    """Methods that the document names for this path; Starlette's `Allow` has those of one route only."""
+    path = str(request.scope["path"]).removeprefix(str(request.scope.get("root_path", "")))
+    return sorted(
+        method.upper()
+        for template, operations in api.openapi()["paths"].items()
+        if compile_path(template)[0].match(path)
+        for method in operations
+    )
 
 
 def _where(location: tuple[int | str, ...]) -> str:

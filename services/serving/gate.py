@@ -54,19 +54,18 @@ class Gate:
         body = _Body(self._room)
         declared = headers.get(b"content-length", b"0")
         try:
-            body.grow_to(int(declared) if declared.isdigit() else sys.maxsize)
-            await self._guarded(body, scope, receive, send)
+            # as long a number as that is larger than any limit, and Python reads none of thousands of digits
+            body.grow_to(int(declared) if declared.isdigit() and len(declared) < 19 else sys.maxsize)
         except (BodyTooLargeError, BusyError) as error:
             await error_response(error)(scope, receive, send)
+            return
+        try:
+            await self._guarded(body, scope, receive, send)
         finally:
             body.let_go()
 
     async def _guarded(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application over a body that is counted.
-
-        Raises:
-            BodyTooLargeError, BusyError: the body's, where nothing has been sent yet.
-        """
+        """Run the application over a body that is counted."""
         taken = 0
         started = False
 
@@ -92,7 +91,7 @@ class Gate:
             if body.problem is None:
                 await internal_error(error)(scope, receive, send)
         if body.problem is not None and not started:
-            raise body.problem
+            await error_response(body.problem)(scope, receive, send)
 
     def _knows(self, headers: dict[bytes, bytes]) -> bool:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")

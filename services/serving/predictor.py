@@ -113,7 +113,9 @@ class PredictionService:
             ) as raster:
                 self._check_cost(job, tiling, raster, model)
                 cost = tiling.network_pixels(raster.height, raster.width, job.scales)
+                asked = time.monotonic()
                 with self._lanes.turn(cost, should_stop):
+                    started += time.monotonic() - asked  # waiting is no work
                     result = _write_map(model, raster, job, tiling, folder / "map.tif", should_stop)
                     if job.format == "geojson":
                         result = _write_polygons(result, model, job, folder / "map.geojson")

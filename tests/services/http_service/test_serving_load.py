@@ -142,7 +142,8 @@ def test_image_that_must_be_decoded_as_one_is_bounded(service: Service, town: st
 
     tiled = write_scene(tmp_path / "tiled.tif", height=256, width=256)
     with rasterio.open(tiled) as source:
-        values, profile = source.read(), {"height": 256, "width": 256, "count": 3, "dtype": "uint8"}
+        values, transform = source.read(), source.transform
+    profile = {"height": 256, "width": 256, "count": 3, "dtype": "uint8", "transform": transform}
     with rasterio.open(tmp_path / "whole.png", "w", driver="PNG", **profile) as made:
         made.write(values)
     with rasterio.open(tmp_path / "whole.tif", "w", driver="GTiff", blockysize=256, **profile) as made:
