@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError
+from pydantic.warnings import PydanticDeprecatedSince20
 
 from icss_core.errors import DtypeMismatchError, IcssError
 from services.errors import BusyError
-from services.serving.handles import PredictorHandle, refusals_returned
 from services.serving.ports import UnavailableError
+
+with warnings.catch_warnings():
+    # Ray 2.60's own schema still uses pydantic 1's way to annotate fields (ray/serve/schema.py)
+    warnings.simplefilter("ignore", PydanticDeprecatedSince20)
+    from ray.exceptions import RayActorError
+    from ray.serve.exceptions import BackPressureError
+
+    from services.serving.handles import PredictorHandle, refusals_returned
 
 
 class Replica:
