@@ -43,16 +43,35 @@ class Scene(BaseModel):
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
     image: Annotated[str, Field(min_length=1)]
     mask: str | None = None
-    objectness: str | None = None
-    """One band of uint8 on the image's grid: how likely a pixel belongs to an object, 0 never, 255 surely."""
+    maps: dict[str, str] = Field(default_factory=dict)
+    """Addresses of more that is known of each pixel, by name: one band of uint8 on the image's grid, 255 times a
+    value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
     split: Split = "train"
     labels: tuple[str, ...] | None = None
     """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""
     checksum: str | None = None
-    """SHA-256 of the bytes of image, mask and objectness, of those there are, one after another, so that the
+    """SHA-256 of the bytes of image, mask and maps, of those there are, one after another, so that the
     manifest's hash covers the pixels."""
 
-    @field_validator("image", "mask", "objectness")
+    @model_validator(mode="before")
+    @classmethod
+    def _objectness_is_a_map(cls, content: Any) -> Any:
+        """Data sets were written with `objectness: ADDRESS` before scenes had maps of any name."""
+        if isinstance(content, dict) and "objectness" in content:
+            rest = {key: value for key, value in content.items() if key != "objectness"}
+            if content["objectness"] is not None:
+                rest["maps"] = {"objectness": content["objectness"], **rest.get("maps", {})}
+            return rest
+        return content
+
+    @field_validator("maps")
+    @classmethod
+    def _maps_stay_inside(cls, maps: dict[str, str]) -> dict[str, str]:
+        for address in maps.values():
+            cls._stays_inside(address)
+        return maps
+
+    @field_validator("image", "mask")
     @classmethod
     def _stays_inside(cls, address: str | None) -> str | None:
         if address is not None and ".." in PurePosixPath(address).parts:
@@ -127,8 +146,8 @@ class Dataset(BaseModel):
         """SHA-256 (hexadecimal) of the canonical JSON; the same wherever the data set lies."""
         content = self.model_dump(mode="json")
         for scene in content["scenes"]:
-            if scene["objectness"] is None:  # data sets had hashes before scenes had this field
-                del scene["objectness"]
+            if not scene["maps"]:  # data sets had hashes before scenes had this field
+                del scene["maps"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icss_core.data.sampling import LabelledScene
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
-from icss_core.labels import BACKGROUND
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 
@@ -33,12 +33,8 @@ def open_scenes(
     classes: tuple[str, ...],
     storage: Storage,
     closing: ExitStack,
-    hidden: tuple[str, ...] = (),
-    others: int = BACKGROUND,
+    request: SceneRequest | None = None,
     only: Collection[str] | None = None,
-    possible: bool = False,
-    objectness: bool = False,
-    background: bool = True,
 ) -> list[LabelledScene]:
     """All scenes of a split that have a mask; their handles are closed by `closing`.
 
@@ -51,55 +47,50 @@ def open_scenes(
         classes: of the model.
         storage: where they lie.
         closing: closes them.
-        hidden: classes that count as others.
-        others: what the masks show all classes as that the model does not know, or that are hidden.
+        request: which scenes, and what of each; None: those with a mask.
         only: names of scenes; None: all.
-        possible: whether each scene says which classes it may show: those of its image-level labels.
-        objectness: whether each scene comes with its objectness.
-        background: whether background is always among them.
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
         ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used, or lacks what is asked
             for; the message names it.
     """
+    request = request or SceneRequest()
     chosen = [
         scene
         for scene in dataset.scenes_of(split)
         if scene.mask is not None and (only is None or scene.name in only)
     ]
-    lookup = dataset.lookup(classes, hidden=hidden, others=others)
-    share = _CACHE_BYTES // max((3 if objectness else 2) * len(chosen), 1)
+    lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
+    rasters = (2 + len(request.maps)) * len(chosen)
 
     def opened(address: str) -> RasterSource:
         raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
-        return CachedSource(raster, max_bytes=share)
+        return CachedSource(raster, max_bytes=_CACHE_BYTES // max(rasters, 1))
 
     return [
         LabelledScene(
             image=opened(scene.image),
             mask=opened(scene.mask),
             lookup=lookup,
-            possible=_possible(scene, classes, hidden, background=background) if possible else None,
-            objectness=opened(_objectness(scene)) if objectness else None,
+            possible=_possible(scene, classes, request) if request.image_labels else None,
+            maps={name: opened(_map_address(scene, name)) for name in request.maps},
         )
         for scene in chosen
         if scene.mask is not None
     ]
 
 
-def _possible(
-    scene: Scene, classes: tuple[str, ...], hidden: tuple[str, ...], *, background: bool
-) -> NDArray[np.bool_]:
+def _possible(scene: Scene, classes: tuple[str, ...], request: SceneRequest) -> NDArray[np.bool_]:
     """(N,) classes of a model that a scene may show."""
     if scene.labels is None:
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
-    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in hidden}
-    return np.array([background, *(name.casefold() in shown for name in classes)])
+    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in request.hidden}
+    return np.array([request.background, *(name.casefold() in shown for name in classes)])
 
 
-def _objectness(scene: Scene) -> str:
+def _map_address(scene: Scene, name: str) -> str:
     """The address that a scene gives."""
-    if scene.objectness is None:
-        raise DatasetError(f"scene {scene.name!r} has no objectness, which the method learns from")
-    return scene.objectness
+    if name not in scene.maps:
+        raise DatasetError(f"scene {scene.name!r} has no {name}, which the method learns from")
+    return scene.maps[name]
