@@ -44,8 +44,8 @@ class Scene(BaseModel):
     image: Annotated[str, Field(min_length=1)]
     mask: str | None = None
     maps: dict[str, str] = Field(default_factory=dict)
-    """Addresses of more that is known of each pixel, by name: one band of uint8 on the image's grid, 255 times a
-    value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
+    """Addresses of more that is known of each pixel, by name: one band of uint8 on the grid of the image, 255
+    times a value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
     split: Split = "train"
     labels: tuple[str, ...] | None = None
     """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""

@@ -70,4 +70,3 @@ def class_prototypes(
         torch.where(found.valid[:, None], found.means, before.means),
         torch.where(found.valid, found.counts, before.counts),
     )
-

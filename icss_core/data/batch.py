@@ -35,8 +35,8 @@ class Batch:
     labels: Tensor
     """(B, h, w) int64, label-space indices, 255 = unlabelled."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-    """More of each crop by name, first axis B: maps beside the pixels, facts about the image. Who wants one says
-    so (`icss_core.methods.need`), whoever makes batches puts it in."""
+    """More of each crop by name, first axis B: maps beside the pixels, facts about the image. A method that
+    wants one says so (`icss_core.methods.need`); whoever makes batches puts it in."""
     crops: tuple[Crop, ...] = ()
     """Places in the image, for samplers of one image."""
     iteration: int = 0
@@ -45,7 +45,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def extra(self, name: str) -> Tensor:
+    def named(self, name: str) -> Tensor:
         """One of the extras.
 
         Raises:

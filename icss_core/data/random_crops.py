@@ -21,7 +21,6 @@ from icss_core.errors import DatasetError, InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from icss_core.data.batch import Batch
@@ -112,7 +111,7 @@ def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _extras(scenes: Sequence[LabelledScene], cuts: Sequence[Cut]) -> dict[str, Tensor]:
-    """What every crop of a batch has besides pixels and labels: its scene's maps, and the classes it may show."""
+    """What every crop has besides pixels and labels: its scene's maps, and the classes it may show."""
     names = set.intersection(*(set(cut.maps) for cut in cuts))
     extras = {name: torch.from_numpy(np.stack([cut.maps[name] for cut in cuts])) for name in sorted(names)}
     possible = [scene.possible for scene in scenes if scene.possible is not None]

@@ -8,7 +8,7 @@ from typing import Literal
 from icss_core.labels import BACKGROUND
 
 SceneKind = Literal["labelled", "unlabelled", "all"]
-"""labelled: scenes with a mask; unlabelled: those without; all: both, a missing mask being unlabelled pixels."""
+"""labelled: scenes with a mask; unlabelled: those without; all: both, where no mask is no label anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def _build(_: LearnerParameters, context: LearnerContext) -> SegmentationLearner:
     network = context.new_network()
-    return SegmentationLearner(network, cross_entropy_objective, context.crops(context.scenes(SceneRequest())))
+    return SegmentationLearner(
+        network, cross_entropy_objective, context.crops(context.scenes(SceneRequest()))
+    )
 
 
 SUPERVISED = LearnerKind(

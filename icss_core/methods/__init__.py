@@ -3,9 +3,10 @@
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """
 
-from icss_core.methods.dense_preset import AnchorRule, DensePreset
 from icss_core.methods.cross_entropies import CROSS_ENTROPIES
+from icss_core.methods.dense_preset import AnchorRule, DensePreset
 from icss_core.methods.method import CrossEntropyRule, Method
+from icss_core.methods.need import ClickTask, Need, SceneTask, provide_from_clicks, provide_from_scenes
 from icss_core.methods.objective import build_objective, needs_of
 from icss_core.methods.preset import (
     CropRule,
@@ -23,15 +24,14 @@ from icss_core.methods.registry import (
     preset_names,
     regularisers_of,
 )
-from icss_core.methods.need import ClickTask, Need, SceneTask, provide_from_clicks, provide_from_scenes
 from icss_core.methods.regulariser import Regulariser, RegulariserParameters, TaskContext
 
 __all__ = [
     "CROSS_ENTROPIES",
-    "ClickTask",
     "DEFAULT_PRESET",
     "REGULARISERS",
     "AnchorRule",
+    "ClickTask",
     "CropRule",
     "CrossEntropyRule",
     "DensePreset",

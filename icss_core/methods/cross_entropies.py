@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,6 +20,8 @@ from icss_core.losses import (
 from icss_core.methods.memory_needs import MEMORY_LOGITS, THRESHOLDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor
 
     from icss_core.data.batch import Batch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from icss_core.losses import plain_distillation
 from icss_core.methods.distillation import DistillationParameters
 from icss_core.methods.memory_needs import MEMORY_LOGITS
-from icss_core.methods.regulariser import Penalty, Regulariser, TaskContext, provided
+from icss_core.methods.regulariser import Penalty, Regulariser, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor

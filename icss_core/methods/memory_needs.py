@@ -85,7 +85,7 @@ MEMORY_LABELS: Final = Need[OfBatch](
     name="memory_labels",
     description="the memory network's class map (B, h, w), 255 = no data",
     from_scenes=_labels_of,
-    from_clicks=lambda _: lambda batch: batch.extra("memory_labels").long(),
+    from_clicks=lambda _: lambda batch: batch.named("memory_labels").long(),
 )
 MEMORY_FEATURES: Final = Need[OfBatch](
     name="memory_features",

@@ -6,14 +6,13 @@ image. A method states its needs; the code around it asks the providers and know
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from icss_core.errors import InvalidParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import torch
     from torch import Tensor
@@ -59,7 +58,7 @@ class ClickTask:
     """Class means of the memory network's features at the labelled pixels."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Need(Generic[Value]):
     """One thing that a method may want to know."""
 
@@ -103,7 +102,7 @@ def provide_from_clicks(needs: Iterable[Need[Any]], task: ClickTask) -> dict[str
 
 def extra(name: str) -> OfBatch:
     """Reads what a sampler put beside the pixels of a batch, under a name."""
-    return lambda batch: batch.extra(name)
+    return lambda batch: batch.named(name)
 
 
 def _checked(

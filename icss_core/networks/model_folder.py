@@ -51,7 +51,7 @@ class ModelCard(BaseModel):
     parent: str | None = None
     """"name:version" of the memory network this version was made from."""
     artefacts: dict[str, str] = Field(default_factory=dict)
-    """Files beside the weights by what they hold (class prototypes, importances of weights), for later tasks."""
+    """Files beside the weights by what they hold (prototypes of classes, importances of weights)."""
     code_version: str | None = None
 
     @property
@@ -106,7 +106,9 @@ def save_model(
     files = {}
     for name, tensors in (artefacts or {}).items():
         files[name] = f"{name}.safetensors"
-        save_file({key: one.detach().cpu().contiguous() for key, one in tensors.items()}, folder / files[name])
+        save_file(
+            {key: one.detach().cpu().contiguous() for key, one in tensors.items()}, folder / files[name]
+        )
     card = ModelCard.model_validate(card.model_dump() | {"artefacts": files})
     (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return folder

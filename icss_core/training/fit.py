@@ -47,7 +47,7 @@ class IterationReport:
 
 
 class _LossOfBatch(nn.Module):
-    """A learner's networks and loss as one module, so that data parallelism can wrap them whatever they are."""
+    """A learner's networks and loss as one module, so that data parallelism can wrap whatever it is."""
 
     def __init__(self, learner: Learner[Any, Any], autocast: Callable[[], torch.autocast]) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TrainingBatch(Protocol):
-    """What the loop does with a batch; `icss_core.data.batch.Batch` is one, a pair of streams may be another."""
+    """What the loop does with a batch: `icss_core.data.batch.Batch`, or a pair of them from two streams."""
 
     def __len__(self) -> int:
         """Crops in it."""
@@ -58,7 +58,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
     """What becomes the version: it is validated on the way, and registered in the end."""
 
     leaves_gradients_out: bool = False
-    """Whether some iterations give no gradient to some parameters, as phases do; costs several workers time."""
+    """Whether some iterations give no gradient to some parameters, as phases do; costs workers time."""
 
     @abstractmethod
     def batch(self, iteration: int) -> Samples:
@@ -70,7 +70,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
 
     @abstractmethod
     def objective(self, outputs: Outputs, batch: Samples) -> Mapping[str, Tensor]:
-        """Terms of the loss by name, each a scalar and already weighted; their sum is minimised. In float32."""
+        """Terms of the loss by name, float32 scalars, already weighted; their sum is minimised."""
 
     def modules(self) -> Mapping[str, nn.Module]:
         """All that learns, by name, the network among it. Frozen networks are not listed."""
@@ -90,10 +90,10 @@ class Learner(ABC, Generic[Samples, Outputs]):
         ]
 
     def begin(self, iteration: int) -> None:
-        """Called before each iteration, from 0, and first of all where a training goes on: phases switch here."""
+        """Called before each iteration, from 0, also where a training goes on: phases switch here."""
 
     def after_backward(self) -> Mapping[str, Tensor]:
-        """Called when all gradients are there, before they are used; may add to them. Terms for the record."""
+        """Called when all gradients are there, before they are used; may add to them. Gives terms to log."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from icss_core.compute.precision import Precision  # noqa: TC001 - pydantic reads the annotations
+from icss_core.compute.precision import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ class Optimisation(BaseModel):
     """Iterations over which the learning rate rises linearly."""
     iterations: int = Field(default=300, ge=0)
     parts: int = Field(default=1, ge=1, le=256)
-    """Parts of a batch, computed one after another, their gradients added up by their fraction of the crops: a
-    large batch on a small GPU. Batch norms in training see a part at a time, and so does a mean over labelled
-    pixels, which is not the batch's where parts have more or fewer of them."""
+    """Parts of a batch, computed one after another, their gradients added up by their fraction of the crops:
+    a large batch on a small GPU. Batch norms in training see a part at a time, and so does a mean over
+    labelled pixels, which is not the batch's where parts have more or fewer of them."""
     batch_norm: Literal["train", "statistics", "all"] = "train"
     """train: batch statistics; statistics: running ones, scale and shift learn; all: nothing changes."""
     average_last: float = Field(default=0.0, ge=0, le=1)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from icss_core.continual import Protocol, first_task_of
+from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
 from services.model_version import MODEL_NAME
-from services.training.config import DenseTask, TrainingConfig
+from services.training.config import LearnerChoice, TrainingConfig
 
 if TYPE_CHECKING:
     from icss_core.continual import TaskManifest
@@ -88,11 +89,13 @@ class ProtocolRun(BaseModel):
             seed=self.seed,
             validate_every=self.validate_every,
             checkpoint_every=self.checkpoint_every,
-            step=DenseTask(
-                # no part of a training: steps scored with and without are trained once
-                preset=preset.model_copy(update={"test_scales": None}),
-                new=len(manifest.classes[step]),
-                memory=memory,
-                scenes=manifest.scenes_hash(step),
+            memory=memory,
+            scenes=manifest.scenes_hash(step),
+            learner=LearnerChoice(
+                kind=CONTINUAL.name,
+                # no part of a training: tasks scored with and without are trained once
+                parameters={
+                    "preset": preset.model_copy(update={"test_scales": None}).model_dump(mode="json")
+                },
             ),
         )
