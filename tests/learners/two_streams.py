@@ -52,7 +52,10 @@ class Pair:
         return Pair(self.labelled.pin(), self.unlabelled.pin())
 
     def parts(self, number: int) -> list[Pair]:
-        return [Pair(*both) for both in zip(self.labelled.parts(number), self.unlabelled.parts(number), strict=True)]
+        return [
+            Pair(*both)
+            for both in zip(self.labelled.parts(number), self.unlabelled.parts(number), strict=True)
+        ]
 
 
 class TwoStreams(Learner[Pair, Any]):
@@ -94,7 +97,9 @@ class TwoStreams(Learner[Pair, Any]):
         if reconstructed is not None:
             pixels = batch.unlabelled.pixels.float() / 255
             coarse = functional.adaptive_avg_pool2d(pixels, reconstructed.shape[2:])
-            terms["reconstruction"] = self._parameters.weight * functional.mse_loss(reconstructed.float(), coarse)
+            terms["reconstruction"] = self._parameters.weight * functional.mse_loss(
+                reconstructed.float(), coarse
+            )
         return terms
 
     def state_dict(self) -> dict[str, Any]:
