@@ -48,8 +48,6 @@ class LabelledScene:
     def __post_init__(self) -> None:
         one = (self.image.height, self.image.width)
         for name, raster in (("mask", self.mask), *self.maps.items()):
-            if raster is None:
-                continue
             other = (raster.height, raster.width)
             if one != other:
                 raise DatasetError(

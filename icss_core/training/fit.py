@@ -6,6 +6,7 @@ import math
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -82,13 +83,15 @@ class Fit:
         self.optimisation = optimisation
         self.device = device
         self.iteration = 0
-        self._dtype = resolve_precision(optimisation.precision, device)
         self._modules = nn.ModuleDict(dict(learner.modules()))
         # before the wrapper for data parallelism, which remembers how gradients lie in memory
         self._modules.to(device).to(memory_format=torch.channels_last)
         self.train_mode()
         self._groups = learner.parameter_groups()
-        self._loss = distributed(_LossOfBatch(learner, self._autocast))
+        dtype = resolve_precision(optimisation.precision, device)
+        autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=dtype != torch.float32)
+        # nothing here refers back to this object: a circle of such size would wait for the garbage collector
+        self._loss = distributed(_LossOfBatch(learner, autocast))
         self.optimiser = build_optimiser(self._groups, optimisation)
         self._average: dict[str, Tensor] = {}
         self._averaged = 0
@@ -180,9 +183,6 @@ class Fit:
         terms = {name: fraction * term for name, term in self._loss(part).items()}
         torch.stack([*terms.values()]).sum().backward()  # type: ignore[no-untyped-call]  # torch's own stub
         return {name: term.detach() for name, term in terms.items()}
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
 
     def train_mode(self) -> None:
         """Put the networks into the mode they are trained in; needed again after an evaluation in between."""

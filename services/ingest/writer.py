@@ -176,7 +176,7 @@ class DatasetWriter:
             name=name,
             image=addresses["images"],
             mask=addresses.get("masks"),
-            objectness=addresses.get("objectness"),
+            maps={name: addresses[name] for name in addresses if name not in ("images", "masks")},
             split=split,
             labels=labels,
             checksum=digest.hexdigest(),

@@ -1,4 +1,4 @@
-"""A kind of training that nobody ships: two networks, two streams, phases. What a new kind costs is this file.
+"""A kind of training that nobody ships: two networks, two streams, phases. It costs this file and an entry.
 
 The segmentation network learns from masks; from the tenth iteration on, a second network also reconstructs
 coarse pixels of unlabelled scenes from its features, and is dropped when the version is registered.

@@ -1,6 +1,8 @@
 """The training loop against plain PyTorch, and its promises about resuming."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -252,3 +254,17 @@ def halves(step: int) -> Batch:
     labels = torch.zeros(2, 64, 64, dtype=torch.int64)
     labels[:, :, 32:] = 1
     return Batch(pixels=batches(step).pixels * 0.2 + labels[:, None], labels=labels)
+
+
+def test_a_training_that_is_over_frees_its_memory_at_once():
+    """Updates run one after another in one process: what waits for the garbage collector adds up."""
+    module = network()
+    fit = fit_of(module, plan(iterations=1))
+    fit.run()
+    alive = weakref.ref(module)
+    gc.disable()
+    try:
+        del fit, module
+        assert alive() is None
+    finally:
+        gc.enable()
