@@ -1,29 +1,27 @@
-"""The scenes of a data set, opened for reading crops from S3."""
+"""The scenes of a data set, ready for reading crops from S3."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.labels import BACKGROUND
-from icss_core.raster.reader import open_raster
-from icss_core.raster.tile_cache import CachedSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from contextlib import ExitStack
 
     from numpy.typing import NDArray
 
     from icss_core.dataset import Dataset, Scene, Split
-    from icss_core.raster.reader import RasterSource
+    from icss_core.raster.raster_pool import RasterPool
+    from icss_core.raster.source import RasterSource
     from services.storage import Storage
 
-_CACHE_BYTES = 2**30
-"""Decoded pixels kept in memory by one worker, all scenes together."""
+Wanted = Literal["labelled", "unlabelled", "all"]
+"""Scenes with a mask, those without, or both."""
 
 
 def open_scenes(
@@ -32,7 +30,8 @@ def open_scenes(
     *,
     classes: tuple[str, ...],
     storage: Storage,
-    closing: ExitStack,
+    pool: RasterPool,
+    wanted: Wanted = "labelled",
     hidden: tuple[str, ...] = (),
     others: int = BACKGROUND,
     only: Collection[str] | None = None,
@@ -40,17 +39,18 @@ def open_scenes(
     objectness: bool = False,
     background: bool = True,
 ) -> list[LabelledScene]:
-    """All scenes of a split that have a mask; their handles are closed by `closing`.
+    """The scenes of a split; nothing is opened before it is read.
 
-    Call and read inside `storage.raster_environment()`. Only windows are fetched, each block once while it
-    stays in the cache.
+    Read inside `storage.raster_environment()`. Only windows are fetched, each block once while it stays in
+    the pool's cache. What is wrong with a raster is said when it is first read.
 
     Args:
         dataset: the data.
         split: which scenes.
         classes: of the model.
         storage: where they lie.
-        closing: closes them.
+        pool: opens and closes their rasters; one for all scenes that a process reads.
+        wanted: scenes with a mask, without, or all; crops of those without are unlabelled (255).
         hidden: classes that count as others.
         others: what the masks show all classes as that the model does not know, or that are hidden.
         only: names of scenes; None: all.
@@ -60,31 +60,34 @@ def open_scenes(
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
-        ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used, or lacks what is asked
-            for; the message names it.
+        DatasetError: a scene lacks what is asked for; the message names it.
     """
-    chosen = [
-        scene
-        for scene in dataset.scenes_of(split)
-        if scene.mask is not None and (only is None or scene.name in only)
-    ]
     lookup = dataset.lookup(classes, hidden=hidden, others=others)
-    share = _CACHE_BYTES // max((3 if objectness else 2) * len(chosen), 1)
 
-    def opened(address: str) -> RasterSource:
-        raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
-        return CachedSource(raster, max_bytes=share)
+    def raster(address: str) -> RasterSource:
+        return pool.source(storage.check_allowed(dataset.address(address)))
 
     return [
         LabelledScene(
-            image=opened(scene.image),
-            mask=opened(scene.mask),
+            image=raster(scene.image),
+            mask=None if scene.mask is None else raster(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, hidden, background=background) if possible else None,
-            objectness=opened(_objectness(scene)) if objectness else None,
+            objectness=raster(_objectness(scene)) if objectness else None,
+            size=scene.size,
+            name=scene.name,
         )
-        for scene in chosen
-        if scene.mask is not None
+        for scene in scenes_wanted(dataset, split, wanted)
+        if only is None or scene.name in only
+    ]
+
+
+def scenes_wanted(dataset: Dataset, split: Split, wanted: Wanted) -> list[Scene]:
+    """Scenes of a split with a mask, without, or all, in the file's order."""
+    return [
+        scene
+        for scene in dataset.scenes_of(split)
+        if wanted == "all" or (scene.mask is not None) == (wanted == "labelled")
     ]
 
 

@@ -177,6 +177,8 @@ class DatasetWriter:
             image=addresses["images"],
             mask=addresses.get("masks"),
             objectness=addresses.get("objectness"),
+            height=shape[0],
+            width=shape[1],
             split=split,
             labels=labels,
             checksum=digest.hexdigest(),

@@ -18,6 +18,7 @@ from icss_core.continual import class_prototypes
 from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import CancelledError
 from icss_core.methods import needs_of
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.training import Fit
 from services.data.scenes import open_scenes
 from services.settings import load_settings
@@ -75,12 +76,13 @@ class Worker:
         self._device = rank.device
         step = config.step
         needs = frozenset() if step is None else needs_of(step.preset)
+        pool = closing.enter_context(RasterPool())
         train = open_scenes(
             plan.dataset,
             "train",
             classes=plan.classes,
             storage=storage,
-            closing=closing,
+            pool=pool,
             hidden=config.hidden,
             others=config.others,
             only=plan.scenes,
@@ -88,7 +90,7 @@ class Worker:
             objectness="objectness" in needs,
             background=step is None or step.preset.background,
         )
-        val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)
+        val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, pool=pool)
         start = prepare_start(plan, train, settings=load_settings(), device=self._device)
         self._network = start.network
         self._train, self._known_prototypes = train, start.prototypes
