@@ -1,4 +1,4 @@
-"""The scenes of a data set, opened for reading crops from S3."""
+"""The scenes of a data set, ready for reading crops from S3."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ import numpy as np
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
-from icss_core.raster.reader import open_raster
-from icss_core.raster.tile_cache import CachedSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from contextlib import ExitStack
 
     from numpy.typing import NDArray
 
+    from icss_core.data.scene_request import SceneKind
     from icss_core.dataset import Dataset, Scene, Split
-    from icss_core.raster.reader import RasterSource
+    from icss_core.raster.raster_pool import RasterPool
+    from icss_core.raster.source import RasterSource
     from services.storage import Storage
-
-_CACHE_BYTES = 2**30
-"""Decoded pixels kept in memory by one worker, all scenes together."""
 
 
 def open_scenes(
@@ -32,52 +28,55 @@ def open_scenes(
     *,
     classes: tuple[str, ...],
     storage: Storage,
-    closing: ExitStack,
+    pool: RasterPool,
     request: SceneRequest | None = None,
     only: Collection[str] | None = None,
 ) -> list[LabelledScene]:
-    """All scenes of a split that have a mask; their handles are closed by `closing`.
+    """The scenes of a split; nothing is opened before it is read.
 
-    Call and read inside `storage.raster_environment()`. Only windows are fetched, each block once while it
-    stays in the cache.
+    Read inside `storage.raster_environment()`. Only windows are fetched, each block once while it stays in
+    the pool's cache. What is wrong with a raster is said when it is first read.
 
     Args:
         dataset: the data.
         split: which scenes.
         classes: of the model.
         storage: where they lie.
-        closing: closes them.
+        pool: opens and closes their rasters; one for all scenes that a process reads.
         request: which scenes, and what of each; None: those with a mask.
         only: names of scenes; None: all.
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
-        ImageNotFoundError, ImageUnreadableError, DatasetError: a scene cannot be used, or lacks what is asked
-            for; the message names it.
+        DatasetError: a scene lacks what is asked for; the message names it.
     """
     request = request or SceneRequest()
-    chosen = [
-        scene
-        for scene in dataset.scenes_of(split)
-        if scene.mask is not None and (only is None or scene.name in only)
-    ]
     lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
-    rasters = (2 + len(request.maps)) * len(chosen)
 
-    def opened(address: str) -> RasterSource:
-        raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
-        return CachedSource(raster, max_bytes=_CACHE_BYTES // max(rasters, 1))
+    def raster(address: str) -> RasterSource:
+        return pool.source(storage.check_allowed(dataset.address(address)))
 
     return [
         LabelledScene(
-            image=opened(scene.image),
-            mask=opened(scene.mask),
+            image=raster(scene.image),
+            mask=None if scene.mask is None else raster(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, request) if request.image_labels else None,
-            maps={name: opened(_map_address(scene, name)) for name in request.maps},
+            maps={name: raster(_map_address(scene, name)) for name in request.maps},
+            size=scene.size,
+            name=scene.name,
         )
-        for scene in chosen
-        if scene.mask is not None
+        for scene in scenes_of_kind(dataset, split, request.kind)
+        if only is None or scene.name in only
+    ]
+
+
+def scenes_of_kind(dataset: Dataset, split: Split, kind: SceneKind) -> list[Scene]:
+    """Scenes of a split with a mask, without, or all, in the file's order."""
+    return [
+        scene
+        for scene in dataset.scenes_of(split)
+        if kind == "all" or (scene.mask is not None) == (kind == "labelled")
     ]
 
 

@@ -8,6 +8,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from services.data.dataset import read_dataset
 from services.errors import TrainingError
 from services.registry import MEMORY, Registry
 from services.revision import code_revision
@@ -19,7 +20,7 @@ from services.training.checkpoint import MODEL_FOLDER, CheckpointStore, is_finis
 from services.training.filesystem import checkpoint_filesystem
 from services.training.in_process import train_in_process
 from services.training.job_lock import job_lock
-from services.training.plan import Plan, make_plan, read_dataset
+from services.training.plan import Plan, make_plan
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:

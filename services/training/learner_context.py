@@ -15,11 +15,11 @@ from services.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from contextlib import ExitStack
 
     from icss_core.data.batch import Batch
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.data.scene_request import SceneRequest
+    from icss_core.raster.raster_pool import RasterPool
     from services.settings import Settings
     from services.storage import Storage
     from services.training.plan import Plan
@@ -35,7 +35,7 @@ def learner_context(
     device: torch.device,
     settings: Settings,
     storage: Storage,
-    closing: ExitStack,
+    pool: RasterPool,
 ) -> LearnerContext:
     """The context of one rank.
 
@@ -45,7 +45,7 @@ def learner_context(
         device: where it computes.
         settings: where the version before is registered.
         storage: where scenes lie.
-        closing: closes what is opened.
+        pool: opens and closes their rasters.
 
     Raises:
         IcssError: the version before cannot be had.
@@ -65,7 +65,7 @@ def learner_context(
             "train",
             classes=plan.classes,
             storage=storage,
-            closing=closing,
+            pool=pool,
             request=request,
             only=plan.scenes,
         )

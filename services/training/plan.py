@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -40,20 +41,10 @@ class Plan(BaseModel):
     scenes: tuple[str, ...] | None = None
     """Names of the training scenes; None: all that have a mask."""
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
-        """The data set."""
+        """The data set, parsed once: a long one takes seconds."""
         return Dataset.from_yaml(self.dataset_yaml, base=self.base)
-
-
-def read_dataset(uri: str, storage: Storage) -> Dataset:
-    """The data set at an s3:// address.
-
-    Raises:
-        UriNotAllowedError, ObjectNotFoundError, StorageError: it cannot be fetched.
-        DatasetError: it is not one.
-    """
-    return Dataset.from_yaml(storage.read_bytes(uri), base=uri.rpartition("/")[0])
 
 
 def make_plan(

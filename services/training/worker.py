@@ -16,6 +16,7 @@ import torch
 from torch import distributed
 
 from icss_core.errors import CancelledError
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.training import Fit
 from services.data.scenes import open_scenes
 from services.settings import load_settings
@@ -82,13 +83,14 @@ class Worker:
     ) -> None:
         config = plan.config
         self._plan, self._config, self._rank, self._checkpoints = plan, config, rank, checkpoints
+        pool = closing.enter_context(RasterPool())
         context = learner_context(
             plan,
             rank=rank.number,
             device=rank.device,
             settings=load_settings(),
             storage=storage,
-            closing=closing,
+            pool=pool,
         )
         kind, parameters = config.learner.resolve()
         learner = kind.build(parameters, context)
@@ -109,7 +111,7 @@ class Worker:
                 self._progress = load_checkpoint(folder, self._fit)
                 self._set_iterations(self._progress.iterations)
         self._validation = Validation(
-            open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing),
+            open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, pool=pool),
             size=config.crop,
             limit=config.validation_windows,
             batch=config.batch,

@@ -140,7 +140,7 @@ def test_possible_classes_come_with_their_scene():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(DatasetError, match="no labelled scene"):
+    with pytest.raises(DatasetError, match="no scene"):
         RandomCrops([], size=64, batch=1)
     with pytest.raises(InvalidParameterError):
         RandomCrops([scene()], size=8, batch=1)
@@ -148,11 +148,13 @@ def test_wrong_arguments_are_refused():
         RandomCrops([scene()], size=32, batch=1, scale=(2.0, 0.5))
     with pytest.raises(InvalidParameterError, match="not both"):
         RandomCrops([scene()], size=32, batch=1, scale=(0.5, 2.0), area=(0.5, 1.0))
-    two = LabelledScene(image=ArraySource(np.zeros((2, 80, 120), np.uint8)), mask=scene().mask, lookup=LOOKUP)
-    with pytest.raises(DatasetError, match="same bands"):
-        RandomCrops([scene(), two], size=32, batch=1)
-    with pytest.raises(DatasetError, match="80 x 120 pixels, its mask 10 x 10"):
-        LabelledScene(image=scene().image, mask=ArraySource(np.zeros((1, 10, 10), np.uint8)), lookup=LOOKUP)
+
+
+def test_scenes_of_other_bands_are_refused_by_name_when_they_are_drawn():
+    two = replace(scene(), image=ArraySource(np.zeros((2, 80, 120), np.uint8)), name="two")
+    crops = RandomCrops([replace(scene(), name="one"), two], size=32, batch=8)
+    with pytest.raises(DatasetError, match="same bands; scene 'one' has 1, scene 'two' 2"):
+        crops(0)
 
 
 def with_objectness(height=80, width=120):
@@ -218,16 +220,3 @@ def test_a_batch_has_objectness_only_if_all_its_crops_have():
         torch.cat([part.extras["objectness"] for part in whole.parts(2)]).nan_to_num(-1),
         whole.extras["objectness"].nan_to_num(-1),
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        (np.zeros((1, 80, 119), np.uint8), "80 x 120 pixels, its objectness 80 x 119"),
-        (np.zeros((2, 80, 120), np.uint8), "the objectness must have one uint8 band, not 2 of uint8"),
-        (np.zeros((1, 80, 120), np.float32), "one uint8 band, not 1 of float32"),
-    ],
-)
-def test_objectness_must_fit_the_image(values, says):
-    with pytest.raises(DatasetError, match=says):
-        replace(scene(), maps={"objectness": ArraySource(values)})

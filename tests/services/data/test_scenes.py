@@ -1,7 +1,5 @@
 """Scenes of a step: only some of them, old classes hidden, and what each may show."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +7,7 @@ from PIL import Image
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.raster.windows import Window
 from services.data.image_labels import image_labels
 from services.data.scenes import open_scenes
@@ -31,9 +30,9 @@ def dataset(storage):
 
 def opened(storage, dataset, *, only=None, **asked):
     request = SceneRequest(**asked)
-    with storage.raster_environment(), ExitStack() as closing:
+    with storage.raster_environment(), RasterPool() as pool:
         scenes = open_scenes(
-            dataset, "train", classes=("a", "b"), storage=storage, closing=closing, request=request, only=only
+            dataset, "train", classes=("a", "b"), storage=storage, pool=pool, request=request, only=only
         )
         return [(scene.crop(Window(0, 0, 40, 40))[1], scene.possible) for scene in scenes]
 
@@ -82,9 +81,9 @@ def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_pa
 
     def maps(*names, only=None):
         request = SceneRequest(maps=names)
-        with storage.raster_environment(), ExitStack() as closing:
+        with storage.raster_environment(), RasterPool() as pool:
             scenes = open_scenes(
-                dataset, "train", classes=("a",), storage=storage, closing=closing, request=request, only=only
+                dataset, "train", classes=("a",), storage=storage, pool=pool, request=request, only=only
             )
             return [scene.cut(Window(0, 0, 40, 40)).maps for scene in scenes]
 
@@ -102,3 +101,22 @@ def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dat
         update={"scenes": tuple(one.model_copy(update={"labels": None}) for one in dataset.scenes)}
     )
     assert image_labels(silent, storage) == stated
+
+
+def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
+    writer = DatasetWriter(storage, "s3://icss/step-unlabelled", name="toy", classes=CLASSES)
+    pixels = np.full((3, 40, 40), 9, np.uint8)
+    writer.add_array("with", pixels, np.ones((40, 40), np.uint8), split="train")
+    writer.add_array("without", pixels, None, split="train")
+    dataset = writer.finish()
+    assert [scene.size for scene in dataset.scenes] == [(40, 40)] * 2
+    labels = {"labelled": [1], "unlabelled": [255], "all": [1, 255]}
+    for wanted, expected in labels.items():
+        found = opened(storage, dataset, kind=wanted)
+        assert [np.unique(labels).item() for labels, _ in found] == expected
+    told = dataset.model_copy(
+        update={"scenes": tuple(one.model_copy(update={"labels": ("b",)}) for one in dataset.scenes)}
+    )
+    ((labels, possible),) = opened(storage, told, kind="unlabelled", image_labels=True)
+    assert (labels == 255).all()
+    assert possible.tolist() == [True, False, True]

@@ -1,7 +1,5 @@
 """Training in the job's own process, with a real store and a real MLflow server."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
 from icss_core.networks.segmenter import Segmenter
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
 from services.data.scenes import open_scenes
 from services.errors import TrainingError
@@ -77,8 +76,8 @@ def test_the_numbers_are_those_of_the_training_loop_alone(plan, run_id, mlflow_s
     found = weights_of(storage, prefix)
     torch.manual_seed(config.seed)
     network = Segmenter(plan.card.architecture, plan.card.normalisation)
-    with storage.raster_environment(), ExitStack() as closing:
-        scenes = open_scenes(plan.dataset, "train", classes=("a",), storage=storage, closing=closing)
+    with storage.raster_environment(), RasterPool() as pool:
+        scenes = open_scenes(plan.dataset, "train", classes=("a",), storage=storage, pool=pool)
         crops = RandomCrops(scenes, size=32, batch=2, seed=config.seed)
         Fit(SegmentationLearner(network, cross_entropy_objective, crops), config.optimisation).run()
     assert same(found, network.state_dict())
