@@ -93,7 +93,6 @@ def test_same_seed_same_network(memory, image, clicks):
         ).network
         for seed in (0, 0, 1)
     )
-    first, again, other = (one.network for one in (first, again, other))
     assert same_weights(first, again)
     assert not same_weights(first, other)
 
