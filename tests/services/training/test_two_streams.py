@@ -92,7 +92,8 @@ def test_two_networks_two_streams_and_a_phase_survive_a_kill(plan, mlflow_settin
             phases = load_artefact(folder / MODEL_FOLDER, "phases")["active"].tolist()
             assert phases == ([True] if way == "straight" else [True, True])
             assert not any("reconstruction" in name for name in network.state_dict()), "dropped"
-            version = Registry(mlflow_settings).register("streams", folder / MODEL_FOLDER, run_id=run)
+            if way == "killed":
+                version = Registry(mlflow_settings).register("streams", folder / MODEL_FOLDER, run_id=run)
     assert all(torch.equal(networks[0][name], one) for name, one in networks[1].items())
     fetched, _ = load_model(Registry(mlflow_settings).fetch("streams", version))
     assert all(torch.equal(networks[1][name], one) for name, one in fetched.state_dict().items())
