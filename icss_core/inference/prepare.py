@@ -83,10 +83,10 @@ def _folded(network: nn.Module, device: torch.device) -> nn.Module:
     for convolution, norm in pairs:
         _fold(folded, names[convolution], names[norm])
     with torch.inference_mode():
-        found = logits_of(folded(example))
+        logits = logits_of(folded(example))
     # A convolution whose output is also used past its batch norm must not be folded; no public encoder of
     # this kind is known, and one forward pass over a small picture tells.
-    same = torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    same = torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
     return folded if same else plain
 
 

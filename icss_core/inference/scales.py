@@ -11,10 +11,10 @@ from icss_core.errors import InvalidParameterError, faults_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SMALLEST_SCALE: Final = 0.25
-LARGEST_SCALE: Final = 4.0
+MIN_SCALE: Final = 0.25
+MAX_SCALE: Final = 4.0
 """Sixteen times the pixels, and the memory, of a pass over the image as it is."""
-MOST_SCALES: Final = 8
+MAX_SCALES: Final = 8
 
 
 def _distinct(scales: tuple[float, ...]) -> tuple[float, ...]:
@@ -23,9 +23,9 @@ def _distinct(scales: tuple[float, ...]) -> tuple[float, ...]:
     return scales
 
 
-Scale = Annotated[float, Field(strict=True, ge=SMALLEST_SCALE, le=LARGEST_SCALE)]
+Scale = Annotated[float, Field(strict=True, ge=MIN_SCALE, le=MAX_SCALE)]
 """Pixels of the resized image to one of the image."""
-Scales = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=MOST_SCALES), AfterValidator(_distinct)]
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1, max_length=MAX_SCALES), AfterValidator(_distinct)]
 """1 to 8 different scales in any order, each from 0.25 to 4: a field of a configuration or of a request."""
 
 _SCALES: Final[TypeAdapter[tuple[float, ...]]] = TypeAdapter(Scales)

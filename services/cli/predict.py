@@ -50,11 +50,11 @@ def predict(
             output.write_bytes(client.predict_bytes(model, chosen, reference, **options))
             typer.echo(str(output))
             return
-        found = client.predict(model, chosen, reference, **options)
-    typer.echo(found.href)
+        made = client.predict(model, chosen, reference, **options)
+    typer.echo(made.href)
     typer.echo(
-        f"{found.width} x {found.height} pixels by {found.model} version {found.version} "
-        f"in {found.seconds:.1f} s; classes {', '.join(info.name for info in found.classes)}",
+        f"{made.width} x {made.height} pixels by {made.model} version {made.version} "
+        f"in {made.seconds:.1f} s; classes {', '.join(info.name for info in made.classes)}",
         err=True,
     )
 
