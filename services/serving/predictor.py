@@ -118,7 +118,10 @@ class PredictionService:
                     started += time.monotonic() - asked  # waiting is no work
                     result = _write_map(model, raster, job, tiling, folder / "map.tif", should_stop)
                     if job.format == "geojson":
-                        result = _write_polygons(result, model, job, folder / "map.geojson")
+                        limit = (
+                            self._limits.max_inline_bytes if job.inline else self._limits.max_polygon_bytes
+                        )
+                        result = _write_polygons(result, model, job, folder / "map.geojson", limit)
                 prediction = Prediction(
                     id=job.id,
                     model=job.model,
@@ -198,7 +201,23 @@ def _write_map(
     return path
 
 
-def _write_polygons(map_file: Path, model: LoadedModel, job: PredictionJob, path: Path) -> Path:
+def _write_polygons(map_file: Path, model: LoadedModel, job: PredictionJob, path: Path, limit: int) -> Path:
+    """The polygons of a map as GeoJSON, at most `limit` bytes.
+
+    Raises:
+        InvalidParameterError: they take more.
+    """
     collection = polygons(map_file, model.card.label_space, min_area=job.min_area)
-    path.write_text(json.dumps(collection), encoding="utf-8")
+    features = collection.pop("features")
+    written = 0
+    with path.open("w", encoding="utf-8") as file:
+        written += file.write(json.dumps(collection)[:-1] + ', "features": [')
+        for number, feature in enumerate(features):
+            written += file.write((",\n" if number else "\n") + json.dumps(feature))
+            if written > limit:
+                raise InvalidParameterError(
+                    f"the polygons take more than {limit} bytes; leave out the small ones with min_area, "
+                    "or ask for format 'cog'"
+                )
+        file.write("\n]}\n")
     return path

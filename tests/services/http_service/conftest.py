@@ -52,6 +52,8 @@ def serving_settings(mlflow_settings: Settings) -> Settings:
         max_pixels=250_000,
         max_network_pixels=1_000_000,
         max_decoded_bytes=100_000,
+        max_inline_bytes=600_000,
+        max_polygon_bytes=600_000,
         max_queued_updates=3,
         max_queued_predictions=2,
     )

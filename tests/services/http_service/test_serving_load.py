@@ -154,3 +154,17 @@ def test_image_that_must_be_decoded_as_one_is_bounded(service: Service, town: st
             assert refused.status_code == 422, name
             assert "convert it to a tiled GeoTIFF" in refused.json()["error"]["message"]
         assert http.post("/v1/uploads", content=tiled.read_bytes()).status_code == 201
+
+
+@pytest.mark.parametrize("delivery", ["inline", "s3"])
+def test_polygons_are_bounded_in_bytes(service: Service, town: str, delivery: str) -> None:
+    wanted = {"format": "geojson", "delivery": delivery}
+    whole = predict(service, "town", **wanted)
+    assert whole.status_code == 200
+    limit = service.settings.limits.max_inline_bytes
+    if delivery == "inline":
+        assert 1000 < len(whole.content) <= limit
+        assert whole.json()["type"] == "FeatureCollection"
+    refused = predict(service, "square", **wanted)
+    assert refused.status_code == 422
+    assert f"more than {limit} bytes" in refused.json()["error"]["message"]
