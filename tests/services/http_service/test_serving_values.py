@@ -112,7 +112,13 @@ def test_serve_application_is_built_from_its_import_path() -> None:
         ]
     }
     ServeDeploySchema.model_validate(config)
-    assert isinstance(build({"predictor_replicas": "2"}), Application)
+    application = build({"predictor_replicas": "2"})
+    assert isinstance(application, Application)
+    api = application._bound_deployment
+    parts = {one.name: one for one in (api, *(bound._bound_deployment for bound in api.init_args))}
+    assert set(parts) == {"api", "updater", "predictor"}
+    assert parts["predictor"].num_replicas == 2
+    assert all(part.max_queued_requests > 0 for part in parts.values()), "none queues without bound"
 
 
 @pytest.mark.parametrize(
