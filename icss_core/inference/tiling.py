@@ -91,7 +91,8 @@ class Tiling:
         """
         window_height, window_width = self._window_in(height, width)
         shared = self.overlap * width if height > self.window else 0
-        return 4 * n_classes * (2 * window_height * max(window_width, OPEN_WIDTH) + shared)
+        open_width = min(max(window_width, OPEN_WIDTH), max(width, window_width))
+        return 4 * n_classes * (2 * window_height * open_width + shared)
 
     @property
     def _stride(self) -> int:
