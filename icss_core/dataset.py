@@ -46,8 +46,9 @@ class Scene(BaseModel):
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
     image: Annotated[str, Field(min_length=1)]
     mask: str | None = None
-    objectness: str | None = None
-    """One band of uint8 on the image's grid: how likely a pixel belongs to an object, 0 never, 255 surely."""
+    maps: dict[str, str] = Field(default_factory=dict)
+    """Addresses of more that is known of each pixel, by name: one band of uint8 on the grid of the image, 255
+    times a value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
     height: Annotated[int, Field(gt=0)] | None = None
     width: Annotated[int, Field(gt=0)] | None = None
     """Size of the rasters in pixels; None where nobody said: then a raster is opened to know."""
@@ -55,10 +56,28 @@ class Scene(BaseModel):
     labels: tuple[str, ...] | None = None
     """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""
     checksum: str | None = None
-    """SHA-256 of the bytes of image, mask and objectness, of those there are, one after another, so that the
+    """SHA-256 of the bytes of image, mask and maps, of those there are, one after another, so that the
     manifest's hash covers the pixels."""
 
-    @field_validator("image", "mask", "objectness")
+    @model_validator(mode="before")
+    @classmethod
+    def _objectness_is_a_map(cls, content: Any) -> Any:
+        """Data sets were written with `objectness: ADDRESS` before scenes had maps of any name."""
+        if isinstance(content, dict) and "objectness" in content:
+            rest = {key: value for key, value in content.items() if key != "objectness"}
+            if content["objectness"] is not None:
+                rest["maps"] = {"objectness": content["objectness"], **rest.get("maps", {})}
+            return rest
+        return content
+
+    @field_validator("maps")
+    @classmethod
+    def _maps_stay_inside(cls, maps: dict[str, str]) -> dict[str, str]:
+        for address in maps.values():
+            cls._stays_inside(address)
+        return maps
+
+    @field_validator("image", "mask")
     @classmethod
     def _stays_inside(cls, address: str | None) -> str | None:
         if address is not None and ".." in PurePosixPath(address).parts:
@@ -148,8 +167,8 @@ class Dataset(BaseModel):
         """
         content = self.model_dump(mode="json", exclude={"scenes": {"__all__": {"height", "width"}}})
         for scene in content["scenes"]:
-            if scene["objectness"] is None:  # data sets had hashes before scenes had this field
-                del scene["objectness"]
+            if not scene["maps"]:  # data sets had hashes before scenes had this field
+                del scene["maps"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -180,7 +199,7 @@ class Dataset(BaseModel):
 
         Args:
             names: classes of a model, in its order.
-            hidden: those of them that count as others, as the classes before it do for a step.
+            hidden: those of them that count as others, as those of earlier tasks do.
             others: index of all classes that are not named: background, or ignore where labels are few.
 
         Returns:

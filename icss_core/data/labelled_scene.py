@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from icss_core.errors import DatasetError
 from icss_core.labels import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from icss_core.raster.source import RasterSource
@@ -24,8 +26,8 @@ class Cut(NamedTuple):
     """(C, h, w), zero where invalid."""
     labels: NDArray[np.uint8]
     """(h, w), 255 where unlabelled or invalid."""
-    objectness: NDArray[np.float32] | None
-    """(h, w) in [0, 1], NaN where not known or invalid; None for a scene without."""
+    maps: dict[str, NDArray[np.float32]]
+    """Maps of the scene by name, each (h, w) in [0, 1], NaN where not known or invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,9 @@ class LabelledScene:
     """(256,) from mask ids to label-space indices, 255 = ignore."""
     possible: NDArray[np.bool_] | None = None
     """(N,) classes that the whole scene may show, where its mask labels a part of it only, or nothing."""
-    objectness: RasterSource | None = None
-    """One band of uint8 on the image's grid, 255 times the probability of an object."""
+    maps: Mapping[str, RasterSource] = field(default_factory=dict)
+    """More of the scene by name, as objectness: one band of uint8 on the image's grid, 255 times a value in
+    [0, 1]."""
     size: tuple[int, int] | None = None
     """Height and width in pixels, where the data set says them; None: the image is asked."""
     name: str = "of no name"
@@ -70,15 +73,16 @@ class LabelledScene:
         return pixels, labels
 
     def cut(self, window: Window) -> Cut:
-        """The same, and the objectness where the scene has one."""
+        """The same, and the maps that the scene comes with."""
         pixels, labels, valid = self._labelled(window)
-        if self.objectness is None:
-            return Cut(pixels, labels, None)
-        self._check_fits("objectness", self.objectness)
-        read = self.objectness.read(window)
-        objectness = read.values[0].astype(np.float32) / 255
-        objectness[~(valid & read.valid)] = np.nan
-        return Cut(pixels, labels, objectness)
+        maps = {}
+        for name, raster in self.maps.items():
+            self._check_fits(name, raster)
+            read = raster.read(window)
+            values = read.values[0].astype(np.float32) / 255
+            values[~(valid & read.valid)] = np.nan
+            maps[name] = values
+        return Cut(pixels, labels, maps)
 
     def _labelled(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels, labels, and where the image has data, (h, w) bool."""

@@ -7,7 +7,7 @@ would have seen, and a worker needs no state but the number of the iteration.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from icss_core.errors import DatasetError, InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from icss_core.data.batch import Batch
@@ -87,11 +86,8 @@ class RandomCrops:
         dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
         pixels = [cut.pixels.astype(dtype, copy=False) for _, cut in drawn]
         batch = collate(pixels, [cut.labels for _, cut in drawn])
-        return replace(
-            batch,
-            possible=_stacked([scene.possible for scene, _ in drawn]),
-            objectness=_stacked([cut.objectness for _, cut in drawn]),
-        )
+        extras = _extras([scene for scene, _ in drawn], [cut for _, cut in drawn])
+        return replace(batch, extras=extras, iteration=iteration)
 
     def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, Cut]:
         scene = self._scenes[int(rng.integers(len(self._scenes)))]
@@ -100,7 +96,7 @@ class RandomCrops:
             window = area_window(rng, height, width, size=size, area=self._area)
         else:
             window = scaled_window(rng, height, width, size=size, scale=self._scale)
-        pixels, labels, objectness = scene.cut(window)
+        pixels, labels, maps = scene.cut(window)
         if len(pixels) != self._bands:
             raise DatasetError(
                 f"all scenes of a training need the same bands; scene {self._scenes[0].name!r} has "
@@ -109,10 +105,10 @@ class RandomCrops:
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)
-        if objectness is not None:
-            # a mean of ones may be a rounding error above one, which is no probability
-            objectness = np.flip(resize_known(objectness, self._size).clip(0, 1), axes)
-        return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), objectness)
+        # a mean of ones may be a rounding error above one, which is no probability
+        resized = {name: resize_known(one, self._size).clip(0, 1) for name, one in maps.items()}
+        maps = {name: np.flip(one, axes) for name, one in resized.items()}
+        return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), maps)
 
 
 def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
@@ -120,7 +116,11 @@ def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.flatnonzero(rng.random(2) < 0.5))
 
 
-def _stacked(arrays: Sequence[NDArray[Any] | None]) -> Tensor | None:
-    """A tensor of all; None unless every crop has one."""
-    given = [array for array in arrays if array is not None]
-    return torch.from_numpy(np.stack(given)) if len(given) == len(arrays) else None
+def _extras(scenes: Sequence[LabelledScene], cuts: Sequence[Cut]) -> dict[str, Tensor]:
+    """What every crop has besides pixels and labels: its scene's maps, and the classes it may show."""
+    names = set.intersection(*(set(cut.maps) for cut in cuts))
+    extras = {name: torch.from_numpy(np.stack([cut.maps[name] for cut in cuts])) for name in sorted(names)}
+    possible = [scene.possible for scene in scenes if scene.possible is not None]
+    if len(possible) == len(scenes):
+        extras["possible"] = torch.from_numpy(np.stack(possible))
+    return extras

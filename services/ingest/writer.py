@@ -176,7 +176,7 @@ class DatasetWriter:
             name=name,
             image=addresses["images"],
             mask=addresses.get("masks"),
-            objectness=addresses.get("objectness"),
+            maps={kind: addresses[kind] for kind in addresses if kind not in ("images", "masks")},
             height=shape[0],
             width=shape[1],
             split=split,

@@ -31,8 +31,9 @@ def scene(**more):
     ],
 )
 def test_rasters_must_fit_the_image(kind, values, says):
+    raster = ArraySource(values)
     with pytest.raises(DatasetError, match=says.format(kind)):
-        scene(**{kind: ArraySource(values)}).cut(WINDOW)
+        scene(**({kind: raster} if kind == "mask" else {"maps": {kind: raster}})).cut(WINDOW)
 
 
 def test_the_size_that_a_data_set_says_must_be_the_images():
@@ -42,15 +43,15 @@ def test_the_size_that_a_data_set_says_must_be_the_images():
 
 
 def test_a_scene_without_a_mask_gives_the_same_pixels_unlabelled():
-    likely = ArraySource(np.full((1, 80, 120), 51, np.uint8))
+    likely = {"objectness": ArraySource(np.full((1, 80, 120), 51, np.uint8))}
     labelled, unlabelled = (
-        scene(objectness=likely).cut(WINDOW),
-        scene(objectness=likely, mask=None).cut(WINDOW),
+        scene(maps=likely).cut(WINDOW),
+        scene(maps=likely, mask=None).cut(WINDOW),
     )
     np.testing.assert_array_equal(unlabelled.pixels, labelled.pixels)
     np.testing.assert_array_equal(unlabelled.labels, np.full((32, 32), 255, np.uint8))
-    np.testing.assert_allclose(unlabelled.objectness, 0.2)
+    np.testing.assert_allclose(unlabelled.maps["objectness"], 0.2)
     possible = np.array([True, False, True])
     batch = RandomCrops([scene(mask=None, possible=possible)], size=32, batch=2)(0)
     assert (batch.labels == 255).all()
-    assert batch.possible.tolist() == [possible.tolist()] * 2
+    assert batch.named("possible").tolist() == [possible.tolist()] * 2
