@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.continual.protocol import Protocol
 from icss_core.errors import DatasetError
+from icss_core.labels import name_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,16 +55,14 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
         DatasetError: a step is left without a scene, or the classes of a scene are not known.
     """
     classes = protocol.classes_of(dataset)
-    step_of = {name.casefold(): step for step, group in enumerate(classes) for name in group}
+    step_of = {name_key(name): step for step, group in enumerate(classes) for name in group}
     scenes: list[list[str]] = [[] for _ in classes]
     for scene in dataset.scenes_of("train"):
         if scene.mask is None:
             continue
         if scene.name not in labels:
             raise DatasetError(f"nobody says which classes scene {scene.name!r} shows")
-        steps = sorted(
-            {step_of[name.casefold()] for name in labels[scene.name] if name.casefold() in step_of}
-        )
+        steps = sorted({step_of[key] for key in map(name_key, labels[scene.name]) if key in step_of})
         for step in _chosen(steps, protocol, scene.name):
             scenes[step].append(scene.name)
     empty = [list(group) for group, members in zip(classes, scenes, strict=True) if not members]

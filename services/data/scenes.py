@@ -8,7 +8,7 @@ import numpy as np
 
 from icss_core.data.sampling import LabelledScene
 from icss_core.errors import DatasetError
-from icss_core.labels import BACKGROUND
+from icss_core.labels import BACKGROUND, name_key
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 
@@ -94,8 +94,8 @@ def _possible(
     """(N,) classes of a model that a scene may show."""
     if scene.labels is None:
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
-    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in hidden}
-    return np.array([background, *(name.casefold() in shown for name in classes)])
+    shown = set(map(name_key, scene.labels)) - set(map(name_key, hidden))
+    return np.array([background, *(name_key(name) in shown for name in classes)])
 
 
 def _objectness(scene: Scene) -> str:

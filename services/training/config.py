@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from icss_core.data.crop_window import check_resizing
-from icss_core.labels import BACKGROUND, IGNORE
+from icss_core.labels import BACKGROUND, IGNORE, name_key
 from icss_core.methods import DensePreset
 from icss_core.networks.segmenter import Decoder
 from icss_core.training import Optimisation
@@ -83,7 +83,7 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _some_classes(self) -> TrainingConfig:
-        if len(set(self.classes)) != len(self.classes):
+        if len(set(map(name_key, self.classes))) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
         check_resizing(scale=self.scale, area=self.area)
         if self.step is not None and len(self.classes) - self.step.new < (self.step.memory is not None):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset
 from icss_core.errors import DatasetError, InvalidParameterError
+from icss_core.labels import name_key
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
@@ -91,7 +92,7 @@ def make_plan(
     if not chosen:
         raise DatasetError(f"data set {dataset.name!r} has no training scene with a mask")
     names = config.classes or tuple(
-        name for name in dataset.classes.names if name.casefold() != BACKGROUND_CLASS.name
+        name for name in dataset.classes.names if name_key(name) != BACKGROUND_CLASS.name
     )
     card = (
         _first_card(config, dataset, names, chosen, storage)
@@ -152,7 +153,7 @@ def _grown_card(
     assert config.step is not None  # noqa: S101 - only a step has a memory
     space = dataset.select(names)
     known = memory.label_space.names
-    if [name.casefold() for name in known] != [name.casefold() for name in space.names[: len(known)]]:
+    if list(map(name_key, known)) != list(map(name_key, space.names[: len(known)])):
         raise InvalidParameterError(
             f"{config.model} version {config.step.memory} knows {list(known)}, the step builds on "
             f"{list(space.names[: -config.step.new])}"
