@@ -66,6 +66,22 @@ class ClickSet:
         nothing = np.empty(0, np.int64)
         return cls(nothing, nothing, nothing)
 
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, list[int]]) -> ClickSet:
+        """What `to_lists` wrote, as it comes back from JSON.
+
+        Raises:
+            ClickError: it is not that.
+        """
+        try:
+            return cls(*(np.asarray(lists[name]) for name in ("rows", "cols", "labels")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClickError("clicks are written as three lists: rows, cols and labels") from error
+
+    def to_lists(self) -> dict[str, list[int]]:
+        """Rows, columns and labels as plain lists, for JSON; what was placed once need not be again."""
+        return {name: getattr(self, name).tolist() for name in ("rows", "cols", "labels")}
+
     def __len__(self) -> int:
         return len(self.rows)
 
