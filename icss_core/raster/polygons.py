@@ -61,7 +61,7 @@ def polygons(
     """Connected regions of one class (by edges, not corners) as GeoJSON features, one after another.
 
     Coordinates are longitude and latitude (RFC 7946; polygons across the antimeridian are cut there) and
-    areas geodesic on WGS 84. A map without georeference gives pixel coordinates (col, row) and areas in pixels.
+    areas geodesic on WGS 84. Without georeference they are pixels (col, row), and areas in pixels.
 
     Memory is bounded: GDAL goes through the map line by line and keeps outlines only, whose corners are
     counted first, and a thousand of them at a time become features.

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import re
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray.train import UserCallback
 
+from icss_core.labels import BACKGROUND
 from services.errors import TrackingError
 from services.settings import load_settings
 from services.tracking import Tracking
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEGEND: Final = "classes.json"
+"""Artefact beside metrics that go by the index of a class: its name."""
 _logger = logging.getLogger(__name__)
 
 
@@ -32,6 +38,7 @@ class MlflowCallback(UserCallback):
         self._points: list[tuple[int, float, dict[str, float]]] = []
         self._tags: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._has_legend = False
         self._tracking: Tracking | None = None
 
     def after_report(
@@ -48,12 +55,15 @@ class MlflowCallback(UserCallback):
             self._tags["icss.checkpoint_step"] = str(first["step"])
         summaries = combined([one["points"] for one in metrics])
         validation = first.get("validation")
-        scores = {} if validation is None else named_scores(validation)
+        scores = {} if validation is None else scores_of(validation)
         self._points += [(step, time.time(), values) for step, values in summaries]
         if scores:
             self._points.append((int(first["step"]), time.time(), scores))
+        if validation is not None and not self._has_legend:
+            self._texts[LEGEND] = legend(validation)
+            self._has_legend = True
         self._send()
-        self._say(first, summaries, scores, saved=checkpoint is not None)
+        self._say(first, summaries, validation or {}, scores, saved=checkpoint is not None)
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Workers have died: count it, and keep what they said."""
@@ -86,6 +96,7 @@ class MlflowCallback(UserCallback):
         self,
         report: dict[str, Any],
         summaries: list[tuple[int, dict[str, float]]],
+        validation: dict[str, float],
         scores: dict[str, float],
         *,
         saved: bool,
@@ -94,7 +105,9 @@ class MlflowCallback(UserCallback):
         if summaries:
             last = summaries[-1][1]
             parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
-        parts += [f"{name} {value:.3f}" for name, value in scores.items()]
+        iou = {f"val_iou/{name}": value for name, value in validation.items() if not math.isnan(value)}
+        means = {name: value for name, value in scores.items() if not name.startswith("val_iou/")}
+        parts += [f"{name} {value:.3f}" for name, value in (iou | means).items()]
         if saved:
             parts.append("checkpoint saved")
         sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
@@ -124,19 +137,23 @@ def combined(points: list[list[list[float]]]) -> list[tuple[int, dict[str, float
     return found
 
 
-def metric_name(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and a few signs; others become underscores."""
-    return re.sub(r"[^A-Za-z0-9_. :/-]", "_", name)
+def scores_of(validation: dict[str, float]) -> dict[str, float]:
+    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background.
 
-
-def named_scores(validation: dict[str, float]) -> dict[str, float]:
-    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background."""
-    known = [(name, value) for name, value in validation.items() if not math.isnan(value)]
-    scores = {metric_name(f"val_iou/{name}"): value for name, value in known}
+    Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
+    differ in such signs alone would become one metric. `LEGEND` has the names.
+    """
+    known = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
+    scores = {f"val_iou/{index}": value for index, value in known}
     for key, values in (
         ("val_miou", [value for _, value in known]),
-        ("val_miou_of_interest", [value for name, value in known if name != next(iter(validation))]),
+        ("val_miou_of_interest", [value for index, value in known if index != BACKGROUND]),
     ):
         if values:
             scores[key] = sum(values) / len(values)
     return scores
+
+
+def legend(names: Iterable[str]) -> str:
+    """Class names by index, as JSON, for the artefact `LEGEND`."""
+    return json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=1)
