@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from math import hypot
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +14,9 @@ from pyproj import Geod
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform_geom
+from shapely import segmentize, set_precision
+from shapely import transform as transform_coordinates
+from shapely.affinity import affine_transform
 from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 from shapely.geometry.polygon import orient
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from rasterio.crs import CRS
 
     from icss_core.labels import LabelSpace
@@ -36,11 +41,13 @@ LONGITUDE_LATITUDE: Final = "EPSG:4326"
 MAX_CORNERS: Final = 20_000_000
 """Of all outlines of a map: GDAL has them in memory at once before the first is given back."""
 _TOGETHER: Final = 1000
+_EDGE: Final = 64
+"""Pixels: longest edge that goes to longitude and latitude in one piece. In an arc of that length a straight line
+of a map bends by less than a pixel for pixels up to 10 km: length squared, by 8 radii of the Earth."""
 _STRIP: Final = 512
 """Rows read at a time to count corners."""
 _ELLIPSOID: Final = Geod(ellps="WGS84")
 
-Ring: TypeAlias = list[tuple[float, float]]
 Feature: TypeAlias = dict[str, Any]
 
 
@@ -61,7 +68,8 @@ def polygons(
     """Connected regions of one class (by edges, not corners) as GeoJSON features, one after another.
 
     Coordinates are longitude and latitude (RFC 7946; polygons across the antimeridian are cut there) and
-    areas geodesic on WGS 84. Without georeference they are pixels (col, row), and areas in pixels.
+    areas geodesic on WGS 84. Straight edges of the map are cut into short ones, as what is straight there is not
+    in longitude and latitude. Where nobody knows the map's CRS, coordinates are pixels (col, row), as areas are.
 
     Memory is bounded: GDAL goes through the map line by line and keeps outlines only, whose corners are
     counted first, and a thousand of them at a time become features.
@@ -149,8 +157,12 @@ def _opened(class_map: str | Path, min_area: float) -> Raster:
 
 
 def _system(raster: Raster) -> CRS | None:
-    """What the map's coordinates are in; None for pixels."""
-    return raster_crs(raster) if raster.transform != Affine.identity() or raster.gcps else None
+    """What the map's coordinates are in; None where nobody knows, so that only pixels mean something."""
+    placed_by_points = raster.transform == Affine.identity()
+    if placed_by_points and not raster.gcps:
+        return None
+    own = (raster.gcps_crs or raster.crs) if placed_by_points else raster.crs
+    return None if own is None else raster_crs(raster)
 
 
 def _check_corners(raster: Raster) -> None:
@@ -194,17 +206,20 @@ def _regions(
 def _features(
     raster: Raster, regions: list[tuple[int, dict[str, Any]]], crs: CRS | None, label_space: LabelSpace
 ) -> Iterator[dict[str, Any]]:
-    outlines = [outline for _, outline in regions]
+    shapes = [shape(outline) for _, outline in regions]
     if crs is not None:
-        outlines = _on_earth(raster, outlines, crs)
-    for (index, _), outline in zip(regions, outlines, strict=True):
+        shapes = _on_earth(raster, shapes, crs)
+    elif raster.transform != Affine.identity():
+        to_pixels = (~raster.transform).to_shapely()
+        shapes = [set_precision(affine_transform(one, to_pixels), 1.0) for one in shapes]
+    for (index, _), outline in zip(regions, shapes, strict=True):
         info = label_space.classes[index]
         properties: dict[str, Any] = {
             "class": info.name,
             "index": index,
             "colour": "#{:02x}{:02x}{:02x}".format(*info.colour),
         }
-        geometry = _oriented(shape(outline))
+        geometry = _oriented(outline)
         if crs is None:
             properties["area_pixels"] = geometry.area
         else:  # Karney 2013, as in GeographicLib; positive as the rings turn
@@ -212,27 +227,28 @@ def _features(
         yield {"type": "Feature", "geometry": mapping(geometry), "properties": properties}
 
 
-def _on_earth(raster: Raster, outlines: list[dict[str, Any]], crs: CRS) -> list[dict[str, Any]]:
+def _on_earth(raster: Raster, outlines: list[Polygon], crs: CRS) -> list[Polygon | MultiPolygon]:
     """Outlines in longitude and latitude, cut at the antimeridian."""
-    if raster.transform == Affine.identity():
-        outlines = [
-            {"type": "Polygon", "coordinates": [_ring_by_points(raster, ring) for ring in rings]}
-            for rings in (outline["coordinates"] for outline in outlines)
+    by_points = raster.transform == Affine.identity()
+    pixel = 1.0 if by_points else min(hypot(*raster.transform[0::3]), hypot(*raster.transform[1::3]))
+    pieces = [segmentize(outline, _EDGE * pixel) for outline in outlines]
+    if by_points:
+        pieces = [
+            transform_coordinates(piece, lambda corners: _by_points(raster, corners)) for piece in pieces
         ]
     try:
         with gdal_ready():
-            return list(transform_geom(crs, LONGITUDE_LATITUDE, outlines))
+            return [shape(one) for one in transform_geom(crs, LONGITUDE_LATITUDE, list(map(mapping, pieces)))]
     except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise InvalidParameterError(
             f"{raster.address}: no way from its CRS to longitude and latitude: {str(error)[:200]}"
         ) from error
 
 
-def _ring_by_points(raster: Raster, ring: Ring) -> Ring:
-    """A ring of pixel coordinates (col, row), placed by the raster's ground control points."""
-    corners = np.asarray(ring, np.float64)
+def _by_points(raster: Raster, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixel coordinates (n, 2) of col and row, placed by the raster's ground control points."""
     x, y = pixel_corner_to_map(raster, corners[:, 1], corners[:, 0])
-    return list(zip(x.tolist(), y.tolist(), strict=True))
+    return np.column_stack([x, y])
 
 
 def _oriented(outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
