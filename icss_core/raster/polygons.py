@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import islice
 from math import hypot
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -14,9 +15,8 @@ from pyproj import Geod
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform_geom
-from shapely import segmentize, set_precision
+from shapely import segmentize
 from shapely import transform as transform_coordinates
-from shapely.affinity import affine_transform
 from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 from shapely.geometry.polygon import orient
 
@@ -42,8 +42,8 @@ MAX_CORNERS: Final = 20_000_000
 """Of all outlines of a map: GDAL has them in memory at once before the first is given back."""
 _TOGETHER: Final = 1000
 _EDGE: Final = 64
-"""Pixels: longest edge that goes to longitude and latitude in one piece. In an arc of that length a straight line
-of a map bends by less than a pixel for pixels up to 10 km: length squared, by 8 radii of the Earth."""
+"""Pixels: longest edge that goes to longitude and latitude in one piece. A straight line of a map bends by its
+length squared over 8 radii of the Earth there: less than a pixel for pixels up to 10 km."""
 _STRIP: Final = 512
 """Rows read at a time to count corners."""
 _ELLIPSOID: Final = Geod(ellps="WGS84")
@@ -68,8 +68,8 @@ def polygons(
     """Connected regions of one class (by edges, not corners) as GeoJSON features, one after another.
 
     Coordinates are longitude and latitude (RFC 7946; polygons across the antimeridian are cut there) and
-    areas geodesic on WGS 84. Straight edges of the map are cut into short ones, as what is straight there is not
-    in longitude and latitude. Where nobody knows the map's CRS, coordinates are pixels (col, row), as areas are.
+    areas geodesic on WGS 84. Long straight edges of the map come in pieces, as they are not straight there.
+    Where nobody knows the map's CRS, coordinates are pixels (col, row), and areas in pixels.
 
     Memory is bounded: GDAL goes through the map line by line and keeps outlines only, whose corners are
     counted first, and a thousand of them at a time become features.
@@ -210,8 +210,7 @@ def _features(
     if crs is not None:
         shapes = _on_earth(raster, shapes, crs)
     elif raster.transform != Affine.identity():
-        to_pixels = (~raster.transform).to_shapely()
-        shapes = [set_precision(affine_transform(one, to_pixels), 1.0) for one in shapes]
+        shapes = [transform_coordinates(one, partial(_to_pixels, ~raster.transform)) for one in shapes]
     for (index, _), outline in zip(regions, shapes, strict=True):
         info = label_space.classes[index]
         properties: dict[str, Any] = {
@@ -233,9 +232,7 @@ def _on_earth(raster: Raster, outlines: list[Polygon], crs: CRS) -> list[Polygon
     pixel = 1.0 if by_points else min(hypot(*raster.transform[0::3]), hypot(*raster.transform[1::3]))
     pieces = [segmentize(outline, _EDGE * pixel) for outline in outlines]
     if by_points:
-        pieces = [
-            transform_coordinates(piece, lambda corners: _by_points(raster, corners)) for piece in pieces
-        ]
+        pieces = [transform_coordinates(piece, partial(_by_points, raster)) for piece in pieces]
     try:
         with gdal_ready():
             return [shape(one) for one in transform_geom(crs, LONGITUDE_LATITUDE, list(map(mapping, pieces)))]
@@ -249,6 +246,12 @@ def _by_points(raster: Raster, corners: NDArray[np.float64]) -> NDArray[np.float
     """Pixel coordinates (n, 2) of col and row, placed by the raster's ground control points."""
     x, y = pixel_corner_to_map(raster, corners[:, 1], corners[:, 0])
     return np.column_stack([x, y])
+
+
+def _to_pixels(inverse: Affine, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map coordinates (n, 2) of corners of pixels as whole cols and rows."""
+    cols, rows = inverse @ (corners[:, 0], corners[:, 1])
+    return np.rint(np.column_stack([cols, rows]))
 
 
 def _oriented(outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:

@@ -12,7 +12,8 @@ from affine import Affine
 from awkward_rasters import RASTERS, write
 from pyproj import Geod
 from rasterio.warp import transform
-from shapely.geometry import shape
+from shapely import segmentize
+from shapely.geometry import LineString, box, shape
 
 from icss_core.errors import (
     BandMismatchError,
@@ -182,6 +183,30 @@ def test_features_come_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("icss_core.raster.polygons.MAX_CORNERS", corners - 1)
     with pytest.raises(OutlinesTooLargeError, match="corners; take the map itself"):
         next(polygons(path, LABELS))
+
+
+def test_a_place_in_no_known_crs_gives_pixels(tmp_path: Path) -> None:
+    """As world files give it: a transform, and nobody says of what."""
+    collection = collection_of(class_map(tmp_path, crs=None), LABELS, min_area=2)
+    assert collection["coordinates"] == "pixel"
+    road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
+    assert road["properties"]["area_pixels"] == 800
+    assert shape(road["geometry"]).bounds == (10, 10, 50, 30)
+
+
+def test_long_edges_stay_where_the_map_has_them(tmp_path: Path) -> None:
+    """Edges of GeoJSON are straight in longitude and latitude, those of the map on the map."""
+    pixel, size = 1000.0, 140
+    transform_of_map = Affine(pixel, 0, 399_960, 0, -pixel, 5_000_040)
+    source = write(tmp_path / "a.tif", np.zeros((1, size, size), np.uint8), transform=transform_of_map)
+    path = tmp_path / "map.tif"
+    with open_raster(source) as raster, CogSink(path, like=raster, label_space=LABELS) as sink:
+        sink.write(0, np.ones((size, size), np.uint8), None)
+    (feature,) = polygons(path, LABELS)
+    along = np.asarray(segmentize(shape(feature["geometry"]), 0.001).exterior.coords).T
+    outline = LineString(np.column_stack(transform("EPSG:4326", "EPSG:32632", *along)))
+    truth = box(*transform_of_map @ (0, size), *transform_of_map @ (size, 0)).exterior
+    assert outline.hausdorff_distance(segmentize(truth, 500)) < 0.5 * pixel
 
 
 def test_what_is_no_class_map_is_refused(tmp_path: Path) -> None:
