@@ -136,13 +136,13 @@ class ClickSet:
         return ClickSet(self.rows, self.cols, table[self.labels])
 
     def split(self, fraction: float, seed: int) -> tuple[ClickSet, ClickSet]:
-        """Two disjoint sets: the clicks to train on, and a held-out share of each class.
+        """Two disjoint sets: the clicks to train on, and a held-out fraction of each class.
 
         Of n clicks of a class round(fraction * n) are held out, but one at least stays; drawn uniformly,
         the same for the same clicks and seed. Both keep the order of the clicks.
 
         Args:
-            fraction: share held out, 0 <= fraction < 1.
+            fraction: of each class held out, 0 <= fraction < 1.
             seed: seed of the draw.
 
         Raises:

@@ -42,8 +42,8 @@ MAX_CORNERS: Final = 20_000_000
 """Of all outlines of a map: GDAL has them in memory at once before the first is given back."""
 _TOGETHER: Final = 1000
 _EDGE: Final = 64
-"""Pixels: longest edge that goes to longitude and latitude in one piece. A straight line of a map bends by its
-length squared over 8 radii of the Earth there: less than a pixel for pixels up to 10 km."""
+"""Pixels: longest edge that goes to longitude and latitude in one piece. A straight line of a map bends by
+its length squared over 8 radii of the Earth there: less than a pixel for pixels up to 10 km."""
 _STRIP: Final = 512
 """Rows read at a time to count corners."""
 _ELLIPSOID: Final = Geod(ellps="WGS84")
