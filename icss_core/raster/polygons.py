@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from icss_core.raster.reader import Raster
 
 LONGITUDE_LATITUDE: Final = "EPSG:4326"
-MAX_CORNERS: Final = 20_000_000
-"""Of all outlines of a map: GDAL has them in memory at once before the first is given back."""
+MAX_CORNERS: Final = 8_000_000
+"""Of all outlines of a map: GDAL has them in memory at once before the first is given back, up to some GB."""
 _TOGETHER: Final = 1000
 _EDGE: Final = 64
 """Pixels: longest edge that goes to longitude and latitude in one piece. A straight line of a map bends by
@@ -71,8 +71,8 @@ def polygons(
     areas geodesic on WGS 84. Long straight edges of the map come in pieces, as they are not straight there.
     Where nobody knows the map's CRS, coordinates are pixels (col, row), and areas in pixels.
 
-    Memory is bounded: GDAL goes through the map line by line and keeps outlines only, whose corners are
-    counted first, and a thousand of them at a time become features.
+    Memory is bounded by `MAX_CORNERS`: GDAL goes through the map line by line but keeps all outlines, whose
+    corners are therefore counted first. A thousand of them at a time become features.
 
     Args:
         class_map: address of a map as `CogSink` writes it; its band 1 is taken.
@@ -230,7 +230,7 @@ def _on_earth(raster: Raster, outlines: list[Polygon], crs: CRS) -> list[Polygon
     """Outlines in longitude and latitude, cut at the antimeridian."""
     by_points = raster.transform == Affine.identity()
     pixel = 1.0 if by_points else min(hypot(*raster.transform[0::3]), hypot(*raster.transform[1::3]))
-    pieces = [segmentize(outline, _EDGE * pixel) for outline in outlines]
+    pieces = list(segmentize(outlines, _EDGE * pixel))
     if by_points:
         pieces = [transform_coordinates(piece, partial(_by_points, raster)) for piece in pieces]
     try:
