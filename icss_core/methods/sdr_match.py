@@ -9,12 +9,12 @@ import torch
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Assignment, Prototypes, class_means, labelled_features
 from icss_core.losses.sdr import matching
+from icss_core.methods.memory_needs import MEMORY_LABELS, PROTOTYPES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class SdrMatchParameters(RegulariserParameters):
 
 
 def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
-    memory = provided(context.prototypes, "prototypes")
+    memory, memory_labels = context.of(PROTOTYPES), context.of(MEMORY_LABELS)
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        seen = provided(batch.memory_labels, "memory_labels")
+        seen = memory_labels(batch)
         device = output.features.device
-        # the step's masks call old classes background
+        # the task's masks call old classes background
         old = (batch.labels == BACKGROUND) & (seen != BACKGROUND)
         located = torch.where(old, seen, IGNORE)
         samples = labelled_features(output.features, located, assignment=parameters.assignment)
@@ -48,9 +48,9 @@ def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
 
 SDR_MATCH = Regulariser(
     name="sdr-match",
-    summary="features of old classes stay at the class means kept from earlier steps",
+    summary="features of old classes stay at the class means kept from earlier tasks",
     source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, Eq. 4",
     parameters=SdrMatchParameters,
     build=_penalty,
-    needs=frozenset({"prototypes", "memory_labels"}),
+    needs=frozenset({PROTOTYPES, MEMORY_LABELS}),
 )

@@ -8,7 +8,7 @@ at one, and importances are scaled to [0, 1] in each tensor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import torch
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ImportanceKind = Literal["ewc", "pi", "rw"]
+IMPORTANCES_ARTEFACT: Final = "importances"
+"""Name under which a model version keeps what the training of its weights gathered."""
 FISHER, SCORE = "fisher", "score"
 """Parts of an importance: what EWC, what PI gathers; RW has both."""
 
@@ -42,7 +44,7 @@ class Fisher:
     """EWC: F <- decay g^2 + (1 - decay) F (Kirkpatrick et al., arXiv 1612.00796).
 
     Args:
-        before: where earlier steps left it; weights that are new start at one.
+        before: where earlier tasks left it; weights that are new start at one.
         decay: weight of the newest gradient.
     """
 
@@ -83,11 +85,11 @@ class PathIntegral:
     """PI: how much of the loss's fall each weight's way explains (Zenke et al., arXiv 1703.04200).
 
     delta += g_t (w_{t-1} - w_t) from the second iteration on; the importance is
-    max(0, delta / ((w_end - w_start)^2 + 1e-20)) plus that of the steps before.
+    max(0, delta / ((w_end - w_start)^2 + 1e-20)) plus that of the tasks before.
 
     Args:
         start: weights before the first iteration; for those of the memory network, its own.
-        before: importances of earlier steps.
+        before: importances of earlier tasks.
     """
 
     def __init__(self, start: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
@@ -126,10 +128,10 @@ class RiemannianWalk:
 
     Every `every` iterations score += g (w_mark - w) / (F/2 (w - w_mark)^2 + 1e-8), with the weights w_mark at
     the time before and F before this iteration; the importance is F and max(0, score), the latter averaged
-    with that of the steps before.
+    with that of the tasks before.
 
     Args:
-        fisher: where earlier steps left F.
+        fisher: where earlier tasks left F.
         score: where they left the score.
         decay: of F.
         every: iterations between two looks at the way.
@@ -196,3 +198,17 @@ def grown(before: Tensor | None, like: Tensor, *, fill: float = 0.0, rest: Tenso
     if before is not None:
         values[: len(before)] = before.to(values)
     return values
+
+
+def flat_importances(importances: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Importances by `part/weight`, as a model version keeps them."""
+    return {f"{part}/{name}": one for part, tensors in importances.items() for name, one in tensors.items()}
+
+
+def importances_of(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The way back from `flat_importances`: by part and weight."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, one in flat.items():
+        part, _, weight = key.partition("/")
+        parts.setdefault(part, {})[weight] = one
+    return parts

@@ -16,11 +16,11 @@ from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
 from icss_core.raster.reader import open_raster
+from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
 from services.training.callback import LEGEND, legend
-from services.training.plan import read_dataset
 from services.tune.interactive.means import by_index, means_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _one_image(
         clicks={},
         pseudo_labels={},
         last=score_map(labels, image.truth, extended.names),
-        steps={},
+        rounds={},
         best_of_last_half=None,
         agreement=None,
         warnings=(),
