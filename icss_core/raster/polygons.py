@@ -251,7 +251,8 @@ def _by_points(raster: Raster, corners: NDArray[np.float64]) -> NDArray[np.float
 def _to_pixels(inverse: Affine, corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map coordinates (n, 2) of corners of pixels as whole cols and rows."""
     cols, rows = inverse @ (corners[:, 0], corners[:, 1])
-    return np.rint(np.column_stack([cols, rows]))
+    pixels: NDArray[np.float64] = np.rint(np.column_stack([cols, rows]))
+    return pixels
 
 
 def _oriented(outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
