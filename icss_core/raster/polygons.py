@@ -17,7 +17,7 @@ from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.environment import gdal_ready
 from icss_core.raster.georeference import pixel_corner_to_map, raster_crs
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ def polygons(
     """
     if min_area < 0:
         raise InvalidParameterError(f"min_area must not be negative, it is {min_area}")
-    with open_raster(class_map, bands=[1]) as raster:
+    with open_mask(class_map) as raster:
         if raster.dtype != "uint8":
             raise BandMismatchError(f"{raster.address} is {raster.dtype}, not a class map (uint8)")
         on_map = raster.transform != Affine.identity() or bool(raster.gcps)

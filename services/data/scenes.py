@@ -9,17 +9,17 @@ import numpy as np
 from icss_core.data.sampling import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.labels import BACKGROUND
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.tile_cache import CachedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from contextlib import ExitStack
 
     from numpy.typing import NDArray
 
     from icss_core.dataset import Dataset, Scene, Split
-    from icss_core.raster.reader import RasterSource
+    from icss_core.raster.reader import Raster, RasterSource
     from services.storage import Storage
 
 _CACHE_BYTES = 2**30
@@ -71,13 +71,13 @@ def open_scenes(
     lookup = dataset.lookup(classes, hidden=hidden, others=others)
     share = _CACHE_BYTES // max((3 if objectness else 2) * len(chosen), 1)
 
-    def opened(address: str) -> RasterSource:
-        raster = closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
+    def opened(address: str, opener: Callable[[str], Raster] = open_mask) -> RasterSource:
+        raster = closing.enter_context(opener(storage.check_allowed(dataset.address(address))))
         return CachedSource(raster, max_bytes=share)
 
     return [
         LabelledScene(
-            image=opened(scene.image),
+            image=opened(scene.image, open_raster),
             mask=opened(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, hidden, background=background) if possible else None,

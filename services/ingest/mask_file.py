@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
 from icss_core.labels import IGNORE
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ def read_values(path: Path) -> npt.NDArray[Any]:
         ImageNotFoundError: no such file.
         ImageUnreadableError: not a raster we read, or damaged.
     """
-    open_raster(path).close()
+    open_mask(path).close()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
         with rasterio.open(path) as source:

@@ -18,7 +18,7 @@ from rasterio.io import MemoryFile
 from icss_core.dataset import Dataset, Scene
 from icss_core.errors import DatasetError
 from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +214,7 @@ class DatasetWriter:
 
 def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
     """A raster of objectness as a tiled GeoTIFF, after checking it."""
-    with open_raster(path) as raster:
+    with open_mask(path) as raster:
         found = (raster.height, raster.width)
         if found != tuple(shape):
             raise DatasetError(
