@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
+import botocore.session
 import rasterio
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
@@ -26,8 +27,9 @@ from icss_core.errors import ImageNotFoundError
 from icss_core.raster.environment import READING
 from icss_core.raster.remote import remote_files
 from services.errors import MalformedUriError, ObjectNotFoundError, StorageError, UriNotAllowedError
+from services.object_ranges import ObjectRanges
 from services.s3_address import S3Address
-from services.stored_file import Part, StoredFile, replaced
+from services.stored_file import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
-_CHANGED: Final = frozenset({"412", "PreconditionFailed", "416", "InvalidRange"})
 _ATTEMPTS: Final = 4
 _TOGETHER: Final = 8
 """Ranges of files that are fetched at once, in the whole process."""
@@ -55,12 +56,13 @@ class Storage:
         self._settings = settings
         self._prefixes = tuple(S3Address.parse(prefix) for prefix in settings.readable_prefixes)
         secret = settings.s3_secret_key
+        own = botocore.session.get_session()
         session = boto3.Session(
             aws_access_key_id=settings.s3_access_key,
             aws_secret_access_key=None if secret is None else secret.get_secret_value(),
             region_name=settings.s3_region,
+            botocore_session=own,
         )
-        self._pool = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="store")
         self._client: Any = session.client(
             "s3",
             endpoint_url=settings.s3_endpoint,
@@ -75,6 +77,12 @@ class Storage:
                 response_checksum_validation="when_required",
             ),
         )
+        self._ranges = ObjectRanges(
+            self._client,
+            credentials=session.get_credentials(),
+            ca_bundle=own.get_config_variable("ca_bundle"),
+        )
+        self._pool = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="store")
 
     def check_allowed(self, uri: str) -> str:
         """The address in its normal form, if this service may touch it.
@@ -227,23 +235,9 @@ class Storage:
             StorageError: the store refused or did not answer.
         """
         try:
-            return StoredFile.open(self._object(uri), self._part, self._pool)
+            return StoredFile.open(self._object(uri), self._ranges, self._pool)
         except ObjectNotFoundError as error:
             raise ImageNotFoundError(f"there is no image at {uri}") from error
-
-    def _part(self, place: S3Address, offset: int, length: int, *, tag: str | None = None) -> Part:
-        condition = {} if tag is None else {"IfMatch": tag}
-
-        def read() -> Part:
-            answer = self._client.get_object(
-                Bucket=place.bucket, Key=place.key, Range=f"bytes={offset}-{offset + length - 1}", **condition
-            )
-            if answer["ContentLength"] > length:
-                answer["Body"].close()
-                raise StorageError(f"the object store gives {place} only as a whole, not by ranges of bytes")
-            return Part(answer["Body"].read(), answer.get("ContentRange", ""), answer["ETag"])
-
-        return self._call(_whole_body(read), "read", place)
 
     def _object(self, uri: str) -> S3Address:
         """The address of an object, not of a bucket, that this service may touch."""
@@ -268,8 +262,6 @@ class Storage:
             code = str(error.response.get("Error", {}).get("Code", "?"))
             if code in _MISSING:
                 raise ObjectNotFoundError(f"{address} does not exist") from error
-            if code in _CHANGED:
-                raise replaced(address) from error
             raise StorageError(f"the object store refused to {verb} {address}: {code}") from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageError(f"the object store did not {verb} {address}: {error}") from error
