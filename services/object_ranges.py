@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from services.s3_address import S3Address
 
 _ATTEMPTS: Final = 4
+_WAIT: Final = 0.2
+"""Seconds before the second attempt, doubled before each further one."""
 _CODE: Final = re.compile(rb"<Code>(\w+)</Code>")
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -82,7 +84,7 @@ class ObjectRanges:
         retrying = Retrying(
             retry=retry_if_exception_type((HTTPClientError, _UnavailableError)),
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
+            wait=wait_exponential_jitter(multiplier=_WAIT, max=5.0, jitter=_WAIT),
             reraise=True,
         )
         try:

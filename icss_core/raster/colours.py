@@ -53,8 +53,8 @@ def colour_table(dataset: DatasetReader, address: str) -> ColourTable | None:
     if ColorInterp.palette in kinds:
         if any(kind not in {ColorInterp.palette, ColorInterp.alpha} for kind in kinds):
             raise ImageUnreadableError(
-                f"{address} has a palette beside {len(kinds) - 1} other band(s), as a class map has beside its "
-                "confidence; an image is a palette alone, or bands without one"
+                f"{address} has a palette beside other bands, as a class map has beside its confidence; an "
+                "image has a palette alone, or bands without one"
             )
         return _of_palette(dataset, kinds.index(ColorInterp.palette) + 1)
     bits = int(dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8))

@@ -29,40 +29,40 @@ class RasterFormat:
     """Whether it can hold a mask: it must keep every value."""
 
 
-FORMATS: Final = (
-    RasterFormat(
-        name="GeoTIFF",
-        drivers=("GTiff", "COG"),
-        extensions=(".tif", ".tiff"),
-        media_type="image/tiff",
-        signatures=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        masks=True,
-    ),
-    RasterFormat(
-        name="PNG",
-        drivers=("PNG",),
-        extensions=(".png",),
-        media_type="image/png",
-        signatures=(b"\x89PNG\r\n\x1a\n",),
-        masks=True,
-    ),
-    RasterFormat(
-        name="JPEG",
-        drivers=("JPEG",),
-        extensions=(".jpg", ".jpeg"),
-        media_type="image/jpeg",
-        signatures=(b"\xff\xd8\xff",),
-        masks=False,
-    ),
-    RasterFormat(
-        name="JPEG 2000",
-        drivers=("JP2OpenJPEG",),
-        extensions=(".jp2",),
-        media_type="image/jp2",
-        signatures=(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
-        masks=True,
-    ),
+GEOTIFF: Final = RasterFormat(
+    name="GeoTIFF",
+    drivers=("GTiff", "COG"),
+    extensions=(".tif", ".tiff"),
+    media_type="image/tiff",
+    signatures=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    masks=True,
 )
+PNG: Final = RasterFormat(
+    name="PNG",
+    drivers=("PNG",),
+    extensions=(".png",),
+    media_type="image/png",
+    signatures=(b"\x89PNG\r\n\x1a\n",),
+    masks=True,
+)
+JPEG: Final = RasterFormat(
+    name="JPEG",
+    drivers=("JPEG",),
+    extensions=(".jpg", ".jpeg"),
+    media_type="image/jpeg",
+    signatures=(b"\xff\xd8\xff",),
+    masks=False,
+)
+JPEG_2000: Final = RasterFormat(
+    name="JPEG 2000",
+    drivers=("JP2OpenJPEG",),
+    extensions=(".jp2",),
+    media_type="image/jp2",
+    signatures=(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    masks=True,
+)
+
+FORMATS: Final = (GEOTIFF, PNG, JPEG, JPEG_2000)
 """All of them may be read from disk and from the object store alike, and be uploaded."""
 
 DRIVERS: Final = tuple(driver for kind in FORMATS for driver in kind.drivers)

@@ -78,13 +78,13 @@ class _Files(MultiByteRangeResourceContainer):  # type: ignore[misc] # rasterio 
     def isfile(self, path: str) -> bool:
         return path in self._files
 
-    def isdir(self, path: str) -> bool:
+    def isdir(self, path: str) -> bool:  # noqa: ARG002 - as rasterio calls it
         return False
 
     def ls(self, path: str) -> list[str]:
         raise FileNotFoundError(path)
 
-    def mtime(self, path: str) -> int:
+    def mtime(self, path: str) -> int:  # noqa: ARG002 - as rasterio calls it
         return 0
 
     def rm(self, path: str) -> None:

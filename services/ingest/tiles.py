@@ -11,10 +11,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.raster.formats import GEOTIFF
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from services.ingest.writer import Progress
     from services.storage import Storage
 
-_ENDINGS: Final = frozenset({".tif", ".tiff"})
 _T = TypeVar("_T")
 
 
@@ -160,7 +160,7 @@ def _rasters(source: Path) -> list[Path]:
         Path(folder) / file
         for folder, _, files in os.walk(source, followlinks=True)
         for file in files
-        if Path(file).suffix.lower() in _ENDINGS
+        if Path(file).suffix.lower() in GEOTIFF.extensions
     )
 
 

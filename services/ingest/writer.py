@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     """Called after each scene: how many are done, how many there are, the scene's name."""
 
 MANIFEST: Final = "dataset.yaml"
+_HASH_LENGTH: Final = 16
+"""Hexadecimal digits of a file's hash in its name: 64 bits."""
 _TILED: Final[dict[str, Any]] = {
     "driver": "GTiff",
     "tiled": True,
@@ -45,6 +47,10 @@ _TILED: Final[dict[str, Any]] = {
 
 class DatasetWriter:
     """Puts scenes under a prefix; dataset.yaml comes last, so an aborted run leaves no half data set.
+
+    The name of each file ends with a hash of its content. So a data set that is written again over another
+    never changes a file that the other's dataset.yaml names, and whoever has read one dataset.yaml sees one
+    data set. Files that no dataset.yaml names any more stay.
 
     Images become tiled, losslessly compressed GeoTIFFs (512-pixel blocks, for reading by windows); masks
     alike, with one band. Masks have no nodata value: 255 is one of their values, not a hole in them.
@@ -168,10 +174,14 @@ class DatasetWriter:
             labels = self._labels(name, mask, shape)
             masked = _geotiff(mask[None], place)
         rasters = {"images": image, "masks": masked, "objectness": objectness}
-        addresses = {kind: f"{kind}/{name}.tif" for kind, raster in rasters.items() if raster is not None}
-        digest = hashlib.sha256()
-        for kind, relative in addresses.items():
-            self._put(rasters[kind], f"{self._prefix}/{relative}", digest)
+        addresses: dict[str, str] = {}
+        checksum = hashlib.sha256()
+        for kind, raster in rasters.items():
+            if raster is not None:
+                digest = _digest(raster)
+                checksum.update(digest)
+                addresses[kind] = f"{kind}/{name}-{digest.hex()[:_HASH_LENGTH]}.tif"
+                self._put(raster, f"{self._prefix}/{addresses[kind]}")
         scene = Scene(
             name=name,
             image=addresses["images"],
@@ -179,20 +189,15 @@ class DatasetWriter:
             objectness=addresses.get("objectness"),
             split=split,
             labels=labels,
-            checksum=digest.hexdigest(),
+            checksum=checksum.hexdigest(),
         )
         self._scenes.append(scene)
         return scene
 
-    def _put(self, raster: bytes | Path | None, address: str, digest: hashlib._Hash) -> None:
-        """Store a raster, its bytes added to the digest."""
+    def _put(self, raster: bytes | Path, address: str) -> None:
         if isinstance(raster, Path):
-            with raster.open("rb") as file:
-                while chunk := file.read(2**20):
-                    digest.update(chunk)
             self._storage.upload(raster, address)
-        elif raster is not None:
-            digest.update(raster)
+        else:
             self._storage.write_bytes(address, raster, content_type="image/tiff")
 
     def _labels(self, name: str, mask: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -210,6 +215,14 @@ class DatasetWriter:
                 f"({', '.join(self._classes.names)}) with indices from 0, and 255 for ignore"
             )
         return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
+
+
+def _digest(raster: bytes | Path) -> bytes:
+    """SHA-256 of a raster file's bytes."""
+    if isinstance(raster, bytes):
+        return hashlib.sha256(raster).digest()
+    with raster.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:

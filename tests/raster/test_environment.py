@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import rasterio
 from awkward_rasters import RASTERS
 from rasterio.session import AWSSession
 
+from icss_core.errors import ImageUnreadableError
 from icss_core.raster.environment import RasterEnvironment, gdal_ready
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
@@ -101,10 +103,7 @@ def test_a_file_beside_an_image_cannot_make_gdal_ask_a_server(sidecar: str, tmp_
             f'key="INTERNAL_MASK_FLAGS_1">2</MDI></Metadata><VRTRasterBand dataType="Byte" band="1">{band}'
             "</VRTRasterBand></VRTDataset>"
         )
-        try:
-            with open_raster(image) as raster:
-                raster.read(Window(0, 0, 20, 20))
-        except Exception as error:  # noqa: BLE001 - refused is as good as passed over
-            assert elsewhere not in str(error)
+        with suppress(ImageUnreadableError), open_raster(image) as raster:  # refused or passed over
+            raster.read(Window(0, 0, 20, 20))
         with pytest.raises(TimeoutError):
             server.accept()
