@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from icss_core.errors import IcssError
+from icss_core.errors import ImageUnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +33,12 @@ class BufferedFile:
     A request is never for less than 32 KiB; it grows, up to 1 MiB, while each one begins where the last
     ended. What was fetched last stays, up to 4 MiB.
 
-    GDAL cannot hand on an exception, and a short read means the file's end to it. So what went wrong is kept
-    in `errors`, and whoever asked GDAL for pixels has to look there.
+    GDAL cannot hand on an exception, and a short read means the file's end to it. So whatever went wrong is
+    kept in `errors`, an interrupt from the keyboard included, and whoever asked GDAL for pixels has to look
+    there.
     """
 
-    def __init__(self, file: RemoteFile, errors: list[IcssError]) -> None:
+    def __init__(self, file: RemoteFile, errors: list[BaseException]) -> None:
         self._file = file
         self._errors = errors
         self._position = 0
@@ -76,13 +77,13 @@ class BufferedFile:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def get_byte_ranges(self, offsets: list[int], sizes: list[int]) -> list[bytes]:
-        """The bytes of several ranges; empty ones after an error. The position stays."""
+        """The bytes of several ranges, zeros after an error. The position stays."""
         ranges = list(zip(offsets, sizes, strict=True))
         try:
             return _fetched(self._file, ranges)
-        except IcssError as error:
+        except BaseException as error:  # noqa: BLE001 - GDAL would go on with it pending
             self._errors.append(error)
-        return [b""] * len(ranges)
+        return [bytes(length) for length in sizes]
 
     def _some(self, offset: int, wanted: int) -> bytes:
         """At least one of the bytes from an offset on, at most those wanted; none after an error."""
@@ -95,7 +96,7 @@ class BufferedFile:
         length = min(max(wanted, self._ahead), self._file.size - offset)
         try:
             (piece,) = self._file.fetch([(offset, length)])
-        except IcssError as error:
+        except BaseException as error:  # noqa: BLE001 - GDAL would go on with it pending
             self._errors.append(error)
             return b""
         if length <= _MOST:
@@ -109,7 +110,14 @@ class BufferedFile:
 
 
 def _fetched(file: RemoteFile, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-    """The bytes of each range, those that lie close together by one request."""
+    """The bytes of each range, those that lie close together by one request.
+
+    Raises:
+        ImageUnreadableError: a range leaves the file.
+    """
+    last = max(offset + length for offset, length in ranges)
+    if last > file.size:
+        raise ImageUnreadableError(f"{file.address} is cut off: it has {file.size} bytes, not {last}")
     joined: list[list[int]] = []  # first byte, end
     for offset, length in sorted(ranges):
         end = offset + length

@@ -26,7 +26,6 @@ from icss_core.raster.environment import gdal_ready, georeference_optional
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from icss_core.errors import IcssError
     from icss_core.raster.remote import RemoteFile
 
 _PIXEL: Final = "pixel"
@@ -41,7 +40,7 @@ class GdalName(NamedTuple):
 
 
 @contextmanager
-def gdal_name(file: RemoteFile, errors: list[IcssError]) -> Iterator[GdalName]:
+def gdal_name(file: RemoteFile, errors: list[BaseException]) -> Iterator[GdalName]:
     """A name under which GDAL finds a remote file until the block ends.
 
     Args:
@@ -62,9 +61,9 @@ class _Files(MultiByteRangeResourceContainer):  # type: ignore[misc] # rasterio 
     """The remote files that GDAL may open now, by the last part of their names; nothing else exists."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[RemoteFile, list[IcssError]]] = {}
+        self._files: dict[str, tuple[RemoteFile, list[BaseException]]] = {}
 
-    def add(self, name: str, file: RemoteFile, errors: list[IcssError]) -> None:
+    def add(self, name: str, file: RemoteFile, errors: list[BaseException]) -> None:
         self._files[name] = (file, errors)
 
     def remove(self, name: str) -> None:
@@ -93,7 +92,7 @@ class _Files(MultiByteRangeResourceContainer):  # type: ignore[misc] # rasterio 
     def size(self, path: str) -> int:
         return self._of(path)[0].size
 
-    def _of(self, path: str) -> tuple[RemoteFile, list[IcssError]]:
+    def _of(self, path: str) -> tuple[RemoteFile, list[BaseException]]:
         if path not in self._files:
             raise FileNotFoundError(path)
         return self._files[path]

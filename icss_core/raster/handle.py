@@ -20,8 +20,6 @@ from icss_core.raster.remote import open_remote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from icss_core.errors import IcssError
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -40,7 +38,7 @@ class Handle:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._errors: list[IcssError] = []
+        self._errors: list[BaseException] = []
         """What went wrong in fetching bytes, of which GDAL knows nothing."""
         self._options: dict[str, str] = {}
         self._context = contextvars.Context()

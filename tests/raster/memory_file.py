@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class MemoryRemote:
-    """See `icss_core.raster.remote.RemoteFile`; after `fails` requests each raises `error`, if there is one."""
+    """See `icss_core.raster.remote.RemoteFile`; raises `error`, if there is one, after `fails` requests."""
 
     def __init__(
         self, content: bytes, *, start: int = 64, error: Exception | None = None, fails: int = 0

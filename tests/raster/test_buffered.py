@@ -12,10 +12,10 @@ from icss_core.raster.buffered import BufferedFile
 CONTENT = np.random.default_rng(0).bytes(9 * 2**20)
 
 
-def buffered(**options: object) -> tuple[BufferedFile, MemoryRemote, list[Exception]]:
-    errors: list[Exception] = []
+def buffered(**options: object) -> tuple[BufferedFile, MemoryRemote, list[BaseException]]:
+    errors: list[BaseException] = []
     remote = MemoryRemote(CONTENT, **options)  # type: ignore[arg-type] # passed on
-    return BufferedFile(remote, errors), remote, errors  # type: ignore[arg-type] # a list of any errors
+    return BufferedFile(remote, errors), remote, errors
 
 
 @pytest.mark.parametrize("longest", [40, 5_000, 300_000, 3_000_000])
@@ -82,5 +82,14 @@ def test_what_cannot_be_fetched_reads_as_the_end_and_is_kept_as_an_error() -> No
     assert len(file.read(100)) == 100
     file.seek(5 * 2**20)
     assert file.read(100) == b""
-    assert file.get_byte_ranges([7 * 2**20], [10]) == [b""]
+    assert file.get_byte_ranges([7 * 2**20], [10]) == [bytes(10)]
     assert errors == [error, error]
+
+
+def test_ranges_past_the_end_are_those_of_a_file_cut_off() -> None:
+    file, remote, errors = buffered()
+    assert file.get_byte_ranges([10, len(CONTENT) - 4], [4, 5]) == [bytes(4), bytes(5)]
+    assert (
+        str(errors[0]) == f"s3://here/image is cut off: it has {len(CONTENT)} bytes, not {len(CONTENT) + 1}"
+    )
+    assert not remote.asked

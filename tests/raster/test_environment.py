@@ -50,7 +50,6 @@ def test_options_reach_the_thread_of_a_thread_and_keys_do_not() -> None:
     def parent(*, carried: bool) -> object:
         session = AWSSession(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1")
         with rasterio.Env(session=session, GDAL_HTTP_TIMEOUT="7"):
-            rasterio.env.hascreds()
             environment = RasterEnvironment.capture()
 
             def child() -> object:

@@ -66,7 +66,7 @@ def assert_same(storage: Storage, address: str, path: Path) -> None:
         for window in grid(here.height, here.width, window=700, stride=600):
             read, expected = there.read(window), here.read(window)
             assert np.array_equal(read.values, expected.values), (address, window)
-            assert read.valid.all()
+            assert np.array_equal(read.valid, expected.valid)
 
 
 @pytest.mark.parametrize("side", [180, 580], ids=["100kB", "1MB"])
@@ -150,16 +150,15 @@ def test_files_beside_an_image_are_not_asked_for(storage: Storage, tmp_path: Pat
         with rasterio.open(path, "r+") as file:
             file.write_mask(np.zeros((100, 100), bool))
     storage.upload(tmp_path / "a.tif.msk", "s3://icss/beside/a.tif.msk")
-    assert_same_valid = storage.upload(path, "s3://icss/beside/a.tif")
-    with storage.raster_environment(), open_raster(assert_same_valid) as raster:
+    address = storage.upload(path, "s3://icss/beside/a.tif")
+    with storage.raster_environment(), open_raster(address) as raster:
         assert raster.read(Window(0, 0, 100, 100)).valid.all()
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"<VRTDataset rasterXSize='1' rasterYSize='1'><VRTRasterBand dataType='Byte' band='1'><SimpleSource>"
-        b"<SourceFilename>/etc/passwd</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>",
+        b"<VRTDataset rasterXSize='1' rasterYSize='1'><VRTRasterBand band='1'/></VRTDataset>",
         b"<GDAL_WMS><Service name='TMS'><ServerUrl>http://127.0.0.1/</ServerUrl></Service></GDAL_WMS>",
         b"NETCDF:/etc/passwd:x",
         b"II*\0 but no directory",
@@ -246,9 +245,12 @@ def test_opening_takes_one_request_in_a_folder_of_any_size(
         storage.upload(path, place)
     asked = []
     send = storage._ranges._http.send
-    monkeypatch.setattr(
-        storage._ranges._http, "send", lambda request: asked.append(request.url) or send(request)
-    )
+
+    def counted(request: Any) -> Any:
+        asked.append(request.url)
+        return send(request)
+
+    monkeypatch.setattr(storage._ranges._http, "send", counted)
     with storage.raster_environment():
         for place in places:
             open_raster(place).close()
