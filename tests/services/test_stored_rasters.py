@@ -145,7 +145,7 @@ def test_a_raster_opened_here_is_read_in_a_thread_that_knows_no_store(
 
 
 def test_files_beside_an_image_are_not_asked_for(storage: Storage, tmp_path: Path) -> None:
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), georeference_optional():
         path = geotiff(tmp_path / "a.tif", noise(100))
         with rasterio.open(path, "r+") as file:
             file.write_mask(np.zeros((100, 100), bool))
