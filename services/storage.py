@@ -42,8 +42,8 @@ _MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _ATTEMPTS: Final = 4
 _TOGETHER: Final = 8
 """Ranges of files that are fetched at once, in the whole process."""
-_BLOCK_CACHE_MB: Final = 200
-"""Decoded blocks that GDAL keeps, in the whole process."""
+_BLOCK_CACHE: Final = 200 * 2**20
+"""Bytes of decoded blocks that GDAL keeps, in the whole process; rasterio takes a number here for bytes."""
 
 
 class Storage:
@@ -222,7 +222,7 @@ class Storage:
         object as it was when it was opened: each opening asks the store anew, and bytes of an object that was
         replaced meanwhile are a ConflictError.
         """
-        options = rasterio.Env(session=DummySession(), GDAL_CACHEMAX=_BLOCK_CACHE_MB, **READING)
+        options = rasterio.Env(session=DummySession(), GDAL_CACHEMAX=_BLOCK_CACHE, **READING)
         with options, remote_files(self.open_file):
             yield
 

@@ -17,12 +17,14 @@ from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window, grid
 from services.errors import ConflictError, MalformedUriError, StorageError, UriNotAllowedError
 from services.local.ports import free_ports
+from services.object_ranges import ObjectRanges, Part
 from services.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from services.s3_address import S3Address
     from services.settings import Settings
 
 
@@ -236,22 +238,50 @@ def test_a_store_that_goes_away_is_the_stores_fault(
             open_raster(address)
 
 
+@pytest.fixture
+def asked(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Address, offset and length of each range that is asked for from now on."""
+    ranges: list[tuple[str, int, int]] = []
+    get = ObjectRanges.get
+
+    def counted(self: ObjectRanges, place: S3Address, offset: int, length: int, **options: Any) -> Part:
+        ranges.append((str(place), offset, length))
+        return get(self, place, offset, length, **options)
+
+    monkeypatch.setattr(ObjectRanges, "get", counted)
+    return ranges
+
+
 def test_opening_takes_one_request_in_a_folder_of_any_size(
-    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, tmp_path: Path, asked: list[tuple[str, int, int]]
 ) -> None:
     path = WRITERS["cog.tif"](tmp_path / "a.tif", noise(180))
-    places = [f"s3://icss/many/{number}.tif" for number in range(5)]
-    for place in places:
-        storage.upload(path, place)
-    asked = []
-    send = storage._ranges._http.send
-
-    def counted(request: Any) -> Any:
-        asked.append(request.url)
-        return send(request)
-
-    monkeypatch.setattr(storage._ranges._http, "send", counted)
+    places = [storage.upload(path, f"s3://icss/many/{number}.tif") for number in range(5)]
     with storage.raster_environment():
         for place in places:
             open_raster(place).close()
-    assert len(asked) == len(set(asked)) == len(places)
+    assert [place for place, _, _ in asked] == places
+
+
+@pytest.mark.parametrize("name", ["plain.png", "plain.jpg", "tiled.tif", "strips.tif"])
+def test_what_was_fetched_and_decoded_once_is_kept(
+    name: str, storage: Storage, tmp_path: Path, asked: list[tuple[str, int, int]]
+) -> None:
+    path = WRITERS[name](tmp_path / name, noise(1000))
+    address = storage.upload(path, f"s3://icss/once/{name}")
+    with storage.raster_environment(), open_raster(address) as raster:
+        for window in grid(1000, 1000, window=300, stride=200):
+            raster.read(window)
+    assert sum(length for _, _, length in asked) < 1.3 * path.stat().st_size
+    assert len(asked) < 30
+
+
+def test_one_small_window_of_a_tiled_image_takes_few_bytes(
+    storage: Storage, tmp_path: Path, asked: list[tuple[str, int, int]]
+) -> None:
+    path = WRITERS["cog.tif"](tmp_path / "a.tif", noise(1000))
+    address = storage.upload(path, "s3://icss/few/a.tif")
+    with storage.raster_environment(), open_raster(address) as raster:
+        raster.read(Window(600, 600, 10, 10))
+    assert len(asked) == 2
+    assert sum(length for _, _, length in asked) < 400_000
