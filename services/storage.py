@@ -241,10 +241,10 @@ class Storage:
 
     def _object(self, uri: str) -> S3Address:
         """The address of an object, not of a bucket, that this service may touch."""
-        address = self._allowed(uri)
+        address = S3Address.parse(uri)
         if not address.key:
             raise MalformedUriError(f"{uri!r} names a bucket; an object in it is s3://{address.bucket}/key")
-        return address
+        return self._allowed(uri)
 
     def _allowed(self, uri: str) -> S3Address:
         address = S3Address.parse(uri)

@@ -29,6 +29,7 @@ class Handle:
 
     Args:
         address: a local path, or `s3://bucket/key` inside of `icss_core.raster.remote.remote_files`.
+        name: what errors call it.
 
     Raises:
         ImageNotFoundError: there is nothing at the address.
@@ -36,8 +37,8 @@ class Handle:
         IcssError: it may not or cannot be fetched from where it is.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, *, name: str) -> None:
+        self.name = name
         self._errors: list[BaseException] = []
         """What went wrong in fetching bytes, of which GDAL knows nothing."""
         self._options: dict[str, str] = {}
@@ -53,7 +54,7 @@ class Handle:
                 self.dataset: DatasetReader = self.run(self._open)
             except RasterioError as error:
                 raise ImageUnreadableError(
-                    f"{address} cannot be opened as {FORMAT_NAMES}: {self.reason(error)}"
+                    f"{name} cannot be opened as {FORMAT_NAMES}: {self.reason(error)}"
                 ) from error
             self._close = weakref.finalize(self, _close, self.dataset, self._context, closing.pop_all())
 
@@ -79,7 +80,7 @@ class Handle:
         """What GDAL said at first: rasterio's own message of a failed read only points to it."""
         while error.__cause__ is not None:
             error = error.__cause__
-        return str(error).replace(self._path, self.address)
+        return str(error).replace(self._path, self.name).replace(Path(self._path).name, Path(self.name).name)
 
     def close(self) -> None:
         """Close the file."""

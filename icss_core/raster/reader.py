@@ -50,7 +50,7 @@ class Raster:
     def __init__(self, handle: Handle, bands: Sequence[int] | None, *, indices: bool) -> None:
         self._handle = handle
         self._dataset = dataset = handle.dataset
-        self.address = handle.address
+        self.address = handle.name
         self.name = self.address.rstrip("/").rsplit("/", 1)[-1]
         interpretation = dataset.colorinterp
         self._alpha = [i for i, kind in enumerate(interpretation, 1) if kind == ColorInterp.alpha]
@@ -176,13 +176,16 @@ class Raster:
         return table
 
 
-def open_raster(address: str | Path, *, bands: Sequence[int] | None = None) -> Raster:
+def open_raster(
+    address: str | Path, *, bands: Sequence[int] | None = None, name: str | None = None
+) -> Raster:
     """Open an image for reading by windows.
 
     Args:
         address: a local path, or `s3://bucket/key` inside of `icss_core.raster.remote.remote_files`.
         bands: 1-based band numbers in the order wanted; None: all that are not alpha. An image with a palette
             has the bands red, green and blue.
+        name: what errors call it, such as a file whose path says nothing to its user; None: the address.
 
     Raises:
         ImageNotFoundError: there is nothing at the address.
@@ -190,7 +193,7 @@ def open_raster(address: str | Path, *, bands: Sequence[int] | None = None) -> R
         BandMismatchError: it lacks a band that was asked for, or the band is alpha.
         IcssError: it may not or cannot be fetched from where it is.
     """
-    return _opened(str(address), bands, indices=False)
+    return _opened(str(address), bands, name=name or str(address), indices=False)
 
 
 def open_mask(address: str | Path) -> Raster:
@@ -198,18 +201,16 @@ def open_mask(address: str | Path) -> Raster:
 
     A palette says only how a mask looks; its indices are what it says.
     """
-    return _opened(str(address), None, indices=True)
+    return _opened(str(address), None, name=str(address), indices=True)
 
 
-def _opened(address: str, bands: Sequence[int] | None, *, indices: bool) -> Raster:
-    handle = Handle(address)
+def _opened(address: str, bands: Sequence[int] | None, *, name: str, indices: bool) -> Raster:
+    handle = Handle(address, name=name)
     try:
         return handle.run(Raster, handle, bands, indices=indices)
     except (RasterioError, CRSError) as error:
         handle.close()
-        raise ImageUnreadableError(
-            f"{address}: its description is damaged: {handle.reason(error)}"
-        ) from error
+        raise ImageUnreadableError(f"{name}: its description is damaged: {handle.reason(error)}") from error
     except Exception:
         handle.close()
         raise

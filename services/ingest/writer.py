@@ -132,7 +132,7 @@ class DatasetWriter:
                 if alpha_is_data:
                     _unmark_alpha(target)
             except RasterioError as error:
-                raise DatasetError(f"{path} cannot be copied: {error}") from error
+                raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
             if objectness is not None:
                 likely = Path(folder) / "objectness.tif"
                 _copy_objectness(name, objectness, likely, shape)
@@ -242,7 +242,14 @@ def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]
     try:
         rasterio.shutil.copy(path, target, **_TILED)
     except RasterioError as error:
-        raise DatasetError(f"{path} cannot be copied: {error}") from error
+        raise DatasetError(f"{path} cannot be copied: {_without(target.parent, error)}") from error
+
+
+def _without(folder: str | Path, error: RasterioError) -> str:
+    """What GDAL said, without the temporary folder that it was copying to."""
+    while error.__cause__ is not None:
+        error = error.__cause__  # type: ignore[assignment] # whatever it is, its text counts
+    return str(error).replace(f"{folder}/", "the copy's ")
 
 
 def _unmark_alpha(path: Path) -> None:

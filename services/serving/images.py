@@ -53,7 +53,7 @@ class Images:
         """Open an image for windowed reads, in this thread only.
 
         Args:
-            address: checked s3:// address or a local file.
+            address: checked s3:// address, or a local file that came with the request.
             bands: number of bands it must have; None: any.
 
         Raises:
@@ -62,18 +62,19 @@ class Images:
             BandMismatchError: another number of bands.
             InvalidParameterError: more pixels than the service takes.
         """
-        with self._storage.raster_environment(), open_raster(address) as raster:
-            self._check(address, raster, bands)
+        name = address if isinstance(address, str) else "the uploaded image"
+        with self._storage.raster_environment(), open_raster(address, name=name) as raster:
+            self._check(raster, bands)
             yield raster
 
-    def _check(self, address: str | Path, raster: Raster, bands: int | None) -> None:
+    def _check(self, raster: Raster, bands: int | None) -> None:
         if raster.height * raster.width > self._max_pixels:
             raise InvalidParameterError(
-                f"{address} has {raster.height} x {raster.width} pixels; "
+                f"{raster.address} has {raster.height} x {raster.width} pixels; "
                 f"this service takes {self._max_pixels}"
             )
         if bands is not None and raster.bands != bands:
-            raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
+            raise BandMismatchError(f"{raster.address} has {raster.bands} bands, the model takes {bands}")
 
     def keep(self, file: Path) -> Upload:
         """Check that a local file is an image and copy it to the store.
@@ -88,7 +89,7 @@ class Images:
             with file.open("rb") as stream:
                 kind = format_of(stream.read(16))
             if kind is None:
-                raise ImageUnreadableError(f"the upload is not {FORMAT_NAMES}")
+                raise ImageUnreadableError(f"the uploaded image is not {FORMAT_NAMES}")
             upload = Upload(
                 id=identifier,
                 uri=str(self._uploads.child(identifier, f"image{kind.extensions[0]}")),
