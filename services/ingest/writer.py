@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -131,7 +132,7 @@ class DatasetWriter:
                 rasterio.shutil.copy(path, target, **_TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
                 if alpha_is_data:
                     _unmark_alpha(target)
-            except RasterioError as error:
+            except (RasterioError, CPLE_BaseError) as error:
                 raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
             if objectness is not None:
                 likely = Path(folder) / "objectness.tif"
@@ -241,14 +242,14 @@ def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]
             )
     try:
         rasterio.shutil.copy(path, target, **_TILED)
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise DatasetError(f"{path} cannot be copied: {_without(target.parent, error)}") from error
 
 
-def _without(folder: str | Path, error: RasterioError) -> str:
+def _without(folder: str | Path, error: BaseException) -> str:
     """What GDAL said, without the temporary folder that it was copying to."""
     while error.__cause__ is not None:
-        error = error.__cause__  # type: ignore[assignment] # whatever it is, its text counts
+        error = error.__cause__
     return str(error).replace(f"{folder}/", "the copy's ")
 
 
