@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from icss_core.compute.precision import Precision, resolve_precision
-from icss_core.data.sampling import collate
+from icss_core.data.batch import collate
 from icss_core.data.scene_windows import spread_windows
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Prototypes, class_means, labelled_features, merge_prototypes
@@ -15,7 +15,7 @@ from icss_core.losses.prototypes import Prototypes, class_means, labelled_featur
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
 
 
@@ -65,17 +65,8 @@ def class_prototypes(
     found = Prototypes(means.means.float().cpu(), means.counts.float().cpu())
     if known is None:
         return found
-    before = grown(known, network.n_classes)
+    before = known.extended(network.n_classes)
     return Prototypes(
         torch.where(found.valid[:, None], found.means, before.means),
         torch.where(found.valid, found.counts, before.counts),
-    )
-
-
-def grown(known: Prototypes, n_classes: int) -> Prototypes:
-    """The same means with rows for classes nobody has seen."""
-    missing = n_classes - len(known.means)
-    return Prototypes(
-        torch.cat([known.means, known.means.new_zeros(missing, known.means.shape[1])]),
-        torch.cat([known.counts, known.counts.new_zeros(missing)]),
     )

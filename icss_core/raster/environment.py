@@ -1,4 +1,4 @@
-"""GDAL settings that hold while rasters are read, and that follow the work into another thread.
+"""What holds while rasters are read, and follows the work into another thread: GDAL's settings, the store.
 
 `rasterio.Env` sets options for the whole process when entered on the main thread, and for the calling
 thread only when entered on any other. A thread that a web worker starts therefore does not see the settings
@@ -17,8 +17,12 @@ import rasterio.env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
 
+from icss_core.raster.remote import remote_files, remote_opener
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from icss_core.raster.remote import RemoteOpener
 
 READING: Final = {
     # GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one
@@ -35,9 +39,10 @@ _filters = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class RasterEnvironment:
-    """A copy of the GDAL options in force where `capture` was called."""
+    """A copy of the GDAL options in force where `capture` was called, and what opens remote files there."""
 
     options: Mapping[str, object]
+    opener: RemoteOpener | None = None
 
     @classmethod
     def capture(cls) -> RasterEnvironment:
@@ -46,12 +51,14 @@ class RasterEnvironment:
         Keys of a cloud are left out: GDAL fetches nothing itself, and rasterio refuses them as plain options.
         """
         options = rasterio.env.getenv() if rasterio.env.hasenv() else {}
-        return cls({name: value for name, value in options.items() if not name.startswith("AWS_")})
+        plain = {name: value for name, value in options.items() if not name.startswith("AWS_")}
+        return cls(plain, remote_opener())
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Put the captured options in force in the calling thread, until the block ends."""
-        with rasterio.Env(session=DummySession(), **self.options):
+        """Put what was captured in force in the calling thread, until the block ends."""
+        remote = nullcontext() if self.opener is None else remote_files(self.opener)
+        with rasterio.Env(session=DummySession(), **self.options), remote:
             yield
 
 

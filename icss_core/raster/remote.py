@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from icss_core.errors import ImageUnreadableError
 
@@ -42,22 +42,29 @@ class RemoteFile(Protocol):
         """
 
 
-_opener: ContextVar[Callable[[str], RemoteFile] | None] = ContextVar("remote_files", default=None)
+RemoteOpener: TypeAlias = "Callable[[str], RemoteFile]"
+"""Gives the file at an `s3://` address. It raises ImageNotFoundError where there is none, and another IcssError
+where it may not or cannot be opened."""
+
+_opener: ContextVar[RemoteOpener | None] = ContextVar("remote_files", default=None)
 
 
 @contextmanager
-def remote_files(opener: Callable[[str], RemoteFile]) -> Iterator[None]:
+def remote_files(opener: RemoteOpener) -> Iterator[None]:
     """Open `s3://` addresses with `opener`, in this thread, until the block ends.
 
-    Args:
-        opener: gives the file at an address. It raises ImageNotFoundError where there is none, and other
-            IcssErrors where it may not or cannot be opened.
+    `RasterEnvironment` carries it into other threads.
     """
     token = _opener.set(opener)
     try:
         yield
     finally:
         _opener.reset(token)
+
+
+def remote_opener() -> RemoteOpener | None:
+    """What `remote_files` named in this thread; None outside of it."""
+    return _opener.get()
 
 
 def open_remote(address: str) -> RemoteFile:
@@ -67,7 +74,7 @@ def open_remote(address: str) -> RemoteFile:
         ImageUnreadableError: outside of `remote_files`.
         IcssError: what the opener raises.
     """
-    opener = _opener.get()
+    opener = remote_opener()
     if opener is None:
         raise ImageUnreadableError(f"{address}: no object store is open in this thread to read it from")
     return opener(address)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 import rasterio
 from awkward_rasters import RASTERS
+from memory_file import MemoryRemote
 from rasterio.session import AWSSession
 
 from icss_core.errors import ImageUnreadableError
 from icss_core.raster.environment import RasterEnvironment, gdal_ready
 from icss_core.raster.reader import open_raster
+from icss_core.raster.remote import remote_files
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
@@ -64,6 +66,20 @@ def test_options_reach_the_thread_of_a_thread_and_keys_do_not() -> None:
 
     assert in_thread(lambda: parent(carried=False)) == [None, None]  # what this module is for
     assert in_thread(lambda: parent(carried=True)) == [7, None]
+
+
+def test_what_opens_remote_files_reaches_another_thread(tmp_path: Path) -> None:
+    path = RASTERS["tiled.tif"](tmp_path / "a.tif")
+    with remote_files(lambda _: MemoryRemote(path.read_bytes())):
+        environment = RasterEnvironment.capture()
+
+    def child() -> str:
+        with environment.enter(), open_raster("s3://here/image") as raster:
+            return str(raster.read(Window(0, 0, 5, 5)).values.dtype)
+
+    assert in_thread(child) == "uint8"
+    with pytest.raises(ImageUnreadableError, match="no object store"):
+        open_raster("s3://here/image")
 
 
 def test_no_environment_is_captured_where_there_is_none() -> None:
