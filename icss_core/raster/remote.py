@@ -43,7 +43,7 @@ class RemoteFile(Protocol):
 
 
 RemoteOpener: TypeAlias = "Callable[[str], RemoteFile]"
-"""Gives the file at an `s3://` address. It raises ImageNotFoundError where there is none, and another IcssError
+"""Gives the file at an `s3://` address; raises ImageNotFoundError where there is none, another IcssError
 where it may not or cannot be opened."""
 
 _opener: ContextVar[RemoteOpener | None] = ContextVar("remote_files", default=None)
