@@ -122,8 +122,8 @@ class _UnavailableError(StorageError):
 
 
 def _refusal(place: S3Address, status: int, body: bytes, *, changed: bool) -> StorageError | ConflictError:
-    found = _CODE.search(body)
-    code = found[1].decode() if found else str(status)
+    named = _CODE.search(body)
+    code = named[1].decode() if named else str(status)
     if status == HTTPStatus.NOT_FOUND:
         return ObjectNotFoundError(f"{place} does not exist")
     if changed and status in {

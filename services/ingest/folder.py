@@ -55,7 +55,7 @@ _COLOURS: Final = (
     (247, 201, 72),
     (148, 82, 190),
 )
-_VALIDATION_SHARE: Final = 5
+_VALIDATION_EVERY: Final = 5
 """Without split.csv every fifth scene is for validation."""
 
 
@@ -106,15 +106,15 @@ def ingest_folder(
 
 def _by_name(folder: Path, endings: Collection[str] = IMAGE_EXTENSIONS) -> dict[str, Path]:
     """Files of a folder with these endings by stem, made safe for an address; none without the folder."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         if path.suffix.lower() not in endings:
             continue
         name = re.sub(r"[^\w.-]", "_", path.stem)
-        if name in found:
-            raise DatasetError(f"{found[name]} and {path} would both be scene {name!r}")
-        found[name] = path
-    return found
+        if name in by_name:
+            raise DatasetError(f"{by_name[name]} and {path} would both be scene {name!r}")
+        by_name[name] = path
+    return by_name
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -212,7 +212,7 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
     path = source / "split.csv"
     if not path.is_file():
         labelled = [name for name in names if name in masked]
-        step = min(_VALIDATION_SHARE, max(len(labelled), 1 if scribbled else 2))
+        step = min(_VALIDATION_EVERY, max(len(labelled), 1 if scribbled else 2))
         chosen = set(labelled[step - 1 :: step])
         return {
             name: "val" if name in chosen else "train" if name in masked | scribbled else "test"

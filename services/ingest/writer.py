@@ -231,10 +231,10 @@ def _digest(raster: bytes | Path) -> bytes:
 def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
     """A raster of objectness as a tiled GeoTIFF, after checking it."""
     with open_mask(path) as raster:
-        found = (raster.height, raster.width)
-        if found != tuple(shape):
+        size = (raster.height, raster.width)
+        if size != tuple(shape):
             raise DatasetError(
-                f"scene {name!r}: the objectness is {found[0]} x {found[1]} pixels, "
+                f"scene {name!r}: the objectness is {size[0]} x {size[1]} pixels, "
                 f"the image {shape[0]} x {shape[1]}"
             )
         if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
