@@ -63,8 +63,14 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], Path]] = {
 }
 
 
-def assert_same(storage: Storage, address: str, path: Path) -> None:
-    with storage.raster_environment(), open_raster(address) as there, open_raster(path) as here:
+@pytest.fixture(scope="module")
+def images(store_settings: Settings, storage: Storage) -> Images:
+    """How requests open images."""
+    return Images(store_settings, storage)
+
+
+def assert_same(images: Images, address: str, path: Path) -> None:
+    with images.opened(address) as there, open_raster(path) as here:
         assert (there.bands, there.height, there.width) == (here.bands, here.height, here.width)
         for window in grid(here.height, here.width, window=700, stride=600):
             read, expected = there.read(window), here.read(window)
@@ -75,32 +81,31 @@ def assert_same(storage: Storage, address: str, path: Path) -> None:
 @pytest.mark.parametrize("side", [180, 580], ids=["100kB", "1MB"])
 @pytest.mark.parametrize("name", WRITERS)
 def test_an_image_in_the_store_reads_as_on_disk(
-    name: str, side: int, storage: Storage, tmp_path: Path
+    name: str, side: int, storage: Storage, images: Images, tmp_path: Path
 ) -> None:
     path = WRITERS[name](tmp_path / name, noise(side))
     assert path.stat().st_size > side**2
-    assert_same(storage, storage.upload(path, f"s3://icss/same/{side}/{name}"), path)
+    assert_same(images, storage.upload(path, f"s3://icss/same/{side}/{name}"), path)
 
 
 @pytest.mark.parametrize("name", ["plain.png", "plain.jpg", "directory_at_end.tif", "tiled.tif", "cog.tif"])
-def test_an_image_of_20_megabytes_reads_as_on_disk(name: str, storage: Storage, tmp_path: Path) -> None:
+def test_an_image_of_20_megabytes_reads_as_on_disk(
+    name: str, storage: Storage, images: Images, tmp_path: Path
+) -> None:
     path = WRITERS[name](tmp_path / name, noise(2600))
     assert path.stat().st_size > 13_000_000
-    assert_same(storage, storage.upload(path, f"s3://icss/same/20MB/{name}"), path)
+    assert_same(images, storage.upload(path, f"s3://icss/same/20MB/{name}"), path)
 
 
-def test_a_raster_needs_no_ending_and_no_listing(storage: Storage, tmp_path: Path) -> None:
+def test_a_raster_needs_no_ending_and_no_listing(storage: Storage, images: Images, tmp_path: Path) -> None:
     path = WRITERS["tiled.tif"](tmp_path / "a.tif", noise(180))
-    assert_same(storage, storage.upload(path, "s3://icss/odd names/Käse + Brot (1)~&=.v2"), path)
+    assert_same(images, storage.upload(path, "s3://icss/odd names/Käse + Brot (1)~&=.v2"), path)
 
 
-def test_many_threads_read_one_image_at_once(
-    storage: Storage, store_settings: Settings, tmp_path: Path
-) -> None:
+def test_many_threads_read_one_image_at_once(storage: Storage, images: Images, tmp_path: Path) -> None:
     """300 of the 2,000 that were run once: all the same, where GDAL's own requests failed 5 times in 300."""
     pixels = noise(1000)
     address = storage.upload(WRITERS["tiled.tif"](tmp_path / "a.tif", pixels), "s3://icss/data/race.tif")
-    images = Images(store_settings, storage)
 
     def click(number: int) -> bool:
         row, col = (int(value) for value in np.random.default_rng(number).integers(0, 936, 2))
