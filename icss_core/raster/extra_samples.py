@@ -26,9 +26,9 @@ def mark_extra_sample_unspecified(path: Path) -> None:
     Raises:
         ValueError: no TIFF, or a directory of it has not one extra sample.
     """
-    with TiffFile(path, mode="r+b") as file:
+    with TiffFile(path, mode="r+") as file:
         for page in file.pages:
-            tag = page.tags.get(_EXTRA_SAMPLES)
+            tag = page.aspage().tags.get(_EXTRA_SAMPLES)
             if tag is None or tag.count != 1:
                 raise ValueError(f"{path} has a directory with {tag.count if tag else 0} extra samples")
             tag.overwrite(int(EXTRASAMPLE.UNSPECIFIED))

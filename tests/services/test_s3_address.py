@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.errors import MalformedUriError
 from services.s3_address import S3Address
@@ -78,18 +78,18 @@ def test_anything_else_is_refused_and_named(uri: str) -> None:
     assert repr(uri) in str(caught.value)
 
 
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_no_text_leads_out_of_a_prefix(start: str, end: str) -> None:
+def test_no_text_leads_out_of_a_prefix() -> None:
     prefix = S3Address("icss", "data")
-    for text in (f"{prefix}/{start}/../{end}", f"{prefix}/{start}{end}", f"{prefix}{start}"):
+    pieces = ("", ".", "..", "/", "/data", "a", "%2e", "\\", "\n", "é")
+    for text in map("".join, itertools.product(pieces, repeat=4)):
         try:
-            address = S3Address.parse(text)
+            address = S3Address.parse(f"{prefix}{text}")
         except MalformedUriError:
             continue
         segments = address.key.split("/")
         assert address.within(prefix) == (segments[0] == "data")
         assert not {"", ".", ".."} & set(segments)
-        address.key.encode()
+        assert str(address) == f"{prefix}{text}".removesuffix("/")
 
 
 @pytest.mark.parametrize(
