@@ -58,7 +58,8 @@ class Part(NamedTuple):
 class Feature(NamedTuple):
     """A feature with its geometry taken apart; at least one part."""
 
-    index: int
+    number: int
+    """In its collection, from 0."""
     parts: list[Part]
     properties: Mapping[str, Any]
 
@@ -178,13 +179,13 @@ def label_of(feature: Feature, at: tuple[float, float], label_space: LabelSpace)
     name = feature.properties.get("class")
     if not isinstance(name, str) or not name:
         raise ClickError(
-            f"feature {feature.index} at ({at[0]}, {at[1]}): it needs a property 'class' with the name of "
+            f"feature {feature.number} at ({at[0]}, {at[1]}): it needs a property 'class' with the name of "
             f"one of {list(label_space.names)}, not {name!r:.80}"
         )
     try:
         return label_space.index(name)
     except UnknownClassError as error:
-        raise UnknownClassError(f"feature {feature.index} at ({at[0]}, {at[1]}): {error}") from error
+        raise UnknownClassError(f"feature {feature.number} at ({at[0]}, {at[1]}): {error}") from error
 
 
 def system_of(collection: Mapping[str, Any], crs: str | None) -> str:

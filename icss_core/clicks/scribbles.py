@@ -100,7 +100,7 @@ def scribbles_from_geojson(
 def _scribble(feature: Feature, label_space: LabelSpace, width: float) -> _Scribble:
     lines = [_line(part) for part in feature.parts]
     label = label_of(feature, _start(lines), label_space)
-    named = f"feature {feature.index}"
+    named = f"feature {feature.number}"
     stated = feature.properties.get("width")
     value = width if stated is None else stated
     # NaN is not between

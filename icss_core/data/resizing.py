@@ -59,4 +59,5 @@ def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         size: new height and width.
     """
     rows, cols = (((np.arange(size) + 0.5) * length / size).astype(np.intp) for length in labels.shape)
-    return labels.take(rows, axis=0).take(cols, axis=1)
+    taken: NDArray[np.uint8] = labels.take(rows, axis=0).take(cols, axis=1)
+    return taken

@@ -81,7 +81,7 @@ def map_to_position(
     elif raster.transform.is_degenerate:
         raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
     else:
-        col, row = _applied(~raster.transform, x, y)
+        col, row = applied(~raster.transform, x, y)
     return np.asarray(row, np.float64), np.asarray(col, np.float64)
 
 
@@ -117,7 +117,7 @@ def pixel_corner_to_map(
         with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
             x, y = transformer.xy(rows, cols, offset="ul")
     else:
-        x, y = _applied(raster.transform, cols, rows)
+        x, y = applied(raster.transform, cols, rows)
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
@@ -150,9 +150,10 @@ def _vector(values: ArrayLike) -> NDArray[np.float64]:
     return np.atleast_1d(np.asarray(values, np.float64))
 
 
-def _applied(
+def applied(
     transform: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (n,) and (n,) after an affine transform."""
     return (
         transform.a * x + transform.b * y + transform.c,
         transform.d * x + transform.e * y + transform.f,

@@ -23,8 +23,8 @@ from shapely.geometry.polygon import orient
 from icss_core.errors import BandMismatchError, InvalidParameterError, OutlinesTooLargeError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.environment import gdal_ready
-from icss_core.raster.georeference import pixel_corner_to_map, raster_crs
-from icss_core.raster.reader import open_raster
+from icss_core.raster.georeference import applied, pixel_corner_to_map, raster_crs
+from icss_core.raster.reader import open_mask
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def write_polygons(
 def _opened(class_map: str | Path, min_area: float) -> Raster:
     if not min_area >= 0:  # NaN is not
         raise InvalidParameterError(f"min_area must not be negative, it is {min_area}")
-    raster = open_raster(class_map, bands=[1])
+    raster = open_mask(class_map)
     if raster.dtype != "uint8":
         raster.close()
         raise BandMismatchError(f"{raster.address} is {raster.dtype}, not a class map (uint8)")
@@ -250,7 +250,7 @@ def _by_points(raster: Raster, corners: NDArray[np.float64]) -> NDArray[np.float
 
 def _to_pixels(inverse: Affine, corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map coordinates (n, 2) of corners of pixels as whole cols and rows."""
-    cols, rows = inverse @ (corners[:, 0], corners[:, 1])
+    cols, rows = applied(inverse, corners[:, 0], corners[:, 1])
     pixels: NDArray[np.float64] = np.rint(np.column_stack([cols, rows]))
     return pixels
 

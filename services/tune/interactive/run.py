@@ -15,7 +15,7 @@ from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
@@ -108,8 +108,8 @@ def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator
             continue
         with ExitStack() as closing:
             image, mask = (
-                closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
-                for address in (scene.image, scene.mask)
+                closing.enter_context(opener(storage.check_allowed(dataset.address(address))))
+                for opener, address in ((open_raster, scene.image), (open_mask, scene.mask))
             )
             true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
             if true.shows([0, len(names)]):
