@@ -59,7 +59,9 @@ class Admission:
         card = base.card
         with self._images.opened(address, bands=card.architecture.in_channels, dtype=card.dtype) as raster:
             self._check_size(preset, raster)
-            clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
+            clicks = clicks_from_geojson(
+                request.clicks, raster, label_space, crs=request.crs, limit=self._limits.max_clicks
+            )
         counts = _counts_by_name(clicks.counts(), label_space)
         if new_class.name not in counts:
             raise ClickError(

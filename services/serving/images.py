@@ -7,15 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from rasterio.env import setenv
 
-from icss_core.errors import (
-    IcssError,
-    ImageNotFoundError,
-    ImageUnreadableError,
-    InvalidParameterError,
-)
+from icss_core.errors import ImageUnreadableError, InvalidParameterError
 from icss_core.networks.compatibility import check_image
+from icss_core.raster.formats import FORMAT_NAMES, JPEG, PNG, format_of
 from icss_core.raster.reader import open_raster
 from services.errors import UploadNotFoundError
 from services.s3_address import S3Address
@@ -30,8 +25,7 @@ if TYPE_CHECKING:
     from services.settings import Settings
     from services.storage import Storage
 
-_EXTENSIONS: Final = {"GTiff": "tif", "COG": "tif", "PNG": "png", "JPEG": "jpg"}
-_FROM_THE_START: Final = frozenset({"PNG", "JPEG"})
+_FROM_THE_START: Final = frozenset({*PNG.drivers, *JPEG.drivers})
 """Formats of which a pixel can be had only by decoding all before it."""
 
 
@@ -42,7 +36,6 @@ class Images:
         self._storage = storage
         self._uploads = S3Address.parse(settings.data_prefix).child("uploads")
         self._limits = settings.limits
-        self._endpoint = settings.s3_endpoint
 
     def address(self, reference: ImageReference) -> str:
         """The s3:// address of an image.
@@ -52,7 +45,7 @@ class Images:
             UploadNotFoundError: no upload has this id.
         """
         if reference.uri is not None:
-            return self._storage.check_allowed(reference.uri)
+            return self._storage.check_object(reference.uri)
         folder = self._uploads.child(str(reference.upload))
         address = next(iter(self._storage.list(str(folder))), None)
         if address is None:
@@ -73,10 +66,11 @@ class Images:
         """Open an image for windowed reads, in this thread only.
 
         Args:
-            address: checked s3:// address or a local file.
+            address: checked s3:// address, or a local file that came with the request.
             bands: number of bands it must have; None: any.
             dtype: data type it must have (`ModelCard.dtype`); None: any.
-            name: what messages call it: they must not show where a file of a request lies. None: its address.
+            name: what messages call it, as they must not show where a file of a request lies. None: its
+                address, or "the uploaded image".
 
         Raises:
             ImageNotFoundError: nothing there.
@@ -84,37 +78,17 @@ class Images:
             BandMismatchError, DtypeMismatchError: not what the network was trained on.
             InvalidParameterError: more pixels than the service takes, or more to be decoded at once.
         """
-        if isinstance(address, str) and not self._storage.exists(address):
-            # asked here and not of GDAL, which remembers for good that a file was missing
-            raise ImageNotFoundError(f"there is no image at {address}")
-        shown = str(address) if name is None else name
-        with self._without_inside(str(address), shown), self._storage.raster_environment():
-            # GDAL would go on showing an object that was replaced, for as long as the process lives
-            setenv(CPL_VSIL_CURL_NON_CACHED="/vsis3/")
-            with open_raster(address) as raster:
-                self._check_size(raster, shown)
-                check_image(raster, bands=bands, dtype=dtype, name=shown)
-                yield raster
+        shown = name or (address if isinstance(address, str) else "the uploaded image")
+        with self._storage.raster_environment(), open_raster(address, name=shown) as raster:
+            self._check_size(raster)
+            check_image(raster, bands=bands, dtype=dtype, name=shown)
+            yield raster
 
-    @contextmanager
-    def _without_inside(self, address: str, shown: str) -> Iterator[None]:
-        """Errors of the block with `shown` for the address, and without the store's own, which GDAL names."""
-        endpoint = (self._endpoint or "").partition("://")[2]
-        try:
-            yield
-        except IcssError as error:
-            message = str(error).replace(address, shown)
-            if endpoint:
-                message = message.replace(endpoint, "the object store")
-            if message == str(error):
-                raise
-            raise type(error)(message) from error
-
-    def _check_size(self, raster: Raster, shown: str) -> None:
+    def _check_size(self, raster: Raster) -> None:
         pixels = raster.height * raster.width
         if pixels > self._limits.max_pixels:
             raise InvalidParameterError(
-                f"{shown} has {raster.height} x {raster.width} pixels; "
+                f"{raster.address} has {raster.height} x {raster.width} pixels; "
                 f"this service takes {self._limits.max_pixels}"
             )
         rows, columns = raster.block_shape
@@ -122,8 +96,8 @@ class Images:
         needed = together * raster.bands * np.dtype(raster.dtype).itemsize
         if needed > self._limits.max_decoded_bytes:
             raise InvalidParameterError(
-                f"{shown} is a {raster.driver} of {raster.height} x {raster.width} pixels of which {needed} "
-                f"bytes must be decoded to read one pixel; this service takes "
+                f"{raster.address} is a {raster.driver} of {raster.height} x {raster.width} pixels of which "
+                f"{needed} bytes must be decoded to read one pixel; this service takes "
                 f"{self._limits.max_decoded_bytes}: convert it to a tiled GeoTIFF"
             )
 
@@ -136,13 +110,14 @@ class Images:
             StorageError: the store refused.
         """
         identifier = uuid.uuid4().hex
-        with self.opened(file, name="the upload") as raster:
-            extension = _EXTENSIONS.get(image_driver(file))
-            if extension is None:
-                raise ImageUnreadableError("the upload is not a GeoTIFF, PNG or JPEG")
+        with self.opened(file) as raster:
+            with file.open("rb") as stream:
+                kind = format_of(stream.read(16))
+            if kind is None:
+                raise ImageUnreadableError(f"the uploaded image is not {FORMAT_NAMES}")
             upload = Upload(
                 id=identifier,
-                uri=str(self._uploads.child(identifier, f"image.{extension}")),
+                uri=str(self._uploads.child(identifier, f"image{kind.extensions[0]}")),
                 bytes=file.stat().st_size,
                 width=raster.width,
                 height=raster.height,
@@ -152,14 +127,3 @@ class Images:
             )
         self._storage.upload(file, upload.uri)
         return upload
-
-
-def image_driver(file: Path) -> str:
-    """Which of the formats we read a file is, by its first bytes; empty if none."""
-    with file.open("rb") as stream:
-        start = stream.read(8)
-    if start[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return "GTiff"
-    if start == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    return "JPEG" if start[:3] == b"\xff\xd8\xff" else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from icss_core.errors import InvalidParameterError
+from icss_core.errors import InvalidParameterError, OutlinesTooLargeError
 from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
 from icss_core.inference.scales import Scales
-from icss_core.raster.polygons import polygons
+from icss_core.raster.polygons import write_polygons
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
@@ -98,7 +97,7 @@ class PredictionService:
             ModelNotFoundError, VersionNotFoundError, ModelFormatError: the version cannot be had.
             ImageNotFoundError, ImageUnreadableError: the image cannot be read.
             BandMismatchError, DtypeMismatchError: it is not what the network was trained on.
-            InvalidParameterError: too much work, or too large for the response.
+            InvalidParameterError, OutlinesTooLargeError: too much work, or too large a result.
             BusyError: too many wait already.
             CancelledError: `should_stop` said so.
         """
@@ -205,19 +204,12 @@ def _write_polygons(map_file: Path, model: LoadedModel, job: PredictionJob, path
     """The polygons of a map as GeoJSON, at most `limit` bytes.
 
     Raises:
-        InvalidParameterError: they take more.
+        OutlinesTooLargeError: they take more.
     """
-    collection = polygons(map_file, model.card.label_space, min_area=job.min_area)
-    features = collection.pop("features")
-    written = 0
-    with path.open("w", encoding="utf-8") as file:
-        written += file.write(json.dumps(collection)[:-1] + ', "features": [')
-        for number, feature in enumerate(features):
-            written += file.write((",\n" if number else "\n") + json.dumps(feature))
-            if written > limit:
-                raise InvalidParameterError(
-                    f"the polygons take more than {limit} bytes; leave out the small ones with min_area, "
-                    "or ask for format 'cog'"
-                )
-        file.write("\n]}\n")
+    try:
+        with path.open("wb") as file:
+            write_polygons(file, map_file, model.card.label_space, min_area=job.min_area, max_bytes=limit)
+    except OutlinesTooLargeError as error:
+        # the caller does not know the file, and must not see where it lies
+        raise OutlinesTooLargeError(str(error).replace(str(map_file), "the map")) from error
     return path

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from icss_core.inference.scales import Scales
 from icss_core.inference.tiling import SIZE_MULTIPLE
+from icss_core.labels import ClassName
 from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
@@ -88,7 +89,7 @@ class _Request(BaseModel):
 class NewClass(_Request):
     """The class to be added."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$", examples=["building"])]
+    name: Annotated[ClassName, Field(examples=["building"])]
     colour: Colour | None = Field(
         default=None, description="colour on maps; left out: one unlike those already taken"
     )
