@@ -54,11 +54,16 @@ def test_answer_comes_back() -> None:
 
 
 def test_refusal_is_raised_as_itself_and_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    logging.getLogger("ray.serve").propagate = True
-    with pytest.raises(DtypeMismatchError, match="uint16"):
-        predict(Replica(DtypeMismatchError("the image stores\n uint16")))
-    (record,) = caplog.records
+    caplog.set_level(logging.INFO, logger="ray.serve")
+    serve_log = logging.getLogger("ray.serve")
+    serve_log.addHandler(caplog.handler)  # Ray's loggers hand nothing up
+    try:
+        with pytest.raises(DtypeMismatchError, match="uint16"):
+            predict(Replica(DtypeMismatchError("the image stores\n uint16")))
+    finally:
+        serve_log.removeHandler(caplog.handler)
+    record = caplog.records[0]
+    assert all(one is record for one in caplog.records), "one record, however many handlers see it"
     assert record.exc_info is None
     assert record.getMessage() == "Replica.predict: DtypeMismatchError: the image stores uint16"
 
