@@ -25,7 +25,11 @@ class ObjectNotFoundError(StorageError):
 
 
 class TrackingError(IcssError):
-    """The MLflow server refused the operation or did not answer."""
+    """The MLflow server refused the operation, or did not answer (see the subclass)."""
+
+
+class TrackingUnavailableError(TrackingError):
+    """The MLflow server did not answer in time; ask again in a moment."""
 
 
 class ModelNotFoundError(IcssError):

@@ -42,6 +42,13 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _long_token(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise ValueError("the token must have at least 16 characters")
+    return value
+
+
+LongToken = Annotated[SecretStr, AfterValidator(_long_token)]
 S3Prefix = Annotated[str, AfterValidator(_s3_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
@@ -89,7 +96,13 @@ class Settings(BaseSettings):
         default=(), description="further prefixes that may be read, separated by commas"
     )
     mlflow_uri: HttpUrl
-    api_token: SecretStr | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
+    mlflow_token: LongToken | None = Field(
+        default=None, description="what the MLflow server asks for, if anything"
+    )
+    mlflow_timeout: PositiveInt = Field(
+        default=4, description="seconds that a request to the HTTP API waits for one answer of MLflow"
+    )
+    api_token: LongToken | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -97,7 +110,15 @@ class Settings(BaseSettings):
     revision: str | None = Field(default=None, description="commit of an image without git")
     limits: Limits = Limits()
 
-    @field_validator("s3_endpoint", "s3_access_key", "s3_secret_key", "api_token", "revision", mode="before")
+    @field_validator(
+        "s3_endpoint",
+        "s3_access_key",
+        "s3_secret_key",
+        "mlflow_token",
+        "api_token",
+        "revision",
+        mode="before",
+    )
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -113,13 +134,6 @@ class Settings(BaseSettings):
     @classmethod
     def _expand_home(cls, value: Path) -> Path:
         return value.expanduser()
-
-    @field_validator("api_token")
-    @classmethod
-    def _token_is_long(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
-            raise ValueError("the token must have at least 16 characters")
-        return value
 
     @model_validator(mode="after")
     def _keys_come_in_pairs(self) -> Settings:
@@ -151,6 +165,26 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+
+
+class _MlflowServer(BaseSettings):
+    """What the MLflow server of this project needs to know, which is less than the other processes."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
+
+    mlflow_token: LongToken
+
+
+def load_mlflow_token() -> str:
+    """The token that the MLflow server asks for, in clear; it never runs without one.
+
+    Raises:
+        ConfigurationError: the variable is missing, or the token is too short.
+    """
+    try:
+        return _MlflowServer().mlflow_token.get_secret_value()
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from error
 

@@ -46,7 +46,6 @@ _TRANSIENT = frozenset(
         "Throttling",
     }
 )
-_ATTEMPTS = 4
 
 _GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of the folder, no search for sidecar files
@@ -89,10 +88,16 @@ class Storage:
     """Reads and writes objects under the allowed prefixes; safe to share between threads.
 
     Every address passes `check_allowed` first, whoever it comes from.
+
+    Args:
+        settings: where the store is, and what may be touched in it.
+        timeout: seconds that the store may be silent.
+        attempts: how often an operation is tried that fails for a reason that may pass.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 60.0, attempts: int = 4) -> None:
         self._settings = settings
+        self._attempts = attempts
         self._prefixes = tuple(S3Address.parse(prefix) for prefix in settings.readable_prefixes)
         secret = settings.s3_secret_key
         session = boto3.Session(
@@ -107,8 +112,8 @@ class Storage:
             config=Config(
                 s3={"addressing_style": "path"},
                 retries={"total_max_attempts": 1},  # retried here, and only where it helps
-                connect_timeout=5,
-                read_timeout=60,
+                connect_timeout=min(5.0, timeout),
+                read_timeout=timeout,
                 max_pool_connections=50,  # several threads upload in parts, ten connections each
                 # stores other than AWS do not all know the checksum trailers that boto3 sends by default
                 request_checksum_calculation="when_required",
@@ -203,6 +208,15 @@ class Storage:
             return False
         return True
 
+    def answers(self) -> bool:
+        """True: the store answers, and takes our keys.
+
+        Raises:
+            StorageError: the store refused or did not answer.
+        """
+        self.exists(str(self._prefixes[0].child("is-the-store-there")))
+        return True
+
     def list(self, prefix: str) -> Iterator[str]:
         """Addresses of all objects under a prefix (whole segments), in the store's order.
 
@@ -262,12 +276,11 @@ class Storage:
             raise UriNotAllowedError(f"{uri!r} is outside what this service may touch: {allowed}")
         return address
 
-    @staticmethod
-    def _call(operation: Callable[[], _T], verb: str, address: S3Address) -> _T:
+    def _call(self, operation: Callable[[], _T], verb: str, address: S3Address) -> _T:
         """Run one store operation, again after transient failures, with typed errors."""
         retrying = Retrying(
             retry=retry_if_exception(_is_transient),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=stop_after_attempt(self._attempts),
             wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
             before_sleep=lambda state: _logger.warning(
                 "could not %s %s (attempt %d), trying again", verb, address, state.attempt_number

@@ -60,7 +60,7 @@ class Tracking:
     """Creates, writes and finds runs. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client: MlflowClient = client_for(settings.mlflow_uri)
+        self._client: MlflowClient = client_for(settings)
         self._experiments: dict[str, str] = {}
         self._lock = Lock()
 
@@ -87,6 +87,16 @@ class Tracking:
                 if is_missing(error):
                     return None
                 raise
+
+    def answers(self) -> bool:
+        """True: the server answers, from its database and to our token.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call("answer"):
+            self._client.search_experiments(max_results=1)
+        return True
 
     def find(
         self, experiment: Experiment, *, tags: Mapping[str, str | Sequence[str]], limit: int = 1000

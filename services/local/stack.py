@@ -62,6 +62,7 @@ class LocalStack:
         object_store_bytes: Ray's shared memory.
         ports: see `Ports`.
         ray_token: token of the Ray cluster, if it has to be a known one.
+        mlflow_token: the same for MLflow.
         start_seconds: how long each part may take to answer.
         on_progress: told in one line what has started.
 
@@ -80,6 +81,7 @@ class LocalStack:
         object_store_bytes: int = 500_000_000,
         ports: Ports | None = None,
         ray_token: str | None = None,
+        mlflow_token: str | None = None,
         start_seconds: float = 120.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class LocalStack:
         self._object_store_bytes = object_store_bytes
         self._ports = ports or Ports()
         self._ray_token = ray_token or secrets.token_hex(32)
+        self._mlflow_token = mlflow_token or secrets.token_urlsafe(32)
         self._start_seconds = start_seconds
         self._tell = on_progress or (lambda _: None)
         self._running = ExitStack()
@@ -173,6 +176,7 @@ class LocalStack:
             data_prefix=f"s3://{DATA_BUCKET}",
             s3_ranges_with_200=True,
             mlflow_uri=f"http://127.0.0.1:{mlflow_port}",
+            mlflow_token=SecretStr(self._mlflow_token),
             api_token=SecretStr(secrets.token_urlsafe(32)),
             api_port=api_port,
             cache_dir=self.folder / "cache",
@@ -202,6 +206,7 @@ class LocalStack:
                 port=mlflow_port,
                 artefacts=f"s3://{ARTEFACT_BUCKET}",
                 s3_endpoint=f"http://127.0.0.1:{s3_port}",
+                token=self._mlflow_token,
                 environment=bare,
                 log=self.logs / "mlflow.log",
                 **keys,

@@ -70,7 +70,7 @@ def client(url: str, stack: LocalStack) -> Iterator[IcssClient]:
 
 
 def test_class_is_added_and_the_map_is_made_with_it(client: IcssClient, stack: LocalStack) -> None:
-    assert client.ready().parts == {"updater": True, "predictor": True}
+    assert client.ready().parts == dict.fromkeys(("updater", "predictor", "mlflow", "object_store"), True)
     started = time.monotonic()
     update = client.add_class(
         MODEL, "building", image=SCENE, clicks=building_clicks(), crs="pixel", overrides=SHORT
