@@ -25,11 +25,11 @@ class ObjectNotFoundError(StorageError):
 
 
 class TrackingError(IcssError):
-    """The MLflow server refused the operation, or did not answer (see the subclass)."""
+    """The MLflow server refused the operation or did not answer."""
 
 
 class TrackingUnavailableError(TrackingError):
-    """The MLflow server did not answer in time; ask again in a moment."""
+    """The MLflow server did not answer, or fails itself; the same call may succeed in a moment."""
 
 
 class ModelNotFoundError(IcssError):

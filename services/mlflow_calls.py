@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException, RestException
-from requests import HTTPError, RequestException
+from mlflow.exceptions import MlflowException
+from requests import RequestException
 
 from services.errors import TrackingError, TrackingUnavailableError
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
-_BUSY: Final = frozenset({"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
-_NO_ANSWER: Final = "INTERNAL_ERROR"
-"""The code of an exception that MLflow's client makes itself when it got no answer."""
+_PASSING = frozenset(
+    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED"}
+)
+"""Error codes of a server that is away or failing; a call that never reached it has the first of them."""
 
 
 def client_for(settings: Settings) -> MlflowClient:
@@ -60,13 +61,13 @@ def mlflow_call(what: str) -> Iterator[None]:
     """Turn MLflow's exceptions into ours; `what` ends the sentence "MLflow could not ...".
 
     Raises:
-        TrackingUnavailableError: the server did not answer in time, or is too busy.
+        TrackingUnavailableError: the server did not answer, or failed itself.
         TrackingError: it refused.
     """
     try:
         yield
     except (MlflowException, RequestException) as error:
-        kind = TrackingUnavailableError if _is_unavailable(error) else TrackingError
+        kind = TrackingUnavailableError if _may_pass(error) else TrackingError
         raise kind(f"MLflow could not {what}: {error}") from error
 
 
@@ -75,12 +76,8 @@ def is_missing(error: MlflowException) -> bool:
     return bool(error.error_code == NOT_FOUND)
 
 
-def _is_unavailable(error: Exception) -> bool:
-    """Whether the same call may well succeed in a moment."""
-    if isinstance(error, HTTPError) and error.response is not None:
-        return bool(error.response.status_code >= 500)
-    if isinstance(error, RequestException):
-        return True
-    if isinstance(error, RestException):
-        return error.error_code in _BUSY
-    return bool(getattr(error, "error_code", None) == _NO_ANSWER)
+def _may_pass(error: MlflowException | RequestException) -> bool:
+    """Whether the same call may succeed a moment later."""
+    if isinstance(error, MlflowException):
+        return error.error_code in _PASSING
+    return error.response is None or error.response.status_code >= 500

@@ -1,10 +1,10 @@
 """MLflow's server behind a token: `python -m services.mlflow_gate`.
 
 MLflow's own server takes writes from whoever reaches its port: a model version, and the alias that says
-which one is used, could be anybody's on the same machine or network. Its own accounts (`--app-name basic-auth`) need
-further packages and hash a password at each request. Here one token lets in, as for the HTTP API: a program
-sends it as a bearer token, or as the password of basic authentication under any name. A browser asks for name
-and password, so the pages stay within reach. `/health` alone is open, for probes.
+which one is used, could be anybody's on the same machine or network. Its own accounts need further packages
+and hash a password at each request (`--app-name basic-auth`). Here one token lets in, as for the HTTP API: a
+program sends it as a bearer token, or as the password of basic authentication under any name. A browser asks
+for name and password, so the pages stay within reach. `/health` alone is open, for probes.
 
 This process also is the server itself, where `mlflow server` is a process that starts another one, and both
 import all of MLflow.
@@ -86,7 +86,7 @@ def main() -> None:
     token = load_mlflow_token()
 
     # as `mlflow server` does for the process that it starts: MLflow reads these at import, where it also takes
-    # the presence of uvicorn as a sign to put up its guards against other sites' pages
+    # an imported uvicorn as a sign to put up its guards against other sites' pages
     os.environ |= {
         "MLFLOW_SERVER_ALLOWED_HOSTS": arguments.allowed_hosts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue for LLM judges, of which we have none

@@ -60,6 +60,19 @@ class DemoReport(BaseModel):
     code_version: str
 
 
+def summary_of(result: SessionResult) -> SessionSummary:
+    """A session without its arrays."""
+    return SessionSummary(
+        clicks=result.update.clicks,
+        update=result.update.id,
+        version=result.update.result_version or 0,
+        update_seconds=round(result.update_seconds, 1),
+        prediction_seconds=round(result.prediction_seconds, 2),
+        forgetting=result.update.forgetting,
+        warnings=list(result.update.warnings),
+    )
+
+
 def scores_of(
     results: Sequence[SessionResult], classes: Sequence[str], *, new: str
 ) -> dict[str, SegmentationReport]:

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import SecretStr
 
+from services.local.certificate import make_certificate
 from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
+from services.local.ray_folder import ray_folder
 from services.local.ray_head import RayAddresses, start_ray, wait_for_ray
 from services.settings import Settings, environment_of
 
@@ -181,7 +182,14 @@ class LocalStack:
             api_port=api_port,
             cache_dir=self.folder / "cache",
         )
-        self.ray = RayAddresses(port=ray_port, dashboard_port=dashboard_port, token=self._ray_token)
+        temporary = self._running.enter_context(ray_folder())
+        self._running.callback(_keep_logs, temporary / "ray", self.logs / "ray")
+        self.ray = RayAddresses(
+            port=ray_port,
+            dashboard_port=dashboard_port,
+            token=self._ray_token,
+            certificate=make_certificate(temporary),
+        )
         environment = self.environment()
         bare = {key: value for key, value in environment.items() if not key.startswith(("ICSS_", "RAY_"))}
         keys = {
@@ -212,13 +220,9 @@ class LocalStack:
                 **keys,
             )
         )
-        # not in our folder: Ray puts sockets below, whose paths must stay short
-        ray_folder = Path(tempfile.mkdtemp(prefix="icss-ray-"))
-        self._running.callback(shutil.rmtree, ray_folder, ignore_errors=True)
-        self._running.callback(_keep_logs, ray_folder, self.logs / "ray")
         ray = self._keep(
             start_ray(
-                ray_folder,
+                temporary / "ray",
                 self.ray,
                 num_cpus=self._num_cpus,
                 object_store_bytes=self._object_store_bytes,
@@ -239,10 +243,10 @@ class LocalStack:
         return process
 
 
-def _keep_logs(ray_folder: Path, kept: Path) -> None:
+def _keep_logs(temporary: Path, kept: Path) -> None:
     """Copy what replicas and jobs said, which Ray keeps in its own folder, before that is removed."""
-    found = ray_folder / "session_latest" / "logs"
-    for source in (*found.glob("serve/*.log"), *found.glob("job-driver-*.log"), *found.glob("worker-*.err")):
+    logs = temporary / "session_latest" / "logs"
+    for source in (*logs.glob("serve/*.log"), *logs.glob("job-driver-*.log"), *logs.glob("worker-*.err")):
         kept.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, kept / source.name)
 

@@ -12,6 +12,7 @@ from icss_core.errors import IcssError
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
+from services.training.progress import PretrainingResult
 
 
 def main(
@@ -80,7 +81,7 @@ def main(
     except IcssError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"registered {config.model} version {version}; it is the memory now")
+    typer.echo(PretrainingResult(model=config.model, version=version).line())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from ray.train import UserCallback
 from services.errors import TrackingError
 from services.settings import load_settings
 from services.tracking import Tracking
+from services.training.progress import PretrainingProgress
 
 _logger = logging.getLogger(__name__)
 
@@ -90,15 +91,22 @@ class MlflowCallback(UserCallback):
         *,
         saved: bool,
     ) -> None:
-        parts = [f"iteration {report['step']}/{report['iterations']}, {report['seconds']:.0f} s"]
-        if summaries:
-            last = summaries[-1][1]
-            parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
-        parts += [f"{name} {value:.3f}" for name, value in scores.items()]
-        if saved:
-            parts.append("checkpoint saved")
-        sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
+        last = summaries[-1][1] if summaries else {}
+        progress = PretrainingProgress(
+            iteration=report["step"],
+            iterations=report["iterations"],
+            seconds=round(report["seconds"], 1),
+            loss=_rounded(last.get("loss"), 4),
+            crops_per_second=_rounded(last.get("samples_per_second"), 1),
+            scores={name: round(value, 3) for name, value in scores.items()},
+            saved=saved,
+        )
+        sys.stdout.write(progress.line() + "\n")
         sys.stdout.flush()
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def combined(points: list[list[list[float]]]) -> list[tuple[int, dict[str, float]]]:

@@ -1,40 +1,59 @@
-import os
+from __future__ import annotations
+
+import asyncio
 
 import pytest
 
 from services.errors import TrainingError
-from services.submission import PretrainingState, submit_pretraining
+from services.submission import lines_of, submit_pretraining
+from services.training.progress import PretrainingProgress, PretrainingResult
 
-LOG = """\
-Job submission server address: http://127.0.0.1:8265
-(TrainController pid=1) pretraining: iteration 0/1000, 0 s
-(TrainController pid=1) pretraining: iteration 46/1000, 12 s; loss 0.1153, 31.0 crops/s
-(TrainController pid=1) pretraining: iteration 92/1000, 24 s; loss 0.1850, 30.1 crops/s; \
-val_iou/background 0.950; val_iou/wide road 0.780; val_miou 0.865; checkpoint saved
-"""
+BEFORE = "\x1b[36m(TrainController pid=1)\x1b[0m "
 
 
-def test_state_follows_the_log():
-    state = PretrainingState()
-    told = [state.read(line) for line in LOG.splitlines()]
-    assert told == [False, True, True, True]
-    assert (state.step, state.steps, state.seconds, state.loss) == (92, 1000, 24, 0.185)
-    assert state.iou == {"background": 0.95, "wide road": 0.78}
-    assert state.version is None
-    assert state.read("registered my town version 3; it is the memory now")
-    assert state.version == 3
+def test_what_is_written_is_read_behind_whatever_ray_puts_before_it() -> None:
+    progress = PretrainingProgress(
+        iteration=92,
+        iterations=1000,
+        seconds=24.0,
+        loss=0.185,
+        scores={"val_iou/wide road": 0.78, "val_miou": 0.865},
+        saved=True,
+    )
+    assert PretrainingProgress.read(BEFORE + progress.line()) == progress
+    result = PretrainingResult(model="my {town}: registered", version=3)
+    assert PretrainingResult.read(result.line()) == result
 
 
-def test_a_job_that_cannot_be_submitted_is_one_error(tmp_path):
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9",
-        "RAY_AUTH_MODE": "disabled",
-    }
-    lines = []
-    with pytest.raises(TrainingError, match="the pretraining job failed"):
-        submit_pretraining(
-            ["--help"], environment=environment, log=tmp_path / "job.log", on_line=lines.append
-        )
-    assert (tmp_path / "job.log").read_text().splitlines() == lines
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "pretraining: soon",
+        'pretraining: {"iteration": 3',
+        'pretraining: {"iteration": "many", "iterations": 5, "seconds": 1}',
+        'registered: {"model": "town", "version": 3}',
+    ],
+)
+def test_other_lines_are_no_progress(line: str) -> None:
+    assert PretrainingProgress.read(line) is None
+
+
+def test_lines_come_whole_however_the_log_is_cut() -> None:
+    text = f"{BEFORE}one\ntwo \r\n\nthree"
+
+    async def read(size: int) -> list[str]:
+        async def chunks():
+            for start in range(0, len(text), size):
+                yield text[start : start + size]
+
+        return [line async for line in lines_of(chunks())]
+
+    for size in (1, 3, 1000):
+        assert asyncio.run(read(size)) == ["(TrainController pid=1) one", "two", "", "three"]
+
+
+def test_a_job_that_cannot_be_submitted_is_one_error(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(TrainingError, match=r"could not be submitted.*127\.0\.0\.1:9"):
+        submit_pretraining(["--help"], address="http://127.0.0.1:9")

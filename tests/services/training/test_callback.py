@@ -6,6 +6,7 @@ import pytest
 
 from services.errors import TrackingError
 from services.training.callback import MlflowCallback, combined, named_scores
+from services.training.progress import PretrainingProgress
 
 
 def test_points_of_all_workers_become_one_line_a_step() -> None:
@@ -83,4 +84,5 @@ def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsy
     assert recorder.steps == [1, 2]
     assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_step": "2"}
     assert recorder.texts == {"failures/1.txt": "worker 1: killed"}
-    assert "iteration 2/3" in capsys.readouterr().out
+    said = [PretrainingProgress.read(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one.iteration, one.iterations, one.loss) for one in said if one] == [(1, 3, 1.0), (2, 3, 1.0)]
