@@ -85,8 +85,8 @@ def main() -> None:
     arguments = parser.parse_args()
     token = load_mlflow_token()
 
-    # as `mlflow server` does for the process that it starts: MLflow reads these at import, where it also takes
-    # an imported uvicorn as a sign to put up its guards against other sites' pages
+    # as `mlflow server` does for the process that it starts: MLflow reads these at import, when an imported
+    # uvicorn also is its sign to put up its guards against other sites' pages
     os.environ |= {
         "MLFLOW_SERVER_ALLOWED_HOSTS": arguments.allowed_hosts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue for LLM judges, of which we have none

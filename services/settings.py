@@ -7,8 +7,10 @@ machine and a Kubernetes deployment; only the values differ.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -37,9 +39,26 @@ def _s3_prefix(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
+    """Scheme, host, and a port or path if need be; whoever uses it relies on that."""
+    parts = urlsplit(value)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the address may not hold a name or password; there are settings for them")
+    if parts.scheme not in {"http", "https"}:
         raise ValueError(f"{value!r} must start with http:// or https://")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{value!r}: {error}") from error
+    if not parts.hostname or port == 0 or parts.query or parts.fragment or re.search(r"\s", value):
+        raise ValueError(f"{value!r} must be http://HOST or http://HOST:PORT")
     return value.rstrip("/")
+
+
+def _http_host(value: str) -> str:
+    """An address without a path: GDAL has none for an object store."""
+    if urlsplit(value).path:
+        raise ValueError(f"{value!r} must end after the host or port")
+    return value
 
 
 def _long_token(value: SecretStr) -> SecretStr:
@@ -51,6 +70,7 @@ def _long_token(value: SecretStr) -> SecretStr:
 LongToken = Annotated[SecretStr, AfterValidator(_long_token)]
 S3Prefix = Annotated[str, AfterValidator(_s3_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpHost = Annotated[HttpUrl, AfterValidator(_http_host)]
 
 
 class Limits(BaseModel):
@@ -84,7 +104,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    s3_endpoint: HttpUrl | None = Field(default=None, description="object store; empty: AWS itself")
+    s3_endpoint: HttpHost | None = Field(default=None, description="object store; empty: AWS itself")
     s3_access_key: str | None = None
     s3_secret_key: SecretStr | None = None
     s3_region: str = "us-east-1"

@@ -30,9 +30,10 @@ def stay_up(job: MainJob, console: Console) -> None:
     _, clicks = session.save_clicks(scenes[0], session.click(scenes[0]))
     console.print()
     for name, address in job.stack.addresses.items():
-        console.print(f"  {name:14} {address}")
-    console.print(f"  {'API page':14} {job.stack.addresses['API']}/docs")
-    console.print(f"  {'token':14} {job.stack.settings.require_api_token()}")
+        console.print(f"  {name:16} {address}")
+    console.print(f"  {'API page':16} {job.stack.addresses['API']}/docs")
+    console.print(f"  {'token':16} {job.stack.settings.require_api_token()}")
+    console.print(f"  {'MLflow password':16} {job.stack.environment()['ICSS_MLFLOW_TOKEN']}")
     for title, command in commands(job, scenes[0].address, clicks, pixel=not scenes[0].georeferenced):
         console.print(f"\n[bold]{title}[/]")
         console.print(command, soft_wrap=True, markup=False)
@@ -54,7 +55,7 @@ def commands(job: MainJob, image: str, clicks: Path, *, pixel: bool) -> list[tup
         (f"Add the class {job.options.new!r}", add + (" --crs pixel" if pixel else "")),
         ("Predict with it", f"{icss} predict {job.model} {image} --version updated --output {out}"),
         (
-            "Open MLflow: runs, metrics, model versions",
+            "Open MLflow: runs, metrics, model versions; it asks for a name (any) and the password above",
             f"{shlex.quote(_program('python'))} -m webbrowser {job.stack.settings.mlflow_uri}",
         ),
     ]

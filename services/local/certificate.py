@@ -22,7 +22,7 @@ _DAYS: Final = 365
 class Certificate:
     """Files of a certificate for this machine's loopback address, and of its key, in PEM.
 
-    It signs itself, and who trusts it trusts no other: only a process that can read the key gets a connection.
+    It signs itself, and who trusts it trusts no other: only who can read the key gets a connection.
     """
 
     path: Path
