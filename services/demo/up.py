@@ -49,11 +49,12 @@ def commands(job: MainJob, image: str, clicks: Path, *, pixel: bool) -> list[tup
     """What to paste next, each by itself: add a class, predict, look at MLflow."""
     api, token = job.stack.addresses["API"], job.stack.settings.require_api_token()
     icss = f"ICSS_API_URL={api} ICSS_API_TOKEN={token} {shlex.quote(_program('icss'))}"
-    add = f"{icss} add-class {job.model} {shlex.quote(job.options.new)} --image {image} --clicks {clicks}"
+    model, image, new = (shlex.quote(text) for text in (job.model, image, job.options.new))
+    add = f"{icss} add-class {model} {new} --image {image} --clicks {shlex.quote(str(clicks))}"
     out = shlex.quote(str(job.out / "map.tif"))
     return [
         (f"Add the class {job.options.new!r}", add + (" --crs pixel" if pixel else "")),
-        ("Predict with it", f"{icss} predict {job.model} {image} --version updated --output {out}"),
+        ("Predict with it", f"{icss} predict {model} {image} --version updated --output {out}"),
         (
             "Open MLflow: runs, metrics, model versions; it asks for a name (any) and the password above",
             f"{shlex.quote(_program('python'))} -m webbrowser {job.stack.settings.mlflow_uri}",
