@@ -79,8 +79,8 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_body_bytes: PositiveInt = Field(default=64 * 2**20, description="largest request body, uploads too")
-    max_clicks: PositiveInt = Field(default=10_000, description="most clicks in one update")
-    max_iterations: PositiveInt = Field(default=20_000, description="most iterations of one update")
+    max_clicks: PositiveInt = Field(default=10_000, description="clicks in one update, at most")
+    max_iterations: PositiveInt = Field(default=20_000, description="iterations of one update, at most")
     max_tiles: PositiveInt = Field(default=256, description="largest working area of an update, in tiles")
     max_pixels: PositiveInt = Field(default=10**10, description="largest raster, in pixels")
     max_inline_pixels: PositiveInt = Field(
