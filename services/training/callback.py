@@ -94,7 +94,7 @@ class MlflowCallback(UserCallback):
             loss=_rounded(last.get("loss"), 4),
             crops_per_second=_rounded(last.get("samples_per_second"), 1),
             scores={name: round(value, 3) for name, value in scores.items()},
-            saved=bool(report.checkpoint),
+            saved=report.checkpoint,
         )
         sys.stdout.write(progress.line() + "\n")
         sys.stdout.flush()
