@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from services.errors import TrainingError
-from services.training.progress import PretrainingProgress, PretrainingResult
+from services.pretraining_progress import PretrainingProgress, PretrainingResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

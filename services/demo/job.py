@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.demo.scenes import TrueScene
     from services.demo.session import SessionResult
     from services.local.stack import LocalStack
-    from services.training.progress import PretrainingProgress
+    from services.pretraining_progress import PretrainingProgress
 
 _SERVE_SECONDS: Final = 180
 

@@ -11,10 +11,10 @@ import typer
 
 from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
+from services.pretraining_progress import PretrainingResult
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
-from services.training.progress import PretrainingResult
 
 
 def main(

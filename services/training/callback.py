@@ -12,9 +12,9 @@ from typing import Any
 from ray.train import UserCallback
 
 from services.errors import TrackingError
+from services.pretraining_progress import PretrainingProgress
 from services.settings import load_settings
 from services.tracking import Tracking
-from services.training.progress import PretrainingProgress
 from services.training.report import IterationPoint, WorkerReport
 
 _logger = logging.getLogger(__name__)

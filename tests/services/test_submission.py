@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from services.errors import TrainingError
+from services.pretraining_progress import PretrainingProgress, PretrainingResult
 from services.submission import lines_of, submit_pretraining
-from services.training.progress import PretrainingProgress, PretrainingResult
 
 BEFORE = "\x1b[36m(TrainController pid=1)\x1b[0m "
 

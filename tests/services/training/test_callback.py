@@ -5,8 +5,8 @@ import math
 import pytest
 
 from services.errors import TrackingError
+from services.pretraining_progress import PretrainingProgress
 from services.training.callback import MlflowCallback, combined, named_scores
-from services.training.progress import PretrainingProgress
 from services.training.report import IterationPoint, WorkerReport
 
 
