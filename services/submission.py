@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import shlex
 from collections import deque
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
+from requests import RequestException
 
 from services.errors import TrainingError
 from services.pretraining_progress import PretrainingProgress, PretrainingResult
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 _TAIL_LINES: Final = 25
 _POLL_SECONDS: Final = 0.5
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
-_NO_ANSWER: Final = (ConnectionError, RuntimeError, AuthenticationError, aiohttp.ClientError)
+_NO_ANSWER: Final = (
+    ConnectionError,
+    RuntimeError,
+    AuthenticationError,
+    RequestException,
+    aiohttp.ClientError,
+)
 """What Ray's client raises where the cluster does not answer, or refuses."""
 
 
@@ -57,6 +65,8 @@ def submit_pretraining(
     Raises:
         TrainingError: the job could not be submitted, or failed; the message has the end of its log.
     """
+    # it would print how the connection for the log was closed, each time
+    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
     try:
         client = JobSubmissionClient(
             address, headers=None if token is None else {"Authorization": f"Bearer {token}"}
@@ -69,8 +79,6 @@ def submit_pretraining(
         with contextlib.ExitStack() as closing:
             output = None if log is None else closing.enter_context(log.open("w", encoding="utf-8"))
             info = asyncio.run(_follow(client, job, follower, output))
-    except _NO_ANSWER as error:
-        raise TrainingError(f"the Ray cluster has lost the pretraining job {job}: {error}") from error
     except BaseException:
         with contextlib.suppress(*_NO_ANSWER):  # the cluster itself may be gone already
             client.stop_job(job)
@@ -116,21 +124,28 @@ async def _follow(
     The log may break off before that, as when the dashboard restarts; it then comes again from its beginning.
     """
     while True:
-        with contextlib.suppress(
-            RuntimeError, aiohttp.ClientError
-        ):  # if the cluster is gone, the next call tells
-            number = 0
-            async for line in lines_of(client.tail_job_logs(job)):
-                number += 1
-                if number > follower.lines:
-                    follower.take(line)
-                    if output is not None:
-                        output.write(line + "\n")
-                        output.flush()
-        info = client.get_job_info(job)
+        number = 0
+        async for line in _log_of(client, job):
+            number += 1
+            if number > follower.lines:
+                follower.take(line)
+                if output is not None:
+                    output.write(line + "\n")
+                    output.flush()
+        try:
+            info = client.get_job_info(job)
+        except _NO_ANSWER as error:
+            raise TrainingError(f"the Ray cluster has lost the pretraining job {job}: {error}") from error
         if info.status.is_terminal():
             return info
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _log_of(client: JobSubmissionClient, job: str) -> AsyncIterator[str]:
+    """The lines of the job's log from its beginning, until it ends or breaks off."""
+    with contextlib.suppress(RuntimeError, aiohttp.ClientError):
+        async for line in lines_of(client.tail_job_logs(job)):
+            yield line
 
 
 async def lines_of(chunks: AsyncIterator[str]) -> AsyncIterator[str]:
