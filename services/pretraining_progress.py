@@ -38,7 +38,7 @@ class PretrainingProgress(_LogLine):
     """How far a pretraining is.
 
     iteration, iterations: done, and of the whole training. seconds: of training so far. loss and
-    crops_per_second: of the last iteration. scores: of the last validation, as MLflow names them
+    crops_per_second: of the last iteration. scores: of the last validation, IoU under the names of classes
     (`val_iou/road`). saved: a checkpoint was written.
     """
 

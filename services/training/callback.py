@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import re
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray.train import UserCallback
 
+from icss_core.labels import BACKGROUND
 from services.errors import TrackingError
 from services.pretraining_progress import PretrainingProgress
 from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.report import IterationPoint, WorkerReport
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEGEND: Final = "classes.json"
+"""Artefact beside metrics that go by the index of a class: its name."""
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +40,7 @@ class MlflowCallback(UserCallback):
         self._points: list[tuple[int, float, dict[str, float]]] = []
         self._tags: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._has_legend = False
         self._tracking: Tracking | None = None
 
     def after_report(
@@ -49,10 +56,13 @@ class MlflowCallback(UserCallback):
         if first.checkpoint:
             self._tags["icss.checkpoint_step"] = str(first.iteration)
         summaries = combined([one.points for one in reports])
-        scores = {} if first.validation is None else named_scores(first.validation)
+        scores = {} if first.validation is None else scores_of(first.validation)
         self._points += [(iteration, time.time(), values) for iteration, values in summaries]
         if scores:
             self._points.append((first.iteration, time.time(), scores))
+        if first.validation is not None and not self._has_legend:
+            self._texts[LEGEND] = legend(first.validation)
+            self._has_legend = True
         self._send()
         self._say(first, summaries, scores)
 
@@ -87,13 +97,16 @@ class MlflowCallback(UserCallback):
         self, report: WorkerReport, summaries: list[tuple[int, dict[str, float]]], scores: dict[str, float]
     ) -> None:
         last = summaries[-1][1] if summaries else {}
+        validation = report.validation or {}
+        iou = {f"val_iou/{name}": value for name, value in validation.items() if not math.isnan(value)}
+        means = {name: value for name, value in scores.items() if not name.startswith("val_iou/")}
         progress = PretrainingProgress(
             iteration=report.iteration,
             iterations=report.iterations,
             seconds=round(report.seconds, 1),
             loss=_rounded(last.get("loss"), 4),
             crops_per_second=_rounded(last.get("samples_per_second"), 1),
-            scores={name: round(value, 3) for name, value in scores.items()},
+            scores={name: round(value, 3) for name, value in (iou | means).items()},
             saved=report.checkpoint,
         )
         sys.stdout.write(progress.line() + "\n")
@@ -133,19 +146,23 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def metric_name(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and a few signs; others become underscores."""
-    return re.sub(r"[^A-Za-z0-9_. :/-]", "_", name)
+def scores_of(validation: dict[str, float]) -> dict[str, float]:
+    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background.
 
-
-def named_scores(validation: dict[str, float]) -> dict[str, float]:
-    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background."""
-    known = [(name, value) for name, value in validation.items() if not math.isnan(value)]
-    scores = {metric_name(f"val_iou/{name}"): value for name, value in known}
+    Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
+    differ in such signs alone would become one metric. `LEGEND` has the names.
+    """
+    known = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
+    scores = {f"val_iou/{index}": value for index, value in known}
     for key, values in (
         ("val_miou", [value for _, value in known]),
-        ("val_miou_of_interest", [value for name, value in known if name != next(iter(validation))]),
+        ("val_miou_of_interest", [value for index, value in known if index != BACKGROUND]),
     ):
         if values:
             scores[key] = sum(values) / len(values)
     return scores
+
+
+def legend(names: Iterable[str]) -> str:
+    """Class names by index, as JSON, for the artefact `LEGEND`."""
+    return json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=1)
