@@ -9,6 +9,7 @@ import numpy as np
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
+from icss_core.labels import name_key
 from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _possible(scene: Scene, classes: tuple[str, ...], request: SceneRequest) -> 
     """(N,) classes of a model that a scene may show."""
     if scene.labels is None:
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
-    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in request.hidden}
-    return np.array([request.background, *(name.casefold() in shown for name in classes)])
+    shown = set(map(name_key, scene.labels)) - set(map(name_key, request.hidden))
+    return np.array([request.background, *(name_key(name) in shown for name in classes)])
 
 
 def _map_address(scene: Scene, name: str) -> str:

@@ -78,11 +78,7 @@ def true_scenes(
         DatasetError: no validation scene has the new class, or a class is unknown.
     """
     table = dataset.lookup(classes)
-    candidates = [
-        scene
-        for scene in dataset.scenes_of("val")
-        if scene.mask and (scene.labels is None or new in scene.labels)
-    ]
+    candidates = [scene for scene in dataset.scenes_of("val") if scene.mask and scene.may_show(new)]
     if not candidates:
         raise DatasetError(f"no validation scene of {dataset.name!r} has the class {new!r}")
     chosen = [candidates[i * len(candidates) // count] for i in range(count)] if count else []

@@ -30,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from icss_core.clicks import scribbles_from_geojson
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import ClickError, DatasetError, InvalidParameterError, UnknownClassError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace
+from icss_core.labels import IGNORE, ClassInfo, LabelSpace, name_key
 from icss_core.raster.formats import IMAGE_EXTENSIONS, MASK_EXTENSIONS
 from icss_core.raster.reader import open_raster
 from services.ingest.mask_file import read_mask
@@ -160,10 +160,10 @@ def _entries(content: object) -> tuple[list[str | ClassInfo], dict[int, int]]:
     entries: list[str | ClassInfo] = [BACKGROUND_CLASS]
     lookup: dict[int, int] = {}
     for value, entry in sorted(by_value.items()):
-        name = entry if isinstance(entry, str) else entry.name
-        if name.casefold().split()[:1] == ["ignore"]:
+        key = name_key(entry if isinstance(entry, str) else entry.name)
+        if key.split()[:1] == ["ignore"]:
             lookup[value] = IGNORE
-        elif name.casefold() == BACKGROUND_CLASS.name:
+        elif key == BACKGROUND_CLASS.name:
             lookup[value] = 0
         else:
             lookup[value] = len(entries)

@@ -15,6 +15,7 @@ from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.cog import CONFIDENCE_STEPS, CogSink
 from icss_core.raster.environment import georeference_optional
 from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,3 +178,4 @@ def test_a_flipped_identity_transform_is_no_warning(tmp_path: Path) -> None:
         sink.write(0, np.zeros((9, 9), np.uint8), None)
     with open_mask(tmp_path / "b.tif") as written:
         assert written.transform == Affine(1, 0, 0, 0, -1, 0)
+        assert written.read(Window(0, 0, 9, 9)).values.shape == (1, 9, 9)

@@ -20,8 +20,8 @@ from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
-from services.training.callback import metric_name
-from services.tune.interactive.means import means_of
+from services.training.callback import LEGEND, legend
+from services.tune.interactive.means import by_index, means_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +69,8 @@ def run_session_trial(
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
+    classes = dataset.select((*trial.old, trial.new)).names
+    records.tracking.write_text(run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
     with storage.raster_environment():
@@ -81,7 +83,7 @@ def run_session_trial(
                 records.tracking.write_bytes(run_id, f"maps/{image.name}.png", map_png(labels))
             records.write(run_id, results)
             means = means_of(results)
-            metrics = {metric_name(key): value for key, value in means.items()}
+            metrics = by_index(means, classes)
             metrics["image_mean_iou"] = result.last.mean or 0.0
             records.tracking.log_metrics(run_id, [(len(results), time.time(), metrics)])
             if on_result is not None:
