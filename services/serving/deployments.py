@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 
 from icss_core.raster.block_cache import set_block_cache
+from services.mlflow_calls import limit_waiting
 from services.registry import Registry
 from services.serving.app import create_api
 from services.serving.backend import Backend
@@ -62,6 +63,7 @@ class Api:
     def __init__(self, updater: DeploymentHandle[Any], predictor: DeploymentHandle[Any]) -> None:
         set_block_cache(BLOCK_CACHE)
         self._settings = load_settings()
+        limit_waiting(self._settings)
         self._backend = Backend(
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
         )

@@ -52,6 +52,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.ObjectNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.StorageError: HTTPStatus.BAD_GATEWAY,
     services.TrackingError: HTTPStatus.BAD_GATEWAY,
+    services.TrackingUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     core.IcssError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -87,7 +88,7 @@ def error_response(error: core.IcssError) -> JSONResponse:
     kind = type(error).__name__
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error(error)
-    if status is HTTPStatus.BAD_GATEWAY:
+    if status > HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, UnavailableError):
         incident = uuid.uuid4().hex
         _log.error("incident %s: %s: %s", incident, kind, " ".join(str(error).split()))
         message = (

@@ -15,8 +15,8 @@ _DESCRIPTIONS: Final[dict[int, str]] = {
     413: "The body is too large.",
     422: "The request is not valid; the message says what and where.",
     429: "The service has as much to do, or to hold, as it takes at once.",
-    503: "A part of the service is restarting.",
-    502: "The object store or MLflow does not answer.",
+    503: "A part of the service is restarting, or MLflow does not answer; try again in a moment.",
+    502: "The object store does not answer, or MLflow refuses.",
 }
 
 _RETRY_AFTER: Final[dict[str, Any]] = {
@@ -25,9 +25,10 @@ _RETRY_AFTER: Final[dict[str, Any]] = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Entries of the OpenAPI document for these statuses."""
+    """Entries of the OpenAPI document for these statuses, and for 401 and 503, which any path may answer."""
     entries: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]} for status in (401, *statuses)
+        status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]}
+        for status in sorted({401, 503, *statuses})
     }
     for status in {429, 503} & entries.keys():
         entries[status]["headers"] = _RETRY_AFTER

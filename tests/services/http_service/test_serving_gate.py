@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from icss_core.errors import IcssError
-from services.errors import BusyError, StorageError, TrackingError
+from services.errors import BusyError, StorageError, TrackingError, TrackingUnavailableError
 from services.serving.error_responses import STATUS, install_error_handlers, status_of
 from services.serving.gate import FREE_BYTES, Gate
 
@@ -238,12 +238,16 @@ def test_failure_of_the_store_or_mlflow_names_no_address(caplog: pytest.LogCaptu
     async def mlflow() -> None:
         raise TrackingError("API request to http://mlflow.inside:5000 failed\nfor /var/lib/icss")
 
+    @api.get("/v1/silent")
+    async def silent() -> None:
+        raise TrackingUnavailableError("no answer from http://mlflow.inside:5000")
+
     install_error_handlers(api)
-    for path in ("/v1/store", "/v1/mlflow"):
+    for path, status in {"/v1/store": 502, "/v1/mlflow": 502, "/v1/silent": 503}.items():
         caplog.clear()
         response = call(api, "GET", path)
         error = error_of(response)
-        assert response.status_code == 502
+        assert response.status_code == status
         assert not any(inside in response.text for inside in ("http://", "10.0.0.7", "inside", "/var/lib"))
         (record,) = caplog.records
         assert error["id"] in record.getMessage(), "the log has the reason"

@@ -146,7 +146,8 @@ def test_image_that_must_be_decoded_as_one_is_bounded(service: Service, town: st
     profile = {"height": 256, "width": 256, "count": 3, "dtype": "uint8", "transform": transform}
     with rasterio.open(tmp_path / "whole.png", "w", driver="PNG", **profile) as made:
         made.write(values)
-    with rasterio.open(tmp_path / "whole.tif", "w", driver="GTiff", blockysize=256, **profile) as made:
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    with rasterio.open(tmp_path / "whole.tif", "w", driver="GTiff", **tiles, **profile) as made:
         made.write(values)
     with service.http() as http:
         for name in ("whole.png", "whole.tif"):

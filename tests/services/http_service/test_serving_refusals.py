@@ -49,7 +49,7 @@ BAD_UPDATES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("no clicks", {"clicks": pixel_clicks()}, 422, "ClickError", "no click at all"),
     ("only background", {"clicks": pixel_clicks((14, 30, "background"))}, 422, "ClickError", "pool"),
     ("too many", {"clicks": pixel_clicks(*[(14, 30, "pool")] * 51)}, 422, "ClickError", "50"),
-    ("no GeoJSON", {"clicks": {"type": "Feature"}}, 422, "ClickError", "FeatureCollection"),
+    ("no GeoJSON", {"clicks": {"type": "Feature"}}, 422, "ClickError", "geometry of type Point"),
     ("unknown CRS", {"crs": "EPSG:999999"}, 422, "InvalidParameterError", "999999"),
     ("lon/lat elsewhere", {"crs": None}, 422, "ClickError", ""),
     ("existing class", {"new_class": {"name": "Road"}}, 409, "ClassExistsError", "Road"),
