@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from icss_core.seed import Seed
+
 
 class Trial(BaseModel):
     """What every trial has, whatever is tried."""
@@ -18,7 +20,7 @@ class Trial(BaseModel):
     """Title of the variant."""
     values: dict[str, Any] = {}
     """The varied numbers, by path; the preset has them already."""
-    seed: int = 0
+    seed: Seed = 0
     pictures: int = 0
     """Images whose class maps are kept."""
 
