@@ -69,7 +69,7 @@ def run_protocol(
     dataset = read_dataset(asked.dataset, storage)
     manifest = split_tasks(dataset, asked.protocol, image_labels(dataset, storage))
     run_id = _run_of(tracking, asked, manifest)
-    lease = acquire(tracking, run_id)
+    lease = acquire(tracking, run_id, ttl=settings.lease_seconds)
     tags = {"icss.revision": code_revision(settings), "icss.spread": asked.neutral()}
     with work_on(tracking, lease, tags=tags) as work:
         history, versions = TaskHistory.start(manifest.classes), []

@@ -31,9 +31,10 @@ lease's time to live can be overtaken. So what is written after a check has to b
 
 from services.ownership.lease import Lease, LeaseWatch, acquire, check_generation, generation_of, take
 from services.ownership.one_run import find_or_create
-from services.ownership.work import Work, work_on
+from services.ownership.work import STATUS, Work, work_on
 
 __all__ = [
+    "STATUS",
     "Lease",
     "LeaseWatch",
     "Work",

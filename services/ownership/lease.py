@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self, overload
 
 from services.errors import LostOwnershipError, TrackingError
+from services.settings import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from services.tracking import RunRecord, Tracking
 
 _logger = logging.getLogger(__name__)
-
-LEASE_SECONDS: Final = 30.0
-"""Time to live: whoever gives no sign of life for so long may be taken over."""
 
 _BEATS: Final = 3  # in a time to live
 _GENERATION: Final = "lease."  # params, each followed by its number

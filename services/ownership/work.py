@@ -10,7 +10,8 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from services.errors import IcssError, LostOwnershipError
+from icss_core.errors import IcssError
+from services.errors import LostOwnershipError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +50,10 @@ class Work:
         """Write that the work cannot go on; raises as `succeed` does."""
         self._end("failed", "FAILED", {ERROR: reason[:_MAX_TAG]})
 
+    def interrupt(self) -> None:
+        """Write that the work is not done, and may go on later; raises as `succeed` does."""
+        self._end("interrupted", "KILLED", {})
+
     def _end(self, status: str, end: FinalStatus, tags: Mapping[str, str]) -> None:
         self.check()
         self._tracking.set_tags(self.run_id, {**tags, STATUS: status})
@@ -60,7 +65,7 @@ class Work:
             if isinstance(error, Exception):
                 self.fail(f"{type(error).__name__}: {error}")
             elif interrupted:
-                self._end("interrupted", "KILLED", {})
+                self.interrupt()
         except IcssError as failure:
             _logger.warning("the end of run %s is not recorded: %s", self.run_id, failure)
 

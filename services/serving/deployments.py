@@ -21,6 +21,7 @@ import torch
 from ray import serve
 
 from services.registry import Registry
+from services.retention import Retention, RetentionThread
 from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.handles import PredictorHandle, UpdaterHandle
@@ -80,6 +81,7 @@ class Updater:
         )
         work.models.warm_up()
         resumed = self._queue.start()
+        self._retention = RetentionThread(Retention(settings, storage, tracking))
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
 
@@ -108,6 +110,8 @@ class Updater:
         """Serve's way to say that the replica ends."""
         if hasattr(self, "_queue"):  # not where the constructor failed
             self._queue.close()
+        if hasattr(self, "_retention"):
+            self._retention.close()
 
 
 class Predictor:

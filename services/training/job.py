@@ -80,7 +80,9 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
         },
         fill=fill,
     )
-    lease = acquire(tracking, run_id, is_done=lambda record: VERSION in record.tags)
+    lease = acquire(
+        tracking, run_id, is_done=lambda record: VERSION in record.tags, ttl=settings.lease_seconds
+    )
     if lease is None:
         record = tracking.get(run_id)
         assert record is not None  # noqa: S101 - it is done, and nobody deletes runs

@@ -100,7 +100,7 @@ class SweepSpec(Strict):
     question: str
     """What it answers, in one sentence."""
     protocol: str
-    """What is tried: one of `KINDS`."""
+    """What is tried: one of `SWEEP_KINDS`."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     pictures: Annotated[int, Field(ge=0, le=20)] = 3

@@ -29,6 +29,10 @@ class Trial(BaseModel):
         """The same for equal trials: what is asked of equal data and networks."""
         raise NotImplementedError
 
+    def decisive(self) -> dict[str, Any]:
+        """For the record: what cannot change when the trial goes on."""
+        return self.model_dump(mode="json", exclude={"pictures"})
+
     @property
     def title(self) -> str:
         """For people."""
