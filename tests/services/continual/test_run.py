@@ -32,7 +32,7 @@ def settings(mlflow_settings, monkeypatch):
 @pytest.fixture(scope="module")
 def town(mlflow_settings):
     prefix = f"{mlflow_settings.data_prefix}/protocol-run"
-    made = ingest_town(Storage(mlflow_settings), prefix, train=2, val=1, size=128, seed=3)
+    made = ingest_town(Storage(mlflow_settings), prefix, train=2, val=1, size=256, seed=3)
     return f"{made.base}/dataset.yaml"
 
 
