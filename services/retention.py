@@ -4,7 +4,7 @@
 |---|---|---|
 | `uploads/ID/` | an upload | while an accepted or running update works on it |
 | `predictions/ID...` | a map | - |
-| `training/JOB/` | checkpoints of a job | while the job runs; when it is done, they are of no use |
+| `training/JOB/`, `ray-train/JOB/` | checkpoints of a job, Ray's own state of it | while the job runs; when it is done, they are of no use |
 | `tune/NAME/` | Tune's own state of a sweep | - |
 | `cache_dir/models/NAME/VERSION/` of this machine | a copy of a version | - |
 
@@ -87,7 +87,8 @@ class Retention:
         yield from self._uploads(now - limit)
         yield from self._old("predictions", now - limit)
         yield from self._old("tune", now - limit)
-        yield from self._checkpoints(now - limit, now - _DONE)
+        for folder in ("training", "ray-train"):
+            yield from self._jobs(folder, now - limit, now - _DONE)
         yield from self._cache(now - limit, now - _PARTIAL)
 
     def clean(self, now: datetime | None = None) -> list[Leftover]:
@@ -120,8 +121,8 @@ class Retention:
         )
         return frozenset(order.image for order in orders)
 
-    def _checkpoints(self, before: datetime, done_before: datetime) -> Iterator[Leftover]:
-        for one in self._old("training", done_before):
+    def _jobs(self, folder: str, before: datetime, done_before: datetime) -> Iterator[Leftover]:
+        for one in self._old(folder, done_before):
             job = one.where.rpartition("/")[2]
             records = self._tracking.find(PRETRAINING, tags={"icss.job": job})
             # a watch that has seen the heartbeat once says that it may beat: nobody is judged at first sight

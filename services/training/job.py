@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
@@ -11,6 +9,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from icss_core.errors import IcssError
+from services.data.dataset import read_dataset
 from services.errors import TrainingError
 from services.ownership import acquire, find_or_create, work_on
 from services.registry import MEMORY, Registry
@@ -19,16 +18,14 @@ from services.s3_address import S3Address
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
-from services.training.checkpoint import MODEL_FOLDER
+from services.training.checkpoint import MODEL_FOLDER, CheckpointStore, is_finished
 from services.training.filesystem import checkpoint_filesystem
 from services.training.guard import TrainingGuard
 from services.training.in_process import train_in_process
-from services.training.plan import Plan, make_plan, read_dataset
+from services.training.plan import Plan, make_plan
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from icss_core.dataset import Dataset
     from services.ownership import Lease, Work
     from services.settings import Settings
@@ -36,6 +33,8 @@ if TYPE_CHECKING:
 
 TRAINING_FOLDER: Final = "training"
 """Under the data prefix: checkpoints, by job."""
+RAY_FOLDER: Final = "ray-train"
+"""The same for what Ray Train itself writes down of a job."""
 VERSION: Final = "icss.version"
 """Tag of a job that is done: what it has registered."""
 _NEUTRAL: Final = ("workers", "cpus_per_worker", "gpu", "max_failures", "job")
@@ -76,7 +75,7 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
             "icss.model": config.model,
             "icss.dataset": config.dataset,
             "icss.manifest_hash": dataset.manifest_hash,
-            "icss.preset": "pretraining" if config.step is None else config.step.preset.name,
+            "icss.preset": config.learner.resolve()[1].preset_name or "",
         },
         fill=fill,
     )
@@ -104,8 +103,8 @@ def _pretrain(
     tags = {"icss.revision": revision, "icss.spread": config.model_dump_json(include=set(_NEUTRAL))}
     with work_on(tracking, lease, tags=tags) as work:
         memory = None
-        if config.step is not None and config.step.memory is not None:
-            memory = registry.resolve(config.model, config.step.memory).card
+        if config.memory is not None:
+            memory = registry.resolve(config.model, config.memory).card
         plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
         statistics = plan.card.normalisation.model_dump(mode="json")
         tracking.write_json(work.run_id, "normalisation.json", statistics)
@@ -114,8 +113,8 @@ def _pretrain(
         registry.set_alias(config.model, MEMORY, version)
         work.succeed({VERSION: str(version)})
     # five times the size of the network, and of no more use: from now on the version is the job's answer
-    for address in list(storage.list(f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}")):
-        storage.delete(address)
+    for part in (TRAINING_FOLDER, RAY_FOLDER):
+        CheckpointStore(storage, f"{settings.data_prefix}/{part}/{job}").delete()
     return version
 
 
@@ -127,30 +126,33 @@ def _decisive(config: TrainingConfig) -> dict[str, Any]:
 
 def _train_and_register(plan: Plan, job: str, work: Work, settings: Settings, registry: Registry) -> int:
     config = plan.config
-    trained = (
-        _train_on_workers(plan, job, work, settings)
-        if config.workers
-        else train_in_process(plan, work.run_id, f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}", settings)
-    )
-    with trained as folder:
+    checkpoints = f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}"
+    store = CheckpointStore(Storage(settings), checkpoints)
+    with store.latest() as folder:
+        trained = folder is not None and is_finished(folder)
+    if not trained and config.workers:
+        _train_on_workers(plan, job, work, checkpoints, settings)
+    elif not trained:
+        train_in_process(plan, work.run_id, checkpoints)
+    with store.latest() as folder:
+        if folder is None or not is_finished(folder):
+            raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")
         work.check()
-        parent = None if config.step is None else config.step.memory
         return registry.register(
-            config.model, folder / MODEL_FOLDER, run_id=work.run_id, parent=parent, tags={"job": job}
+            config.model, folder / MODEL_FOLDER, run_id=work.run_id, parent=config.memory, tags={"job": job}
         )
 
 
-@contextmanager
-def _train_on_workers(plan: Plan, job: str, work: Work, settings: Settings) -> Iterator[Path]:
-    """Train by Ray Train; gives the folder of the last checkpoint."""
+def _train_on_workers(plan: Plan, job: str, work: Work, checkpoints: str, settings: Settings) -> None:
+    """Train by Ray Train, to the last checkpoint."""
     config = plan.config
-    prefix = S3Address.parse(settings.data_prefix).child(TRAINING_FOLDER)
+    prefix = S3Address.parse(settings.data_prefix).child(RAY_FOLDER)
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]  # Ray's own gap
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
     callbacks = [MlflowCallback(work.run_id), TrainingGuard(work.run_id, work.lease.generation)]
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"plan": plan.model_dump_json()},
+        train_loop_config={"plan": plan.model_dump_json(), "checkpoints": checkpoints},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,
@@ -164,20 +166,15 @@ def _train_on_workers(plan: Plan, job: str, work: Work, settings: Settings) -> I
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             # our own lines say how far it is; mypy sees the RunConfig of Train V1
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             # the annotation still names the callbacks of Train V1, which V2 refuses
             callbacks=callbacks,  # type: ignore[arg-type]
         ),
     )
     try:
-        result = trainer.fit()
+        trainer.fit()
     except ray.train.ControllerError as error:
         if isinstance(error.controller_failure, IcssError):  # from the guard
             raise error.controller_failure from error
         raise TrainingError(f"job {job} failed: {error}") from error
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"job {job} failed after {config.max_failures} restarts: {error}") from error
-    if result.checkpoint is None:
-        raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
-    with result.checkpoint.as_directory() as folder:
-        yield Path(folder)

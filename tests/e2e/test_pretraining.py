@@ -18,13 +18,13 @@ from affine import Affine
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
+from services.data.dataset import read_dataset
 from services.local.supervisor import descendants
 from services.registry import MEMORY, Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, RunRecord, Tracking
 from services.training import TrainingConfig
 from services.training.job import pretrain
-from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -76,7 +76,7 @@ def test_what_is_old_and_in_nobodys_use_goes_and_nothing_else(
     retention, storage, settings, tracking, tmp_path
 ):
     put(storage, settings, "uploads/free/image.tif", "uploads/used/image.tif", "predictions/map.tif")
-    put(storage, settings, "training/done-job/checkpoint-1/state.pt", "training/failed-job/latest")
+    put(storage, settings, "training/done-job/checkpoint-1/state.pt", "training/failed-job/latest.txt")
     put(storage, settings, "training/stray/latest", "tune/sweep-1/a.json", "tune/sweep-1/b/c.json")
     put(storage, settings, "scenes/uploads/image.tif", "uploads-not/image.tif", "dataset.yaml")
     ended = update_on(tracking, f"{settings.data_prefix}/uploads/free/image.tif", "failed")

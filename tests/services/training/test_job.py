@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.training import Optimisation
+from services.data.dataset import read_dataset
 from services.errors import LostOwnershipError, TrackingError, TrainingError, may_pass
 from services.ingest.writer import DatasetWriter
 from services.ownership import find_or_create, generation_of, take
@@ -22,7 +22,6 @@ from services.tracking import PRETRAINING, Tracking
 from services.training import TrainingConfig, job
 from services.training.guard import TrainingGuard
 from services.training.job import TRAINING_FOLDER, pretrain
-from services.training.plan import read_dataset
 
 CLASSES = LabelSpace(
     classes=tuple(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate(("background", "a")))
@@ -65,7 +64,7 @@ def test_of_two_processes_that_need_one_network_one_trains_it(settings, address,
 
     def counted(*arguments):
         trained.append(arguments)
-        return original(*arguments)
+        original(*arguments)
 
     monkeypatch.setattr(job, "train_in_process", counted)
     with ThreadPoolExecutor(2) as pool:
@@ -96,12 +95,10 @@ def test_who_lost_a_job_while_training_registers_nothing_and_says_nothing(settin
     tracking = Tracking(settings)
     original = job.train_in_process
 
-    @contextmanager
-    def overtaken(plan, run_id, *more):
-        with original(plan, run_id, *more) as folder:
-            tracking.write_once(run_id, "lease.2", "another process")
-            tracking.set_tags(run_id, {"icss.status": "theirs"})
-            yield folder
+    def overtaken(plan, run_id, checkpoints):
+        original(plan, run_id, checkpoints)
+        tracking.write_once(run_id, "lease.2", "another process")
+        tracking.set_tags(run_id, {"icss.status": "theirs"})
 
     monkeypatch.setattr(job, "train_in_process", overtaken)
     with pytest.raises(LostOwnershipError, match="owner 2; this was owner 1"):
@@ -115,10 +112,8 @@ def test_who_lost_a_job_while_training_registers_nothing_and_says_nothing(settin
 def test_a_job_that_ended_goes_on_with_other_neutral_settings(settings, address, monkeypatch, error):
     model = f"job-{type(error).__name__}"
 
-    @contextmanager
     def fail(*_):
         raise error
-        yield
 
     with monkeypatch.context() as patch:
         patch.setattr(job, "train_in_process", fail)
