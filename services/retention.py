@@ -4,7 +4,8 @@
 |---|---|---|
 | `uploads/ID/` | an upload | while an accepted or running update works on it |
 | `predictions/ID...` | a map | - |
-| `training/JOB/`, `ray-train/JOB/` | checkpoints of a job, Ray's own state of it | while the job runs; when it is done, they are of no use |
+| `training/JOB/` | checkpoints of a job | while it runs; when it is done, they are of no use |
+| `ray-train/JOB/` | Ray's own state of a job | likewise |
 | `tune/NAME/` | Tune's own state of a sweep | - |
 | `cache_dir/models/NAME/VERSION/` of this machine | a copy of a version | - |
 

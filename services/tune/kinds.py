@@ -23,7 +23,7 @@ from services.tune.sweep_kind import SweepKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SESSIONS: Final = SweepKind[SessionSweep, SessionTrial, SessionScores](
+_SESSIONS: Final[SweepKind[SessionSweep, SessionTrial, SessionScores]] = SweepKind(
     spec=SessionSweep,
     trial=SessionTrial,
     result=SessionScores,
@@ -33,7 +33,7 @@ _SESSIONS: Final = SweepKind[SessionSweep, SessionTrial, SessionScores](
     means=means_of,
     write_answer=write_session_answer,
 )
-_PROTOCOLS: Final = SweepKind[ProtocolSweep, ProtocolTrial, TaskHistory](
+_PROTOCOLS: Final[SweepKind[ProtocolSweep, ProtocolTrial, TaskHistory]] = SweepKind(
     spec=ProtocolSweep,
     trial=ProtocolTrial,
     result=TaskHistory,
