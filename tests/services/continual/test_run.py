@@ -23,10 +23,9 @@ NUMBERS = {"crop": 64, "batch": 2, "epochs": None, "optimisation.iterations": 2,
 
 @pytest.fixture
 def settings(mlflow_settings, monkeypatch):
-    short = mlflow_settings.model_copy(update={"lease_seconds": 1.5})
-    for name, value in environment_of(short).items():
+    for name, value in environment_of(mlflow_settings).items():
         monkeypatch.setenv(name, value)
-    return short
+    return mlflow_settings
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,9 @@ CLASSES = LabelSpace(
 
 @pytest.fixture
 def settings(mlflow_settings, monkeypatch):
-    short = mlflow_settings.model_copy(update={"lease_seconds": 1.0})
-    for name, value in environment_of(short).items():
+    for name, value in environment_of(mlflow_settings).items():
         monkeypatch.setenv(name, value)
-    return short
+    return mlflow_settings
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +79,7 @@ def test_of_two_processes_that_need_one_network_one_trains_it(settings, address,
 
 
 def test_a_job_whose_process_died_is_taken_over(settings, address):
+    settings = settings.model_copy(update={"lease_seconds": 3.0})
     config, tracking = asked(address, "job-dead"), Tracking(settings)
     name = config.job_name(read_dataset(address, Storage(settings)).manifest_hash)
     tags = {"icss.model": "job-dead"}

@@ -31,10 +31,9 @@ RESULT = SessionScores(
 
 @pytest.fixture
 def settings(mlflow_settings, monkeypatch):
-    short = mlflow_settings.model_copy(update={"lease_seconds": 0.9})
-    for name, value in environment_of(short).items():
+    for name, value in environment_of(mlflow_settings).items():
         monkeypatch.setenv(name, value)
-    return short
+    return mlflow_settings
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def reports(monkeypatch):
 
 @pytest.fixture
 def records(settings):
-    return SweepRecords(Tracking(settings), revision="abc", ttl=settings.lease_seconds)
+    return SweepRecords(Tracking(settings), revision="abc", ttl=1.5)
 
 
 @pytest.fixture
@@ -88,8 +87,9 @@ def test_of_two_sweeps_with_one_trial_one_does_it_and_both_have_it(records, make
     assert records.status(config["of"]["run"]) == "successful"
 
 
-def test_who_loses_a_trial_leaves_the_winners_result_alone(records, make, reports, settings, monkeypatch):
+def test_who_loses_a_trial_leaves_the_winners_result_alone(records, make, reports, monkeypatch):
     """The first worker stands still, the second takes over and finishes, then the first goes on."""
+    monkeypatch.setenv("ICSS_LEASE_SECONDS", "1.5")
     turns, finished, lost = [], threading.Event(), []
     beat = Lease.beat
 
@@ -129,6 +129,7 @@ def test_who_loses_a_trial_leaves_the_winners_result_alone(records, make, report
 
 
 def test_a_trial_left_as_running_by_a_dead_process_is_done(records, make, reports, monkeypatch):
+    monkeypatch.setenv("ICSS_LEASE_SECONDS", "1.5")
     doing(monkeypatch, lambda trial, work, records, /, **_: records.write(work, [RESULT]))
     config = make(3)
     run_id = config["of"]["run"]
@@ -158,10 +159,10 @@ def test_an_error_that_would_come_again_is_not_tried_again(records, make, report
     assert records.status(config["of"]["run"]) == "failed"
 
 
-@pytest.mark.parametrize("error", [TrackingError("away"), RuntimeError("out of memory")], ids=type)
-def test_an_error_that_may_pass_is_tried_again(records, make, reports, monkeypatch, error):
+@pytest.mark.parametrize(("seed", "error"), [(5, TrackingError("away")), (50, RuntimeError("out of memory"))])
+def test_an_error_that_may_pass_is_tried_again(records, make, reports, monkeypatch, seed, error):
     doing(monkeypatch, failing(error))
-    config = make(5)
+    config = make(seed)
     with pytest.raises(type(error)):
         run_trial(config)
     doing(monkeypatch, lambda trial, work, records, /, **_: records.write(work, [RESULT]))
