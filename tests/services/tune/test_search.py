@@ -24,7 +24,7 @@ from services.tune.search import run_trial
 
 SCORE = ImageScore(iou={"background": 1.0}, mean=0.5)
 RESULT = SessionScores(
-    image="one", seed=0, clicks={}, pseudo_labels={}, last=SCORE, steps={}, best_of_last_half=None,
+    image="one", seed=0, clicks={}, pseudo_labels={}, last=SCORE, rounds={}, best_of_last_half=None,
     agreement=None, warnings=(), iterations=1, seconds=1.0,
 )  # fmt: skip
 
