@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from icss_core.labels import name_key
 from services.tune.spec import Strict
 
 
@@ -19,7 +20,7 @@ class Pair(Strict):
 
     @model_validator(mode="after")
     def _new_is_new(self) -> Self:
-        if self.new in self.old:
+        if name_key(self.new) in map(name_key, self.old):
             raise ValueError(f"{self.new!r} is both known and new")
         return self
 
