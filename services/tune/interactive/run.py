@@ -71,7 +71,7 @@ def run_session_trial(
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
     classes = dataset.select((*trial.old, trial.new)).names
-    records.tracking.write_text(run_id, LEGEND, legend(classes))
+    records.tracking.write_text(work.run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
     with storage.raster_environment():
