@@ -78,3 +78,16 @@ class TrainingError(IcssError):
 
 class StackError(IcssError):
     """A local service did not start, or died; the message quotes the end of its log."""
+
+
+_PASSING = (BusyError, LostOwnershipError, StorageError, TrackingError, TrainingError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same may go well later: a server was away, memory ran out, a machine died.
+
+    Our own errors are about what was asked, with these few exceptions: doing the same again ends the same.
+    """
+    if isinstance(error, ObjectNotFoundError):
+        return False
+    return not isinstance(error, IcssError) or isinstance(error, _PASSING)

@@ -8,6 +8,7 @@ be known without downloading (the card, checksums, the parent) is in the version
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -137,6 +138,7 @@ class Registry:
         identity = hashlib.sha256("".join(sorted(found.checksums.values())).encode()).hexdigest()[:16]
         final = self._cache / name / f"{version}-{identity}"
         if final.is_dir():
+            os.utime(final)  # what is used is not deleted from the cache
             return final
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=".partial-"))

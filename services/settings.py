@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     PositiveInt,
     SecretStr,
     ValidationError,
@@ -29,6 +30,8 @@ from services.errors import ConfigurationError, UriNotAllowedError
 from services.s3_address import S3Address
 
 ENV_PREFIX = "ICSS_"
+LEASE_SECONDS = 30.0
+"""See `services.ownership`."""
 
 
 def _s3_prefix(value: str) -> str:
@@ -147,6 +150,16 @@ class Settings(BaseSettings):
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cache_dir: Path = Path("~/.cache/icss")
+    lease_seconds: PositiveFloat = Field(
+        default=LEASE_SECONDS,
+        description="a process that gives no sign of life for so long loses its work to another; the same "
+        "for all that share an MLflow server",
+    )
+    retention_days: PositiveFloat | None = Field(
+        default=30.0,
+        description="uploads, maps of predictions, and what unfinished jobs and downloads have left behind "
+        "are deleted when they are older; empty: never",
+    )
     revision: str | None = Field(default=None, description="commit of an image without git")
     limits: Limits = Limits()
 
@@ -156,6 +169,7 @@ class Settings(BaseSettings):
         "s3_secret_key",
         "mlflow_token",
         "api_token",
+        "retention_days",
         "revision",
         mode="before",
     )
@@ -248,6 +262,6 @@ def environment_of(settings: Settings) -> dict[str, str]:
             variables[f"{ENV_PREFIX}{name.upper()}"] = value.get_secret_value()
         elif isinstance(value, tuple):
             variables[f"{ENV_PREFIX}{name.upper()}"] = ",".join(value)
-        elif value is not None:
-            variables[f"{ENV_PREFIX}{name.upper()}"] = str(value)
+        elif value is not None or name == "retention_days":  # whose default is another
+            variables[f"{ENV_PREFIX}{name.upper()}"] = "" if value is None else str(value)
     return variables

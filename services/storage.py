@@ -33,6 +33,7 @@ from services.stored_file import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from services.settings import Settings
 
@@ -197,13 +198,22 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
+        for uri, _ in self.list_dated(prefix):
+            yield uri
+
+    def list_dated(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """The same with the time, by the store's clock, when each object was written.
+
+        Raises:
+            StorageError: the store refused or did not answer.
+        """
         address = self._allowed(prefix)
         key = f"{address.key}/" if address.key else ""
         token: dict[str, str] = {}
         while True:
             page = self._page(address, key, token)
             for entry in page.get("Contents", []):
-                yield f"s3://{address.bucket}/{entry['Key']}"
+                yield f"s3://{address.bucket}/{entry['Key']}", entry["LastModified"]
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

@@ -257,6 +257,16 @@ class Tracking:
         """
         return json.loads(self.read_bytes(run_id, path))
 
+    def files(self, run_id: str, folder: str) -> list[str]:
+        """Paths of the run's artefacts that lie in a folder; none where there is no folder.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call(f"list {folder!r} of run {run_id}"):
+            entries = self._client.list_artifacts(run_id, folder)
+            return [str(entry.path) for entry in entries if not entry.is_dir]
+
     def finish(self, run_id: str, status: FinalStatus) -> None:
         """End the run.
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import InvalidParameterError, faults_of
 from icss_core.labels import name_key
+from icss_core.seed import Seed
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -40,7 +41,7 @@ class Protocol(BaseModel):
     """Where the groups come from."""
     setting: Setting = "overlapped"
     groups: Annotated[tuple[Annotated[tuple[Member, ...], Field(min_length=1)], ...], Field(min_length=1)]
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of a partition."""
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from icss_core.errors import IcssError
+from services.cli.clean import clean
 from services.cli.ingest import ingest_app
 from services.cli.local import local
 from services.cli.models import accept, list_models
@@ -46,3 +47,4 @@ app.command("status")(status)
 app.command("cancel")(cancel)
 app.command("accept")(accept)
 app.command("predict")(predict)
+app.command("clean")(clean)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from icss_core.seed import MAX_SEED
 from services.settings import load_settings
 from services.storage import Storage
 
@@ -194,7 +195,7 @@ def derived(
     background: Annotated[
         bool, typer.Option("--background", help="pieces of the background are labelled too")
     ] = False,
-    seed: Annotated[int, typer.Option(help="of the points", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of the points", min=0, max=MAX_SEED)] = 0,
 ) -> None:
     """Another data set, coarser, in tiles, or with points or scribbles drawn from its masks."""
     from services.ingest import ingest_derived
@@ -220,7 +221,7 @@ def town(
     train: Annotated[int, typer.Option(help="scenes to train on", min=0)] = 6,
     val: Annotated[int, typer.Option(help="scenes to validate on", min=0)] = 2,
     size: Annotated[int, typer.Option(help="side of a scene, pixels of 0.3 m", min=64)] = 1024,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same scenes", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same scenes", min=0, max=MAX_SEED)] = 0,
 ) -> None:
     """Made-up towns with perfect masks, georeferenced."""
     from services.ingest import ingest_town

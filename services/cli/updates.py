@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.seed import MAX_SEED
 from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add_class(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="change a number: --set optimisation.iterations=50")
     ] = None,
-    seed: Annotated[int, typer.Option(help="same seed and clicks, same network")] = 0,
+    seed: Annotated[int, typer.Option(help="same seed and clicks, same network", min=0, max=MAX_SEED)] = 0,
     url: Url = DEFAULT_URL,
     token: Token = "",
     *,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from icss_core.continual import protocol_names, read_protocol
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
 from icss_core.methods import dense_preset_names, get_dense_preset
+from icss_core.seed import MAX_SEED
 from services.continual.config import ProtocolRun
 from services.continual.run import run_protocol
 from services.settings import load_settings
@@ -32,7 +33,7 @@ def main(
     workers: Annotated[int | None, typer.Option(help="data-parallel workers; 1")] = None,
     cpus_per_worker: Annotated[int | None, typer.Option(help="1")] = None,
     gpu: Annotated[bool | None, typer.Option(help="one GPU a worker; default: if there are enough")] = None,
-    seed: Annotated[int | None, typer.Option(help="of weights and crops; 0")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights and crops; 0", min=0, max=MAX_SEED)] = None,
 ) -> None:
     """Run a protocol, or what is left of it; the matrix of step by class is printed and kept in MLflow."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -14,6 +14,7 @@ from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
 from icss_core.methods.registry import misfit
 from icss_core.networks.segmenter import Architecture, Decoder
+from icss_core.seed import Seed
 from services.model_version import MODEL_NAME
 from services.training.config import LearnerChoice, TrainingConfig
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from icss_core.continual import TaskManifest
 
 _NEUTRAL: Final = {"cpus_per_worker", "gpu", "pictures"}
-"""Fields that change no number."""
+"""Fields that change no number. The number of workers does, from two on."""
 
 
 class ProtocolRun(BaseModel):
@@ -46,7 +47,7 @@ class ProtocolRun(BaseModel):
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
-    seed: int = 0
+    seed: Seed = 0
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 200
     pictures: NonNegativeInt = 0
@@ -71,10 +72,17 @@ class ProtocolRun(BaseModel):
 
     def identity(self, manifest: TaskManifest) -> str:
         """The same for equal requests on equal data, however the work is spread over a cluster."""
-        asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
-        asked["workers"] = max(self.workers, 1)
-        text = json.dumps({**asked, "manifest": manifest.manifest_hash}, sort_keys=True)
+        text = json.dumps({**self.decisive(), "manifest": manifest.manifest_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def decisive(self) -> dict[str, Any]:
+        """The fields that decide the numbers, those that nobody set left out."""
+        asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
+        return {**asked, "workers": max(self.workers, 1)}
+
+    def neutral(self) -> str:
+        """The other fields, as JSON; each submission of a run may have its own."""
+        return self.model_dump_json(include=_NEUTRAL | {"workers"})
 
     def training_of(self, step: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
         """The training of one step.

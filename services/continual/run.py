@@ -15,6 +15,7 @@ from icss_core.metrics import SegmentationReport
 from services.continual.scores import Scored, score_version
 from services.data.dataset import read_dataset
 from services.data.image_labels import image_labels
+from services.ownership import acquire, find_or_create, work_on
 from services.pictures import map_png
 from services.revision import code_revision
 from services.storage import Storage
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from icss_core.continual import TaskManifest
     from services.continual.config import ProtocolRun
+    from services.ownership import Work
     from services.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -51,73 +53,69 @@ def run_protocol(
 
     Everything is written as it comes: the split, each step's version and report, and the matrix of step by
     class so far. Submitted again, the run goes on with the step it was in, and that step with its last
-    checkpoint; steps that another run has trained alike are not trained again.
+    checkpoint; steps that another run has trained alike are not trained again. A run that another process
+    works on is waited for, and taken over if that process dies.
 
     Args:
         asked: what to run.
         settings: of the services.
-        after_step: told the history after each step, found or done; may end the run by raising.
+        after_step: told the history after each step, done now or before; may end the run by raising.
 
     Raises:
         IcssError: the protocol does not fit the data, or a step could not be trained.
+        LostOwnershipError: another process has taken the run over, because this one stood still.
     """
     storage, tracking = Storage(settings), Tracking(settings)
     dataset = read_dataset(asked.dataset, storage)
     manifest = split_tasks(dataset, asked.protocol, image_labels(dataset, storage))
-    run_id = _open_run(tracking, asked, manifest, settings)
-    history, versions = TaskHistory.start(manifest.classes), []
-    try:
+    run_id = _run_of(tracking, asked, manifest)
+    lease = acquire(tracking, run_id, ttl=settings.lease_seconds)
+    tags = {"icss.revision": code_revision(settings), "icss.spread": asked.neutral()}
+    with work_on(tracking, lease, tags=tags) as work:
+        history, versions = TaskHistory.start(manifest.classes), []
         memory: int | None = None
         for step, scenes in enumerate(manifest.scenes):
             config = asked.training_of(step, manifest, memory)
             _logger.info("step %d: %s, %d scenes", step, ", ".join(manifest.classes[step]), len(scenes))
             memory = pretrain(config, settings, scenes=scenes)
             versions.append(memory)
-            report = _known(tracking, run_id, step, memory)
+            report = _written_report(tracking, run_id, step, memory)
             if report is None:
                 new = len(manifest.classes[step])
                 pictures = asked.pictures if step == len(manifest.scenes) - 1 else 0
-                report = _score(tracking, run_id, asked, memory, settings, new=new, pictures=pictures)
-                tracking.write_json(run_id, _REPORT.format(step), report.model_dump(mode="json"))
-                _write(tracking, run_id, history.after(report), step, memory)
+                report = _score(tracking, work, asked, memory, settings, new=new, pictures=pictures)
+                _write(tracking, work, history.after(report), report, step, memory)
             history = history.after(report)
             if after_step is not None:
                 after_step(history)
-    except BaseException:
-        tracking.set_tags(run_id, {"icss.status": "failed"})
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.set_tags(run_id, {"icss.status": "successful"})
-    tracking.finish(run_id, "FINISHED")
+        work.succeed()
     return ProtocolResult(run_id=run_id, versions=tuple(versions), history=history)
 
 
-def _open_run(tracking: Tracking, asked: ProtocolRun, manifest: TaskManifest, settings: Settings) -> str:
-    """The MLflow run of a request: the one it has, open again, or a new one."""
-    identity = asked.identity(manifest)
-    known = tracking.find(PROTOCOLS, tags={"icss.protocol_run": identity})
-    if known:
-        run_id = known[-1].run_id
-        tracking.reopen(run_id)
-    else:
-        title = f"{asked.protocol.name} {asked.protocol.setting}; {asked.preset.name}; seed {asked.seed}"
-        tags = {
-            "icss.protocol_run": identity,
+def _run_of(tracking: Tracking, asked: ProtocolRun, manifest: TaskManifest) -> str:
+    """The MLflow run of a request: the one it has, or a new one."""
+
+    def fill(run_id: str) -> None:
+        tracking.log_parameters(run_id, asked.decisive())
+        tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
+
+    return find_or_create(
+        tracking,
+        PROTOCOLS,
+        identity={"icss.protocol_run": asked.identity(manifest)},
+        name=f"{asked.protocol.name} {asked.protocol.setting}; {asked.preset.name}; seed {asked.seed}",
+        tags={
             "icss.protocol": asked.protocol.name,
             "icss.setting": asked.protocol.setting,
             "icss.preset": asked.preset.name,
             "icss.model": asked.model,
             "icss.split_hash": manifest.manifest_hash,
-        }
-        run_id = tracking.create_run(PROTOCOLS, name=title, tags=tags)
-    # again where the run is known: who was stopped here had written neither
-    tracking.log_parameters(run_id, asked.model_dump(mode="json"))
-    tracking.write_json(run_id, "split.json", manifest.model_dump(mode="json"))
-    tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": code_revision(settings)})
-    return run_id
+        },
+        fill=fill,
+    )
 
 
-def _known(tracking: Tracking, run_id: str, step: int, version: int) -> SegmentationReport | None:
+def _written_report(tracking: Tracking, run_id: str, step: int, version: int) -> SegmentationReport | None:
     """The report of a step that this run has finished with this version."""
     record = tracking.get(run_id)
     if record is None or record.tags.get(_MARK.format(step)) != str(version):
@@ -127,7 +125,7 @@ def _known(tracking: Tracking, run_id: str, step: int, version: int) -> Segmenta
 
 def _score(
     tracking: Tracking,
-    run_id: str,
+    work: Work,
     asked: ProtocolRun,
     version: int,
     settings: Settings,
@@ -148,8 +146,9 @@ def _score(
         report, maps = _score_on_cluster(asked, version, request)
     else:
         report, maps = score_version(asked.model, version, **request)
+    work.check()
     for scene, labels in maps.items():
-        tracking.write_bytes(run_id, f"maps/{scene}.png", map_png(labels))
+        tracking.write_bytes(work.run_id, f"maps/{scene}.png", map_png(labels))
     return report
 
 
@@ -171,12 +170,16 @@ def _score_on_cluster(asked: ProtocolRun, version: int, request: dict[str, Any])
     return scored
 
 
-def _write(tracking: Tracking, run_id: str, history: TaskHistory, step: int, version: int) -> None:
-    """The history after a step, and last of all the mark that it is finished."""
+def _write(
+    tracking: Tracking, work: Work, history: TaskHistory, report: SegmentationReport, step: int, version: int
+) -> None:
+    """A step's report and the history after it, and last of all the mark that the step is finished."""
     means = history.means[-1].model_dump(exclude={"groups"})
-    tracking.write_text(run_id, "history.md", history.to_markdown())
-    tracking.write_json(run_id, "history.json", history.model_dump(mode="json"))
+    work.check()
+    tracking.write_json(work.run_id, _REPORT.format(step), report.model_dump(mode="json"))
+    tracking.write_text(work.run_id, "history.md", history.to_markdown())
+    tracking.write_json(work.run_id, "history.json", history.model_dump(mode="json"))
     values = {**means, "mean_forgetting": history.mean_forgetting}
-    known = {name: value for name, value in values.items() if value is not None}
-    tracking.log_metrics(run_id, [(step, time.time(), known)])
-    tracking.set_tags(run_id, {_MARK.format(step): str(version)})
+    points = {name: value for name, value in values.items() if value is not None}
+    tracking.log_metrics(work.run_id, [(step, time.time(), points)])
+    tracking.set_tags(work.run_id, {_MARK.format(step): str(version)})

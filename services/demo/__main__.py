@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from icss_core.errors import DatasetError, IcssError
+from icss_core.seed import MAX_SEED
 from services.demo.options import DemoOptions
 from services.demo.progress import Stages
 
@@ -27,7 +28,7 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="of pretraining")] = None,
     clicks: Annotated[int | None, typer.Option(help="of each of the two classes clicked")] = None,
     images: Annotated[int | None, typer.Option(help="validation images to add the class on")] = None,
-    seed: Annotated[int, typer.Option(help="of scenes, weights, clicks and crops")] = 0,
+    seed: Annotated[int, typer.Option(help="of scenes, weights, clicks and crops", min=0, max=MAX_SEED)] = 0,
     preset: Annotated[str, typer.Option(help="method with its numbers")] = "icss",
     encoder: Annotated[str | None, typer.Option(help="of the networks")] = None,
     iterations: Annotated[int | None, typer.Option(help="of pretraining, at most")] = None,

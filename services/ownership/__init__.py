@@ -15,6 +15,8 @@ How to use it::
         lease.check()  # before whatever others would see: raises LostOwnershipError if taken over meanwhile
         ...  # write it
 
+`work_on(tracking, lease)` does the same and records how the work ended.
+
 A server that looks after many runs and must not wait asks `LeaseWatch.may_take` now and again, with records
 that it has read anyway, and calls `take`. A process that works for an owner calls `check_generation`.
 
@@ -29,13 +31,17 @@ lease's time to live can be overtaken. So what is written after a check has to b
 
 from services.ownership.lease import Lease, LeaseWatch, acquire, check_generation, generation_of, take
 from services.ownership.one_run import find_or_create
+from services.ownership.work import STATUS, Work, work_on
 
 __all__ = [
+    "STATUS",
     "Lease",
     "LeaseWatch",
+    "Work",
     "acquire",
     "check_generation",
     "find_or_create",
     "generation_of",
     "take",
+    "work_on",
 ]

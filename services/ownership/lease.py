@@ -9,9 +9,10 @@ import secrets
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, overload
 
 from services.errors import LostOwnershipError, TrackingError
+from services.settings import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from services.tracking import RunRecord, Tracking
 
 _logger = logging.getLogger(__name__)
-
-LEASE_SECONDS: Final = 30.0
-"""Time to live: whoever gives no sign of life for so long may be taken over."""
 
 _BEATS: Final = 3  # in a time to live
 _GENERATION: Final = "lease."  # params, each followed by its number
@@ -174,6 +172,16 @@ def take(tracking: Tracking, record: RunRecord, *, ttl: float = LEASE_SECONDS) -
     return lease
 
 
+@overload
+def acquire(tracking: Tracking, run_id: str, *, ttl: float = LEASE_SECONDS) -> Lease: ...
+
+
+@overload
+def acquire(
+    tracking: Tracking, run_id: str, *, is_done: Callable[[RunRecord], bool], ttl: float = LEASE_SECONDS
+) -> Lease | None: ...
+
+
 def acquire(
     tracking: Tracking,
     run_id: str,
@@ -182,6 +190,12 @@ def acquire(
     ttl: float = LEASE_SECONDS,
 ) -> Lease | None:
     """Wait until a run is free and take it; None if it is done, by whoever had it.
+
+    Args:
+        tracking: the MLflow server.
+        run_id: to be owned.
+        is_done: whether a record says that nothing is left to do.
+        ttl: the same for all who look after the run, in seconds.
 
     Raises:
         TrackingError: there is no such run, or the server did not answer.

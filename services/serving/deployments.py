@@ -23,6 +23,7 @@ from ray.serve.config import BackpressureConfig
 from icss_core.raster.block_cache import set_block_cache
 from services.mlflow_calls import limit_waiting
 from services.registry import Registry
+from services.retention import Retention, RetentionThread
 from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
@@ -94,6 +95,7 @@ class Updater:
         )
         work.models.warm_up()
         resumed = self._queue.start()
+        self._retention = RetentionThread(Retention(settings, storage, tracking))
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
 
@@ -125,6 +127,8 @@ class Updater:
         """Serve's way to say that the replica ends."""
         if hasattr(self, "_queue"):  # not where the constructor failed
             self._queue.close()
+        if hasattr(self, "_retention"):
+            self._retention.close()
 
 
 class Predictor:

@@ -11,6 +11,7 @@ import typer
 
 from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
+from icss_core.seed import MAX_SEED
 from services.pretraining_progress import PretrainingResult
 from services.settings import load_settings
 from services.training.job import pretrain
@@ -40,7 +41,7 @@ def main(
     workers: Annotated[int | None, typer.Option(help="data-parallel workers")] = None,
     cpus_per_worker: Annotated[int | None, typer.Option(help="CPUs of each worker; 1")] = None,
     gpu: Annotated[bool | None, typer.Option(help="one GPU a worker; default: if there are enough")] = None,
-    seed: Annotated[int | None, typer.Option(help="of weights and crops; 0")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights and crops; 0", min=0, max=MAX_SEED)] = None,
     validate_every: Annotated[int | None, typer.Option(help="iterations; 200")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="iterations; 100")] = None,
     minutes: Annotated[float | None, typer.Option(help="stop after this time at the latest")] = None,

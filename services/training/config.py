@@ -14,6 +14,7 @@ from icss_core.labels import name_key
 from icss_core.learners import LearnerKind, LearnerParameters, learner_kind
 from icss_core.learners.supervised import SUPERVISED
 from icss_core.networks.segmenter import Decoder
+from icss_core.seed import Seed
 from icss_core.training import Optimisation
 from services.model_version import MODEL_NAME
 
@@ -80,7 +81,7 @@ class TrainingConfig(BaseModel):
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many. Without workers: the one that the job's
     process sees."""
-    seed: int = 0
+    seed: Seed = 0
     validate_every: PositiveInt = 200
     """Iterations between validations; there is always one at the end."""
     validation_windows: PositiveInt = 128

@@ -40,6 +40,10 @@ class FolderlessS3(fs.FileSystemHandler):  # type: ignore[misc]  # untyped base
     (rclone) cannot hold "a/" beside "a/b", and on all others the markers are litter. A folder here exists
     while something lies in it.
 
+    s3fs behind pyarrow's handler does the same (tried with rclone). What this promises more: nothing is
+    written outside the allowed prefixes, no key is in the pickle, deleting what is not there is no error, and
+    boto3 stays free to be updated, which aiobotocore pins.
+
     Paths are "bucket/key", as pyarrow writes them.
     """
 

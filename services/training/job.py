@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from icss_core.errors import IcssError
 from services.data.dataset import read_dataset
 from services.errors import TrainingError
+from services.ownership import acquire, find_or_create, work_on
 from services.registry import MEMORY, Registry
 from services.revision import code_revision
 from services.s3_address import S3Address
@@ -18,28 +20,33 @@ from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER, CheckpointStore, is_finished
 from services.training.filesystem import checkpoint_filesystem
+from services.training.guard import TrainingGuard
 from services.training.in_process import train_in_process
-from services.training.job_lock import job_lock
 from services.training.plan import Plan, make_plan
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:
     from icss_core.dataset import Dataset
+    from services.ownership import Lease, Work
     from services.settings import Settings
     from services.training.config import TrainingConfig
 
-_FOLDER = "training"
+TRAINING_FOLDER: Final = "training"
 """Under the data prefix: checkpoints, by job."""
-_RAY_FOLDER = "ray-train"
+RAY_FOLDER: Final = "ray-train"
 """The same for what Ray Train itself writes down of a job."""
+VERSION: Final = "icss.version"
+"""Tag of a job that is done: what it has registered."""
+_NEUTRAL: Final = ("workers", "cpus_per_worker", "gpu", "max_failures", "job")
+"""How the work is spread over a cluster; the number of workers decides numbers from two on."""
 
 
 def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
     """Train a memory network, register it, point the alias `memory` at it; returns the version.
 
     Ray must be initialised. A job that was interrupted goes on where its last checkpoint was when it is
-    submitted again; one that has registered its network returns that version at once, and one that another
-    process of the cluster works on is waited for.
+    submitted again; one that has registered its network returns that version at once. One that another
+    process works on, of this cluster or another, is waited for, and taken over if that process dies.
 
     Args:
         config: what is asked; with a step, classes are added to a version of the same model.
@@ -49,91 +56,100 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     Raises:
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
         TrainingError: the workers failed more often than allowed.
+        LostOwnershipError: another process has taken the job over, because this one stood still.
     """
+    tracking = Tracking(settings)
     dataset = read_dataset(config.dataset, Storage(settings))
     job = config.job_name(dataset.manifest_hash)
-    with job_lock(job):
-        return _pretrain(config, dataset, job, settings, scenes)
+
+    def fill(run_id: str) -> None:
+        tracking.log_parameters(run_id, _decisive(config))
+        tracking.write_text(run_id, "dataset.yaml", dataset.to_yaml())
+
+    run_id = find_or_create(
+        tracking,
+        PRETRAINING,
+        identity={"icss.job": job},
+        name=job,
+        tags={
+            "icss.model": config.model,
+            "icss.dataset": config.dataset,
+            "icss.manifest_hash": dataset.manifest_hash,
+            "icss.preset": config.learner.resolve()[1].preset_name or "",
+        },
+        fill=fill,
+    )
+    lease = acquire(
+        tracking, run_id, is_done=lambda record: VERSION in record.tags, ttl=settings.lease_seconds
+    )
+    if lease is None:
+        record = tracking.get(run_id)
+        assert record is not None  # noqa: S101 - it is done, and nobody deletes runs
+        return int(record.tags[VERSION])
+    return _pretrain(config, dataset, job, lease, settings, scenes)
 
 
 def _pretrain(
-    config: TrainingConfig, dataset: Dataset, job: str, settings: Settings, scenes: tuple[str, ...] | None
+    config: TrainingConfig,
+    dataset: Dataset,
+    job: str,
+    lease: Lease,
+    settings: Settings,
+    scenes: tuple[str, ...] | None,
 ) -> int:
+    """The job by its owner."""
     storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
-    known = tracking.find(PRETRAINING, tags={"icss.job": job})
-    for record in known:
-        if "icss.version" in record.tags:
-            return int(record.tags["icss.version"])
     revision = code_revision(settings)
-    memory = None
-    if config.memory is not None:
-        memory = registry.resolve(config.model, config.memory).card
-    plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
-    if known:
-        run_id = known[0].run_id
-        tracking.reopen(run_id)
-        tracking.set_tags(run_id, {"icss.status": "running"})
-    else:
-        run_id = _create_run(tracking, job, plan, dataset.manifest_hash, revision)
-    try:
-        version = _train_and_register(plan, job, run_id, settings, registry)
-    except BaseException:
-        tracking.set_tags(run_id, {"icss.status": "failed"})
-        tracking.finish(run_id, "FAILED")
-        raise
-    registry.set_alias(config.model, MEMORY, version)
-    tracking.set_tags(run_id, {"icss.status": "successful", "icss.version": str(version)})
-    tracking.finish(run_id, "FINISHED")
+    tags = {"icss.revision": revision, "icss.spread": config.model_dump_json(include=set(_NEUTRAL))}
+    with work_on(tracking, lease, tags=tags) as work:
+        memory = None
+        if config.memory is not None:
+            memory = registry.resolve(config.model, config.memory).card
+        plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
+        statistics = plan.card.normalisation.model_dump(mode="json")
+        tracking.write_json(work.run_id, "normalisation.json", statistics)
+        version = _train_and_register(plan, job, work, settings, registry)
+        work.check()
+        registry.set_alias(config.model, MEMORY, version)
+        work.succeed({VERSION: str(version)})
     # five times the size of the network, and of no more use: from now on the version is the job's answer
-    for part in (_FOLDER, _RAY_FOLDER):
+    for part in (TRAINING_FOLDER, RAY_FOLDER):
         CheckpointStore(storage, f"{settings.data_prefix}/{part}/{job}").delete()
     return version
 
 
-def _create_run(tracking: Tracking, job: str, plan: Plan, manifest_hash: str, revision: str) -> str:
-    run_id = tracking.create_run(
-        PRETRAINING,
-        name=job,
-        tags={
-            "icss.job": job,
-            "icss.status": "running",
-            "icss.model": plan.config.model,
-            "icss.dataset": plan.config.dataset,
-            "icss.manifest_hash": manifest_hash,
-            "icss.preset": plan.card.preset or "",
-            "icss.revision": revision,
-        },
-    )
-    tracking.log_parameters(run_id, plan.config.model_dump(mode="json"))
-    tracking.write_text(run_id, "dataset.yaml", plan.dataset_yaml)
-    tracking.write_json(run_id, "normalisation.json", plan.card.normalisation.model_dump(mode="json"))
-    return run_id
+def _decisive(config: TrainingConfig) -> dict[str, Any]:
+    """What decides the numbers. The rest may change with each submission, which params may not."""
+    asked = config.model_dump(mode="json", exclude=set(_NEUTRAL))
+    return {**asked, "workers": config.workers} if config.workers > 1 else asked
 
 
-def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, registry: Registry) -> int:
+def _train_and_register(plan: Plan, job: str, work: Work, settings: Settings, registry: Registry) -> int:
     config = plan.config
-    checkpoints = f"{settings.data_prefix}/{_FOLDER}/{job}"
+    checkpoints = f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}"
     store = CheckpointStore(Storage(settings), checkpoints)
     with store.latest() as folder:
         trained = folder is not None and is_finished(folder)
     if not trained and config.workers:
-        _train_on_workers(plan, job, run_id, checkpoints, settings)
+        _train_on_workers(plan, job, work, checkpoints, settings)
     elif not trained:
-        train_in_process(plan, run_id, checkpoints)
+        train_in_process(plan, work.run_id, checkpoints)
     with store.latest() as folder:
         if folder is None or not is_finished(folder):
             raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")
+        work.check()
         return registry.register(
-            config.model, folder / MODEL_FOLDER, run_id=run_id, parent=config.memory, tags={"job": job}
+            config.model, folder / MODEL_FOLDER, run_id=work.run_id, parent=config.memory, tags={"job": job}
         )
 
 
-def _train_on_workers(plan: Plan, job: str, run_id: str, checkpoints: str, settings: Settings) -> None:
+def _train_on_workers(plan: Plan, job: str, work: Work, checkpoints: str, settings: Settings) -> None:
     """Train by Ray Train, to the last checkpoint."""
     config = plan.config
-    prefix = S3Address.parse(settings.data_prefix).child(_RAY_FOLDER)
+    prefix = S3Address.parse(settings.data_prefix).child(RAY_FOLDER)
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]  # Ray's own gap
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
+    callbacks = [MlflowCallback(work.run_id), TrainingGuard(work.run_id, work.lease.generation)]
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"plan": plan.model_dump_json(), "checkpoints": checkpoints},
@@ -151,10 +167,14 @@ def _train_on_workers(plan: Plan, job: str, run_id: str, checkpoints: str, setti
             # our own lines say how far it is; mypy sees the RunConfig of Train V1
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
             # the annotation still names the callbacks of Train V1, which V2 refuses
-            callbacks=[MlflowCallback(run_id)],  # type: ignore[list-item]
+            callbacks=callbacks,  # type: ignore[arg-type]
         ),
     )
     try:
         trainer.fit()
+    except ray.train.ControllerError as error:
+        if isinstance(error.controller_failure, IcssError):  # from the guard
+            raise error.controller_failure from error
+        raise TrainingError(f"job {job} failed: {error}") from error
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"job {job} failed after {config.max_failures} restarts: {error}") from error

@@ -9,7 +9,6 @@ import numpy as np
 from icss_core.labels import IGNORE
 from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window
-from services.errors import TrackingError
 from services.pictures import grid_picture, read_map, to_rgb
 
 if TYPE_CHECKING:
@@ -39,17 +38,22 @@ def maps_picture(
         columns: MLflow runs by title.
         dataset: with the images and masks.
         names: classes of interest, in the maps' order.
-        amount: most images.
+        amount: of images, at most.
         storage: of the data set.
 
     Raises:
-        IcssError: an image cannot be read.
+        IcssError: an image or a map cannot be read.
     """
+    # a trial that never came to an image has no map of it; whatever cannot be read is an error
+    kept = [(run_id, frozenset(tracking.files(run_id, "maps"))) for run_id in columns.values()]
     rows: list[list[npt.NDArray[np.uint8]]] = []
     for scene in dataset.scenes_of("val"):
         if len(rows) == amount or scene.mask is None:
             continue
-        maps = [_map(tracking, run_id, scene.name) for run_id in columns.values()]
+        name = f"maps/{scene.name}.png"
+        maps = [
+            read_map(tracking.read_bytes(run_id, name)) if name in files else None for run_id, files in kept
+        ]
         if all(one is None for one in maps):
             continue
         with storage.raster_environment():
@@ -59,14 +63,6 @@ def maps_picture(
         unknown = np.full(truth.shape, IGNORE, np.uint8)
         rows.append([rgb, truth, *(unknown if one is None else one for one in maps)])
     return grid_picture(rows, dataset.select(names), titles=["image", "truth", *columns]) if rows else None
-
-
-def _map(tracking: Tracking, run_id: str, image: str) -> npt.NDArray[np.uint8] | None:
-    try:
-        content = tracking.read_bytes(run_id, f"maps/{image}.png")
-    except TrackingError:  # a trial that never came to this image
-        return None
-    return read_map(content)
 
 
 def _whole(raster: Raster) -> npt.NDArray[Any]:

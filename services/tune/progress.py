@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ray.tune import Callback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ray.tune.experiment import Trial
 
 _logger = logging.getLogger(__name__)
@@ -22,11 +24,14 @@ class SweepProgress(Callback):
     Args:
         trials: to be run now.
         unit: what a trial does one after another, in the plural.
+        failed: whether a trial that Tune saw end has failed, by its id: those that would only fail again do
+            not raise, since Tune would start them again.
     """
 
-    def __init__(self, trials: int, *, unit: str) -> None:
+    def __init__(self, trials: int, *, unit: str, failed: Callable[[str], bool]) -> None:
         self._trials = trials
         self._unit = unit
+        self._failed = failed
         self.outcomes: dict[str, Literal["ended", "failed"]] = {}
         """By trial id."""
         self._started = time.monotonic()
@@ -47,7 +52,7 @@ class SweepProgress(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial is done, or was stopped by the scheduler."""
         del iteration, trials
-        self._say(trial, "ended")
+        self._say(trial, "failed" if self._failed(_id(trial)) else "ended")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial failed for good."""
@@ -55,7 +60,7 @@ class SweepProgress(Callback):
         self._say(trial, "failed")
 
     def _say(self, trial: Trial, how: Literal["ended", "failed"]) -> None:
-        self.outcomes[str(trial.config["of"]["id"])] = how
+        self.outcomes[_id(trial)] = how
         ended = len(self.outcomes)
         minutes = (time.monotonic() - self._started) / 60
         left = minutes / ended * (self._trials - ended)
@@ -68,6 +73,10 @@ class SweepProgress(Callback):
             minutes,
             left,
         )
+
+
+def _id(trial: Trial) -> str:
+    return str(trial.config["of"]["id"])
 
 
 def _title(trial: Trial) -> str:

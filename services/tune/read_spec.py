@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
-from services.tune.kinds import KINDS
+from services.tune.kinds import SWEEP_KINDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,16 +35,17 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
             raise InvalidParameterError(f"{path} has no scale {scale!r}; it has {list(scales)}")
         content = _merged(content, scales[scale] or {})
     kind = content.get("protocol", "icss")
-    if kind not in KINDS:
+    if kind not in SWEEP_KINDS:
         raise InvalidParameterError(
-            f"{path} is not a sweep: protocol is one of {sorted(KINDS)}, not {kind!r}"
+            f"{path} is not a sweep: protocol is one of {sorted(SWEEP_KINDS)}, not {kind!r}"
         )
     try:
-        return KINDS[kind].spec.model_validate(content)
+        spec: SweepSpec = SWEEP_KINDS[kind].spec.model_validate(content)
     except ValidationError as error:
         raise InvalidParameterError(f"{path} is not a sweep: {faults_of(error)}") from error
     except IcssError as error:
         raise InvalidParameterError(f"{path} is not a sweep: {error}") from error
+    return spec
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,35 @@
-"""The record of a sweep: one MLflow run with a child for each trial.
+"""The record of a sweep: one MLflow run with a child for each trial, each with one owner at a time.
 
-Tag `icss.status` of a trial: running, successful, failed, or stopped (by the scheduler of the sweep that
-`icss.stopped_by` names). A trial belongs to every sweep that asks the same; its parent is the first.
+Tag `icss.status` of a trial: see `services.ownership.work`, or stopped (by the scheduler of the sweep that
+`icss.stopped_by` names). A trial belongs to every sweep that asks the same; its parent is the first. One that
+another sweep works on is waited for, and taken over if its process dies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel
 
-from services.errors import ConflictError
+from services.ownership import STATUS, acquire, find_or_create, work_on
+from services.settings import LEASE_SECONDS
 from services.tracking import SWEEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from services.tracking import Tracking
+    from services.ownership import Work
+    from services.tracking import RunRecord, Tracking
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
+ENDED: Final = ("successful", "failed", "stopped")
+"""States of a trial with which its sweep is complete."""
 _RESULTS: Final = "results.json"
+_STOPPED_BY: Final = "icss.stopped_by"
 Result = TypeVar("Result", bound=BaseModel)
 _MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
@@ -34,97 +40,105 @@ class SweepRecords:
     Args:
         tracking: the MLflow server.
         revision: of the code that runs now.
+        ttl: of leases, in seconds; see `Settings.lease_seconds`.
     """
 
-    def __init__(self, tracking: Tracking, *, revision: str) -> None:
+    def __init__(self, tracking: Tracking, *, revision: str, ttl: float = LEASE_SECONDS) -> None:
         self.tracking = tracking
+        self._ttl = ttl
         self._revision = revision
-        self._owner = secrets.token_hex(8)
 
     # the sweep
 
-    def open_sweep(self, spec: SweepSpec, trials: Sequence[Trial]) -> tuple[str, str]:
-        """Run and identity of a sweep: the run it has, open again, or a new one."""
+    def sweep(self, spec: SweepSpec, trials: Sequence[Trial]) -> tuple[str, str]:
+        """Run and identity of a sweep: the run it has, or a new one."""
         asked = json.dumps([spec.name, spec.scheduler.kind, sorted(trial.trial_id for trial in trials)])
         identity = hashlib.sha256(asked.encode()).hexdigest()[:16]
-        known = self.tracking.find(SWEEPS, tags={"icss.kind": "sweep", "icss.sweep": identity})
-        if known:
-            run_id = known[-1].run_id
-            self.tracking.reopen(run_id)
-        else:
-            tags = {"icss.kind": "sweep", "icss.sweep": identity, "mlflow.note.content": spec.question}
-            run_id = self.tracking.create_run(SWEEPS, name=spec.name, tags=tags)
+
+        def fill(run_id: str) -> None:
             numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "tasks"})
             self.tracking.log_parameters(run_id, numbers, file="parameters.json")
             self.tracking.write_json(run_id, "sweep.json", spec.model_dump(mode="json"))
-        self.tracking.set_tags(run_id, {"icss.status": "running", "icss.revision": self._revision})
+
+        run_id = find_or_create(
+            self.tracking,
+            SWEEPS,
+            identity={"icss.kind": "sweep", "icss.sweep": identity},
+            name=spec.name,
+            tags={"mlflow.note.content": spec.question},
+            fill=fill,
+        )
         return run_id, identity
 
-    def close_sweep(self, run_id: str, status: str) -> None:
-        """End a sweep's run: successful, failed or interrupted."""
-        ends = {"successful": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-        self.tracking.set_tags(run_id, {"icss.status": status})
-        self.tracking.finish(run_id, ends[status])  # type: ignore[arg-type]  # one of its three
+    @contextmanager
+    def working_on_sweep(self, run_id: str) -> Iterator[Work]:
+        """Own a sweep, as soon as nobody else does."""
+        lease = acquire(self.tracking, run_id, ttl=self._ttl)
+        with work_on(self.tracking, lease, tags={"icss.revision": self._revision}) as work:
+            yield work
 
     # its trials
 
     def run_of(self, trial: Trial, *, parent: str) -> str:
         """The run of a trial: the one it has, whatever sweep began it, or a new one below `parent`."""
-        known = self.tracking.find(SWEEPS, tags={"icss.trial": trial.trial_id})
-        if known:
-            return known[-1].run_id
-        tags = {
-            "mlflow.parentRunId": parent,
-            "icss.kind": "trial",
-            "icss.trial": trial.trial_id,
-            "icss.variant": trial.variant,
-            "icss.task": trial.task,
-        }
-        run_id = self.tracking.create_run(SWEEPS, name=trial.title, tags=tags)
-        self.tracking.log_parameters(run_id, trial.model_dump(mode="json"), file="trial.json")
-        return run_id
+
+        def fill(run_id: str) -> None:
+            self.tracking.log_parameters(run_id, trial.decisive(), file="trial.json")
+
+        return find_or_create(
+            self.tracking,
+            SWEEPS,
+            identity={"icss.trial": trial.trial_id},
+            name=trial.title,
+            tags={
+                "mlflow.parentRunId": parent,
+                "icss.kind": "trial",
+                "icss.variant": trial.variant,
+                "icss.task": trial.task,
+            },
+            fill=fill,
+        )
+
+    @contextmanager
+    def working_on(self, run_id: str, identity: str) -> Iterator[Work | None]:
+        """Own a trial, as soon as nobody else does; None if there is nothing left to do for a sweep.
+
+        Its end is written here, but for that of a thread that Tune ends, which the sweep writes.
+        """
+        lease = acquire(
+            self.tracking, run_id, is_done=lambda record: _is_done(record, identity), ttl=self._ttl
+        )
+        if lease is None:
+            yield None
+            return
+        revisions = dict.fromkeys([*self.revisions(run_id), self._revision])
+        tags = {"icss.revision": ", ".join(revisions)[:_MAX_TAG]}
+        with work_on(self.tracking, lease, tags=tags, interrupted=False) as work:
+            yield work
 
     def status(self, run_id: str) -> str:
         """Of a trial; empty before it has begun."""
-        return self._tags(run_id).get("icss.status", "")
+        return self._tags(run_id).get(STATUS, "")
 
     def done(self, run_id: str, identity: str) -> bool:
         """Whether a sweep has nothing left to do for a trial: it was done, or this very sweep gave it up."""
-        tags = self._tags(run_id)
-        status = tags.get("icss.status", "")
-        return status == "successful" or (status == "stopped" and tags.get("icss.stopped_by") == identity)
+        record = self.tracking.get(run_id)
+        return record is not None and _is_done(record, identity)
 
-    def start(self, run_id: str) -> None:
-        """A process begins, or goes on with, a trial. Whoever did so before may not write any more."""
-        revisions = [one for one in self._tags(run_id).get("icss.revision", "").split(", ") if one]
-        if self._revision not in revisions:
-            revisions.append(self._revision)
-        self.tracking.reopen(run_id)
-        self.tracking.set_tags(
-            run_id,
-            {
-                "icss.status": "running",
-                "icss.error": "",
-                "icss.owner": self._owner,
-                "icss.revision": ", ".join(revisions)[:_MAX_TAG],
-            },
-        )
-
-    def write(self, run_id: str, results: Sequence[BaseModel], *, done: int | None = None) -> None:
+    def write(self, work: Work, results: Sequence[BaseModel], *, done: int | None = None) -> None:
         """Write all results so far.
 
         Args:
-            run_id: of the trial.
+            work: on the trial.
             results: the kind that the sweep has.
             done: images, or steps, that they are of; by default one each.
 
         Raises:
-            ConflictError: another process has started the trial since.
+            LostOwnershipError: another process has taken the trial over.
         """
-        if self._tags(run_id).get("icss.owner") != self._owner:
-            raise ConflictError(f"trial {run_id} was started by another process; this one gives up")
-        self.tracking.write_json(run_id, _RESULTS, [one.model_dump(mode="json") for one in results])
-        self.tracking.set_tags(run_id, {"icss.done": str(len(results) if done is None else done)})
+        work.check()
+        self.tracking.write_json(work.run_id, _RESULTS, [one.model_dump(mode="json") for one in results])
+        self.tracking.set_tags(work.run_id, {"icss.done": str(len(results) if done is None else done)})
 
     def done_of(self, run_id: str) -> int:
         """Images, or steps, that a trial has written results of."""
@@ -140,21 +154,39 @@ class SweepRecords:
         """Revisions of the code that worked on a trial."""
         return [one for one in self._tags(run_id).get("icss.revision", "").split(", ") if one]
 
-    def succeed(self, run_id: str) -> None:
-        """A trial has done everything."""
-        self.tracking.set_tags(run_id, {"icss.status": "successful"})
-        self.tracking.finish(run_id, "FINISHED")
+    def settle(self, run_id: str, identity: str, outcome: str) -> None:
+        """Write what a trial's process could not: that the sweep's scheduler stopped it, or that it died.
 
-    def fail(self, run_id: str, reason: str) -> None:
-        """A trial cannot go on."""
-        self.tracking.set_tags(run_id, {"icss.status": "failed", "icss.error": reason[:_MAX_TAG]})
-        self.tracking.finish(run_id, "FAILED")
-
-    def stop(self, run_id: str, identity: str) -> None:
-        """A sweep's scheduler gave a trial up."""
-        self.tracking.set_tags(run_id, {"icss.status": "stopped", "icss.stopped_by": identity})
-        self.tracking.finish(run_id, "KILLED")
+        Args:
+            run_id: of the trial.
+            identity: of the sweep.
+            outcome: what Tune saw, ended or failed; with any other nobody knows, and nothing is written.
+        """
+        if outcome not in {"ended", "failed"}:
+            return
+        # as its owner: a trial that another sweep works on is not touched
+        lease = acquire(
+            self.tracking,
+            run_id,
+            is_done=lambda record: record.tags.get(STATUS) in ENDED,
+            ttl=self._ttl,
+        )
+        if lease is None:
+            return
+        if outcome == "failed":
+            with work_on(self.tracking, lease) as work:
+                work.fail("its process died, twice")
+            return
+        with lease:
+            lease.check()
+            self.tracking.set_tags(run_id, {STATUS: "stopped", _STOPPED_BY: identity})
+            self.tracking.finish(run_id, "KILLED")
 
     def _tags(self, run_id: str) -> dict[str, str]:
         record = self.tracking.get(run_id)
         return {} if record is None else record.tags
+
+
+def _is_done(record: RunRecord, identity: str) -> bool:
+    status = record.tags.get(STATUS, "")
+    return status == "successful" or (status == "stopped" and record.tags.get(_STOPPED_BY) == identity)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ray import tune
 
+from icss_core.errors import IcssError
+from services.errors import LostOwnershipError, may_pass
 from services.revision import code_revision
 from services.s3_address import S3Address
 from services.settings import load_settings
+from services.storage import Storage
 from services.tracking import Tracking
 from services.training.filesystem import checkpoint_filesystem
-from services.tune.kinds import KINDS
+from services.tune.kinds import SWEEP_KINDS
 from services.tune.progress import PROGRESS, SweepProgress
 from services.tune.records import SweepRecords
 
@@ -24,105 +28,141 @@ if TYPE_CHECKING:
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
+_logger = logging.getLogger(__name__)
+
 Outcome = Literal["ended", "failed", "interrupted"]
 """ended: it did everything, or the scheduler stopped it; interrupted: nobody knows."""
 
-_FOLDER: Final = "tune"
+TUNE_FOLDER: Final = "tune"
+"""Under the data prefix: Tune's own state, by sweep and time."""
 _MANY: Final = 1_000_000
 
 
-def run_on_tune(
-    spec: SweepSpec, trials: Sequence[Trial], runs: Mapping[str, str], settings: Settings
-) -> dict[str, Outcome]:
-    """Run trials; what happened to each, by its id.
+class Search:
+    """Runs trials of one sweep.
 
-    Only trials that answer the same question, `Trial.rivals`, are compared by a scheduler.
+    Args:
+        spec: the sweep.
+        identity: of the sweep.
+        runs: MLflow runs of its trials, by id.
+        records: of the sweep.
+        settings: of the services.
     """
-    progress = SweepProgress(len(trials), unit=KINDS[spec.protocol].unit)
 
-    def question(trial: Trial) -> str:
-        return trial.rivals or ""
+    def __init__(
+        self,
+        spec: SweepSpec,
+        identity: str,
+        runs: Mapping[str, str],
+        records: SweepRecords,
+        settings: Settings,
+    ) -> None:
+        self._spec, self._identity, self._runs, self._settings = spec, identity, runs, settings
+        self._records = records
 
-    if spec.scheduler.kind == "all":
-        _run(spec, trials, runs, settings, progress, asha=False)
-    else:
-        for asked, group in groupby(sorted(trials, key=question), key=question):
-            _run(spec, list(group), runs, settings, progress, asha=bool(asked))
-    outcomes: dict[str, Outcome] = {}
-    for trial in trials:
-        outcomes[trial.trial_id] = progress.outcomes.get(trial.trial_id, "interrupted")
-    return outcomes
+    def run(self, trials: Sequence[Trial]) -> dict[str, Outcome]:
+        """Run trials; what happened to each, by its id.
 
-
-def _run(
-    spec: SweepSpec,
-    trials: Sequence[Trial],
-    runs: Mapping[str, str],
-    settings: Settings,
-    progress: SweepProgress,
-    *,
-    asha: bool,
-) -> None:
-    scheduler = None
-    if asha:
-        scheduler = tune.schedulers.ASHAScheduler(
-            time_attr=PROGRESS,
-            metric="mean_iou",
-            mode="max",
-            # more than there are: the last report must not count as being stopped
-            max_t=_MANY,
-            grace_period=spec.scheduler.grace,
-            reduction_factor=spec.scheduler.reduction,
+        Only trials that answer the same question, `Trial.rivals`, are compared by a scheduler.
+        """
+        progress = SweepProgress(
+            len(trials),
+            unit=SWEEP_KINDS[self._spec.protocol].unit,
+            failed=lambda trial_id: self._records.status(self._runs[trial_id]) == "failed",
         )
-    prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
-    configs = [
-        {
-            "kind": spec.protocol,
-            "trial": one.model_dump_json(),
-            "id": one.trial_id,
-            "run": runs[one.trial_id],
-            "title": one.title,
+
+        def question(trial: Trial) -> str:
+            return trial.rivals or ""
+
+        if self._spec.scheduler.kind == "all":
+            self._run(trials, progress, asha=False)
+        else:
+            for asked, group in groupby(sorted(trials, key=question), key=question):
+                self._run(list(group), progress, asha=bool(asked))
+        outcomes: dict[str, Outcome] = {}
+        for trial in trials:
+            outcomes[trial.trial_id] = progress.outcomes.get(trial.trial_id, "interrupted")
+        return outcomes
+
+    def _run(self, trials: Sequence[Trial], progress: SweepProgress, *, asha: bool) -> None:
+        spec = self._spec
+        scheduler = None
+        if asha:
+            scheduler = tune.schedulers.ASHAScheduler(
+                time_attr=PROGRESS,
+                metric="mean_iou",
+                mode="max",
+                # more than there are: the last report must not count as being stopped
+                max_t=_MANY,
+                grace_period=spec.scheduler.grace,
+                reduction_factor=spec.scheduler.reduction,
+            )
+        # Tune's own state is not what a sweep resumes from, so each start has a folder of its own
+        name = f"{spec.name}-{time.time_ns()}"
+        prefix = S3Address.parse(self._settings.data_prefix).child(TUNE_FOLDER)
+        tuner = tune.Tuner(
+            tune.with_resources(run_trial, spec.resources),
+            param_space={"of": tune.grid_search([self._config(one) for one in trials])},
+            tune_config=tune.TuneConfig(
+                scheduler=scheduler,
+                max_concurrent_trials=spec.concurrency,
+                # a process takes ten seconds to start and import
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=f"{prefix.bucket}/{prefix.key}",
+                storage_filesystem=checkpoint_filesystem(self._settings),
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[progress],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+        storage = Storage(self._settings)
+        for address in list(storage.list(f"{prefix}/{name}")):
+            storage.delete(address)
+
+    def _config(self, trial: Trial) -> dict[str, str]:
+        return {
+            "kind": self._spec.protocol,
+            "trial": trial.model_dump_json(),
+            "id": trial.trial_id,
+            "run": self._runs[trial.trial_id],
+            "sweep": self._identity,
+            "title": trial.title,
         }
-        for one in trials
-    ]
-    tuner = tune.Tuner(
-        tune.with_resources(_trainable, spec.resources),
-        param_space={"of": tune.grid_search(configs)},
-        tune_config=tune.TuneConfig(
-            scheduler=scheduler,
-            max_concurrent_trials=spec.concurrency,
-            # a process takes ten seconds to start and import
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            # Tune's own state is not what a sweep resumes from, so each start has a folder of its own
-            name=f"{spec.name}-{time.time_ns()}",
-            storage_path=f"{prefix.bucket}/{prefix.key}",
-            storage_filesystem=checkpoint_filesystem(settings),
-            failure_config=tune.FailureConfig(max_failures=1),
-            callbacks=[progress],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
 
 
-def _trainable(config: dict[str, Any]) -> None:
-    """A trial in a Ray worker. Tune ends its thread by SystemExit where a scheduler stops it."""
-    kind = KINDS[config["of"]["kind"]]
+def run_trial(config: dict[str, Any]) -> None:
+    """A trial in a Ray worker. Tune ends its thread by SystemExit where a scheduler stops it.
+
+    Tune starts again what raises: so an error that would come again, and is in the record, is not raised.
+    """
+    kind = SWEEP_KINDS[config["of"]["kind"]]
     trial, run_id = kind.trial.model_validate_json(config["of"]["trial"]), config["of"]["run"]
     settings = load_settings()
-    records = SweepRecords(Tracking(settings), revision=code_revision(settings))
-    records.start(run_id)
-    try:
-        kind.run(
-            trial,
-            run_id,
-            records,
-            settings=settings,
-            on_result=lambda done, means: tune.report({PROGRESS: done, **means}),
-        )
-    except Exception as error:
-        records.fail(run_id, f"{type(error).__name__}: {error}")
-        raise
-    records.succeed(run_id)
+    records = SweepRecords(Tracking(settings), revision=code_revision(settings), ttl=settings.lease_seconds)
+
+    def on_result(done: int, means: Mapping[str, float]) -> None:
+        tune.report({PROGRESS: done, **means})
+
+    while True:
+        try:
+            with records.working_on(run_id, config["of"]["sweep"]) as work:
+                if work is not None:
+                    kind.run(trial, work, records, settings=settings, on_result=on_result)
+                    work.succeed()
+        except LostOwnershipError as error:
+            _logger.warning("%s: %s; waiting for that one", trial.title, error)
+        except IcssError as error:
+            if may_pass(error):
+                raise
+            _logger.error("%s: %s: %s", trial.title, type(error).__name__, error)  # noqa: TRY400 - no fault of the code
+            return
+        else:
+            if work is None:  # another sweep has done it while this one waited
+                results = records.read(run_id, kind.result)
+                if results:
+                    on_result(records.done_of(run_id), kind.means(results))
+            return

@@ -6,7 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from icss_core.seed import Seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +71,7 @@ class Search(Strict):
     kind: Literal["grid", "random"] = "grid"
     samples: PositiveInt = 10
     """Of random: draws for each variant."""
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Scheduler(Strict):
@@ -98,9 +100,9 @@ class SweepSpec(Strict):
     question: str
     """What it answers, in one sentence."""
     protocol: str
-    """What is tried: one of `KINDS`."""
+    """What is tried: one of `SWEEP_KINDS`."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     pictures: Annotated[int, Field(ge=0, le=20)] = 3
     """Images whose maps go into the picture."""
     overrides: dict[str, Any] = Field(default_factory=dict)

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 from services.errors import TrainingError
 from services.revision import code_revision
 from services.tracking import Tracking
-from services.tune.answer import gather
-from services.tune.kinds import KINDS
-from services.tune.records import SweepRecords
-from services.tune.search import run_on_tune
+from services.tune.kinds import SWEEP_KINDS
+from services.tune.records import ENDED, SweepRecords
+from services.tune.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from services.settings import Settings
     from services.tune.spec import SweepSpec
-    from services.tune.trial import Trial
 
 _logger = logging.getLogger(__name__)
 
@@ -27,8 +25,9 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
     """Run what is left of a sweep and write its answer.
 
     Ray must be initialised. A sweep that is submitted again goes on where it stopped: networks and trials
-    that are done are found, a trial that was interrupted goes on with its next image or step, one that failed
-    is tried again.
+    that are done are not done again, a trial that was interrupted goes on with its next image or step, one
+    that failed is tried again. What another process does, of this cluster or another, the whole sweep or a
+    trial of it, is waited for, and taken over if that process dies.
 
     Args:
         spec: the sweep.
@@ -43,44 +42,32 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
         TrainingError: the sweep was interrupted; submit it again.
         IcssError: a server did not answer.
     """
-    kind = KINDS[spec.protocol]
+    kind = SWEEP_KINDS[spec.protocol]
     trials = kind.plan(spec, datasets, settings)
-    records = SweepRecords(Tracking(settings), revision=code_revision(settings))
-    parent, identity = records.open_sweep(spec, trials)
-    try:
+    records = SweepRecords(Tracking(settings), revision=code_revision(settings), ttl=settings.lease_seconds)
+    parent, identity = records.sweep(spec, trials)
+    with records.working_on_sweep(parent) as work:
         runs = {trial.trial_id: records.run_of(trial, parent=parent) for trial in trials}
         # two variants may ask the same: done once
         distinct = {trial.trial_id: trial for trial in trials}.values()
         left = [trial for trial in distinct if not records.done(runs[trial.trial_id], identity)]
         _logger.info("sweep %s: %d trials, %d of them to do", spec.name, len(trials), len(left))
         if left:
-            _settle(records, left, runs, identity, run_on_tune(spec, left, runs, settings))
-        kind.write_answer(records.tracking, parent, spec, gather(records, kind, trials, runs), settings)
+            outcomes = Search(spec, identity, runs, records, settings).run(left)
+            for trial in left:
+                records.settle(runs[trial.trial_id], identity, outcomes[trial.trial_id])
+        work.check()
+        answer = kind.gather(records, trials, runs)
+        kind.write_answer(records.tracking, parent, spec, answer, settings)
         status = {trial.title: records.status(runs[trial.trial_id]) for trial in trials}
-    except BaseException:
-        records.close_sweep(parent, "failed")
-        raise
-    failed = [title for title, one in status.items() if one == "failed"]
-    interrupted = [title for title, one in status.items() if one in {"", "running"}]
-    records.close_sweep(parent, "interrupted" if interrupted else "failed" if failed else "successful")
+        failed = [title for title, one in status.items() if one == "failed"]
+        interrupted = [title for title, one in status.items() if one not in ENDED]
+        if interrupted:
+            work.interrupt()
+        elif failed:
+            work.fail(f"{len(failed)} trials failed: {'; '.join(failed)}")
+        else:
+            work.succeed()
     if interrupted:
         raise TrainingError(f"interrupted with {len(interrupted)} trials left; submit the sweep again")
     return parent, failed
-
-
-def _settle(
-    records: SweepRecords,
-    trials: Sequence[Trial],
-    runs: Mapping[str, str],
-    identity: str,
-    outcomes: Mapping[str, str],
-) -> None:
-    """Write down what a trial could not write itself: that its worker died, or that it was stopped."""
-    for trial in trials:
-        run_id, outcome = runs[trial.trial_id], outcomes[trial.trial_id]
-        if records.status(run_id) in {"successful", "failed"}:
-            continue
-        if outcome == "failed":
-            records.fail(run_id, "its worker died, twice")
-        elif outcome == "ended":
-            records.stop(run_id, identity)

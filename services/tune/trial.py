@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from icss_core.seed import Seed
+
 
 class Trial(BaseModel):
     """What every trial has, whatever is tried."""
@@ -18,7 +20,7 @@ class Trial(BaseModel):
     """Title of the variant."""
     values: dict[str, Any] = {}
     """The varied numbers, by path; the preset has them already."""
-    seed: int = 0
+    seed: Seed = 0
     pictures: int = 0
     """Images whose class maps are kept."""
 
@@ -26,6 +28,10 @@ class Trial(BaseModel):
     def trial_id(self) -> str:
         """The same for equal trials: what is asked of equal data and networks."""
         raise NotImplementedError
+
+    def decisive(self) -> dict[str, Any]:
+        """For the record: what cannot change when the trial goes on."""
+        return self.model_dump(mode="json", exclude={"pictures"})
 
     @property
     def title(self) -> str:

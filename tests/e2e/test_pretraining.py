@@ -18,6 +18,7 @@ from affine import Affine
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
+from services.data.dataset import read_dataset
 from services.errors import TrainingError
 from services.local.supervisor import descendants
 from services.registry import MEMORY, Registry
@@ -92,13 +93,15 @@ def dataset_uri(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> 
     return storage.write_bytes(f"{base}/dataset.yaml", dataset.to_yaml().encode())
 
 
-def submit(stack: LocalStack, dataset_uri: str) -> subprocess.Popen[str]:
+def submit(
+    stack: LocalStack, dataset_uri: str, *, job: str = "blocks-1", workers: int = 2
+) -> subprocess.Popen[str]:
     """The job as a user submits it."""
     command = (
         f"ray job submit -- python -m services.training --dataset {dataset_uri} --model blocks "
         f"--classes roof,road --encoder resnet18 --crop 64 --batch 2 --iterations {ITERATIONS} "
         f"--lr 0.002 --validate-every 60 --checkpoint-every {CHECKPOINT_EVERY} "
-        "--workers 2 --job blocks-1 --no-gpu"
+        f"--workers {workers} --job {job} --no-gpu"
     )
     return subprocess.Popen(
         command.split(),
@@ -202,6 +205,27 @@ def test_a_finished_job_is_not_done_again(
     config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
     assert pretrain(config, stack.settings) == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1
+
+
+def test_a_job_that_would_fail_again_is_not_started_again(
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
+) -> None:
+    del finished  # one job at a time
+    storage = Storage(stack.settings)
+    dataset = read_dataset(dataset_uri, storage)
+    scenes = [
+        one.model_copy(update={"image": "gone.tif"} if one.split == "val" else {}) for one in dataset.scenes
+    ]
+    broken = dataset.model_copy(update={"scenes": tuple(scenes)})
+    uri = storage.write_bytes(f"{dataset.base}/broken.yaml", broken.to_yaml().encode())
+    with submit(stack, uri, job="blocks-broken", workers=1) as job:
+        log, _ = job.communicate(timeout=300)
+    assert job.returncode == 1
+    assert "ImageNotFoundError" in log
+    (record,) = Tracking(stack.settings).find(PRETRAINING, tags={"icss.job": "blocks-broken"})
+    assert record.status == "FAILED"
+    assert record.tags["icss.error"].startswith("ImageNotFoundError"), "the worker's own error"
+    assert record.tags["icss.failures"] == "1", "three restarts are allowed"
 
 
 def test_a_job_that_fails_is_quoted_to_who_submitted_it(stack: LocalStack, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from services.tune.continual.table import Row, rows_of, to_csv, to_markdown
 from services.tune.maps import maps_picture
 
 if TYPE_CHECKING:
+    from icss_core.continual import TaskHistory
     from services.settings import Settings
     from services.tracking import Tracking
     from services.tune.answer import Answer
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def write_protocol_answer(
-    tracking: Tracking, parent: str, spec: ProtocolSweep, answer: Answer, settings: Settings
+    tracking: Tracking,
+    parent: str,
+    spec: ProtocolSweep,
+    answer: Answer[ProtocolTrial, TaskHistory],
+    settings: Settings,
 ) -> list[Row]:
     """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icss_core.continual import TaskHistory
+    from services.ownership import Work
     from services.settings import Settings
     from services.tune.continual.trial import ProtocolTrial
     from services.tune.records import SweepRecords
@@ -22,7 +23,7 @@ PROTOCOL_RUN = "icss.protocol_run_id"
 
 def run_protocol_trial(
     trial: ProtocolTrial,
-    run_id: str,
+    work: Work,
     records: SweepRecords,
     *,
     settings: Settings,
@@ -32,23 +33,23 @@ def run_protocol_trial(
 
     Args:
         trial: what to do.
-        run_id: its MLflow run, started by `records`.
+        work: on its MLflow run.
         records: where the history goes.
         settings: of the services.
         on_result: told after each step how many are done and the means so far; may end the trial by raising.
 
     Raises:
-        ConflictError: another process has started the trial since.
+        LostOwnershipError: another process has taken the trial over.
         IcssError: see `run_protocol`.
     """
 
     def after_step(history: TaskHistory) -> None:
-        records.write(run_id, [history], done=len(history.iou))
+        records.write(work, [history], done=len(history.iou))
         means = means_of_history([history])
-        records.tracking.log_metrics(run_id, [(len(history.iou), time.time(), means)])
+        records.tracking.log_metrics(work.run_id, [(len(history.iou), time.time(), means)])
         if on_result is not None:
             on_result(len(history.iou), means)
 
     result = run_protocol(trial.run, settings, after_step=after_step)
-    records.tracking.set_tags(run_id, {PROTOCOL_RUN: result.run_id})
+    records.tracking.set_tags(work.run_id, {PROTOCOL_RUN: result.run_id})
     return [result.history]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.continual.config import ProtocolRun
 from services.tune.trial import Trial
 
@@ -19,6 +21,10 @@ class ProtocolTrial(Trial):
     def trial_id(self) -> str:
         """The same for equal runs on equal data."""
         return self.identity
+
+    def decisive(self) -> dict[str, Any]:
+        """For the record: what cannot change when the trial goes on."""
+        return {**super().decisive(), "run": self.run.decisive()}
 
     @property
     def title(self) -> str:

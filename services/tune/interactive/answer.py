@@ -14,6 +14,7 @@ from services.tune.maps import maps_picture
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from icss_core.evaluation import SessionScores
     from services.settings import Settings
     from services.tracking import Tracking
     from services.tune.answer import Answer
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def write_session_answer(
-    tracking: Tracking, parent: str, spec: SessionSweep, answer: Answer, settings: Settings
+    tracking: Tracking,
+    parent: str,
+    spec: SessionSweep,
+    answer: Answer[SessionTrial, SessionScores],
+    settings: Settings,
 ) -> list[Row]:
     """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
 

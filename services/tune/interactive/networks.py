@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from services.settings import Settings
     from services.training.config import TrainingConfig
-    from services.tune.interactive.spec import Pair
+    from services.tune.interactive.pair import Pair
 
 
 def memory_config(pair: Pair, address: str, numbers: Mapping[str, Any]) -> TrainingConfig:

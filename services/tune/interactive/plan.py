@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from icss_core.dataset import Dataset
     from services.settings import Settings
-    from services.tune.interactive.spec import Pair, SessionSweep
+    from services.tune.interactive.pair import Pair
+    from services.tune.interactive.spec import SessionSweep
 
 
 def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Settings) -> list[SessionTrial]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from icss_core.dataset import Dataset
     from icss_core.labels import LabelSpace
     from icss_core.networks.segmenter import Segmenter
+    from services.ownership import Work
     from services.settings import Settings
     from services.tune.interactive.trial import SessionTrial
     from services.tune.records import SweepRecords
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 def run_session_trial(
     trial: SessionTrial,
-    run_id: str,
+    work: Work,
     records: SweepRecords,
     *,
     settings: Settings,
@@ -52,7 +53,7 @@ def run_session_trial(
 
     Args:
         trial: what to do.
-        run_id: its MLflow run, started by `records`.
+        work: on its MLflow run.
         records: where results go, and where those of an earlier attempt are.
         settings: of the services.
         device: by default a GPU if there is one.
@@ -60,17 +61,17 @@ def run_session_trial(
 
     Raises:
         DatasetError: no validation image shows the new class.
-        ConflictError: another process has started the trial since.
+        LostOwnershipError: another process has taken the trial over.
         IcssError: the data set, a network or a server is not usable.
     """
     storage, device = Storage(settings), device or default_device()
     dataset = read_dataset(trial.dataset, storage)
-    results = records.read(run_id, SessionScores)
+    results = records.read(work.run_id, SessionScores)
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
     classes = dataset.select((*trial.old, trial.new)).names
-    records.tracking.write_text(run_id, LEGEND, legend(classes))
+    records.tracking.write_text(work.run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
     with storage.raster_environment():
@@ -79,13 +80,14 @@ def run_session_trial(
                 continue
             result, labels = _one_image(trial, network, label_space, dataset, image, device)
             results.append(result)
+            work.check()
             if position < trial.pictures:
-                records.tracking.write_bytes(run_id, f"maps/{image.name}.png", map_png(labels))
-            records.write(run_id, results)
+                records.tracking.write_bytes(work.run_id, f"maps/{image.name}.png", map_png(labels))
+            records.write(work, results)
             means = means_of(results)
             metrics = by_index(means, classes)
             metrics["image_mean_iou"] = result.last.mean or 0.0
-            records.tracking.log_metrics(run_id, [(len(results), time.time(), metrics)])
+            records.tracking.log_metrics(work.run_id, [(len(results), time.time(), metrics)])
             if on_result is not None:
                 on_result(len(results), means)
     if not results:

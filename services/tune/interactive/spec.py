@@ -6,34 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from icss_core.labels import name_key
 from icss_core.methods import get_preset
 from services.tune.interactive.networks import control_config, memory_config
-from services.tune.spec import Strict, SweepSpec
+from services.tune.interactive.pair import Pair
+from services.tune.spec import SweepSpec
 
 if TYPE_CHECKING:
     from icss_core.methods import Preset
     from services.tune.spec import Variant
-
-
-class Pair(Strict):
-    """A question put to a data set: which classes are known, and which is added."""
-
-    dataset: str
-    """Name of a data set; its address is given when the sweep is submitted."""
-    old: Annotated[tuple[str, ...], Field(min_length=1)]
-    new: str
-
-    @model_validator(mode="after")
-    def _new_is_new(self) -> Self:
-        if name_key(self.new) in map(name_key, self.old):
-            raise ValueError(f"{self.new!r} is both known and new")
-        return self
-
-    @property
-    def title(self) -> str:
-        """For tables."""
-        return f"{self.dataset}: {', '.join(self.old)} + {self.new}"
 
 
 class SessionSweep(SweepSpec):

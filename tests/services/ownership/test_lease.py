@@ -12,7 +12,7 @@ from services.errors import LostOwnershipError, TrackingError
 from services.ownership import LeaseWatch, acquire, check_generation, generation_of, take
 from services.tracking import PRETRAINING, Tracking
 
-TTL = 0.9
+TTL = 1.5
 
 
 @pytest.fixture(scope="module")

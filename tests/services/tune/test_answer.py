@@ -41,7 +41,7 @@ def scores(image: str, *values: float | None, best: float | None = None, seconds
         clicks={},
         pseudo_labels={},
         last=last,
-        steps={},
+        rounds={},
         best_of_last_half=None if best is None else ImageScore(iou=last.iou, mean=best),
         agreement=None,
         warnings=(),

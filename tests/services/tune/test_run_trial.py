@@ -1,5 +1,7 @@
 """A trial on real S3 and MLflow servers: resumed by image, written by one process at a time."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -9,18 +11,17 @@ from icss_core.evaluation import SessionScores
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, ModelCard, Normalisation, Segmenter, save_model
 from services.data.dataset import read_dataset
-from services.errors import ConflictError
+from services.errors import LostOwnershipError
 from services.ingest import ingest_town
 from services.registry import Registry
 from services.storage import Storage
-from services.tracking import PRETRAINING, SWEEPS, Tracking
-from services.tune.answer import gather
+from services.tracking import PRETRAINING, Tracking
 from services.tune.interactive import run as module
 from services.tune.interactive.answer import write_session_answer
 from services.tune.interactive.run import run_session_trial
 from services.tune.interactive.spec import SessionSweep
 from services.tune.interactive.trial import SessionTrial
-from services.tune.kinds import KINDS
+from services.tune.kinds import SWEEP_KINDS
 from services.tune.records import SweepRecords
 
 CPU = torch.device("cpu")
@@ -64,11 +65,12 @@ def trial(mlflow_settings, tracking, tmp_path_factory):
     )
 
 
-def begin(tracking, trial):
-    records = SweepRecords(tracking, revision="abc")
-    run_id = records.run_of(trial, parent=tracking.create_run(SWEEPS, name="sweep", tags={}))
-    records.start(run_id)
-    return records, run_id
+@contextmanager
+def owned(tracking, trial, *, revision="abc"):
+    records = SweepRecords(tracking, revision=revision, ttl=1.0)
+    run_id = records.run_of(trial, parent="some sweep")
+    with records.working_on(run_id, "some sweep") as work:
+        yield records, work
 
 
 def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking, trial, monkeypatch):
@@ -80,22 +82,20 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
         return original(*arguments, **more)
 
     monkeypatch.setattr(module, "run_session", counted)
-    records, run_id = begin(tracking, trial)
 
     def die(images, means):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_session_trial(trial, run_id, records, settings=mlflow_settings, device=CPU, on_result=die)
+    with owned(tracking, trial) as (records, work), pytest.raises(KeyboardInterrupt):
+        run_session_trial(trial, work, records, settings=mlflow_settings, device=CPU, on_result=die)
     assert sessions == ["town-01"]
-    later = SweepRecords(tracking, revision="def")
-    assert later.run_of(trial, parent="elsewhere") == run_id
-    later.start(run_id)
-    told = []
-    results = run_session_trial(
-        trial, run_id, later, settings=mlflow_settings, device=CPU,
-        on_result=lambda images, means: told.append((images, means["mean_iou"])),
-    )  # fmt: skip
+    run_id, told = work.run_id, []
+    with owned(tracking, trial, revision="def") as (later, again):
+        assert again.run_id == run_id
+        results = run_session_trial(
+            trial, again, later, settings=mlflow_settings, device=CPU,
+            on_result=lambda images, means: told.append((images, means["mean_iou"])),
+        )  # fmt: skip
     assert sessions == ["town-01", "town-02"]
     assert [one.image for one in results] == ["town-01", "town-02"]
     assert [images for images, _ in told] == [1, 2]
@@ -103,23 +103,25 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
     assert later.read(run_id, SessionScores) == results
     assert later.revisions(run_id) == ["abc", "def"]
     assert tracking.read_bytes(run_id, "maps/town-01.png")[:4] == b"\x89PNG"
-    with pytest.raises(ConflictError, match="another process"):
-        records.write(run_id, results)
+    with pytest.raises(LostOwnershipError, match="another process"):
+        records.write(work, results)
 
 
 def test_networks_as_they_are_are_scored_without_a_session(mlflow_settings, tracking, trial):
     plain = trial.model_copy(update={"what": "memory", "preset": None, "annotations": 0, "images": 1})
-    records, run_id = begin(tracking, plain)
-    (result,) = run_session_trial(plain, run_id, records, settings=mlflow_settings, device=CPU)
+    with owned(tracking, plain) as (records, work):
+        (result,) = run_session_trial(plain, work, records, settings=mlflow_settings, device=CPU)
     assert result.last.iou["building"] == 0
     assert (result.clicks, result.iterations) == ({}, 0)
 
 
 def test_a_class_that_the_data_lack_is_an_error(mlflow_settings, tracking, trial):
     other = trial.model_copy(update={"new": "lava"})
-    records, run_id = begin(tracking, other)
-    with pytest.raises(DatasetError, match="lava"):
-        run_session_trial(other, run_id, records, settings=mlflow_settings, device=CPU)
+    with pytest.raises(DatasetError, match="lava"), owned(tracking, other) as (records, work):
+        run_session_trial(other, work, records, settings=mlflow_settings, device=CPU)
+    status = tracking.get(work.run_id)
+    assert (status.status, status.tags["icss.status"]) == ("FAILED", "failed")
+    assert "lava" in status.tags["icss.error"]
 
 
 def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tracking, trial):
@@ -133,23 +135,27 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     )
     full = trial.model_copy(update={"images": 1, "seed": 1})
     cut = trial.model_copy(update={"seed": 2})
-    records, run_id = begin(tracking, full)
-    run_session_trial(full, run_id, records, settings=mlflow_settings, device=CPU)
-    records.succeed(run_id)
-    other = records.run_of(cut, parent="none")
-    records.start(other)
-    records.write(other, records.read(run_id, SessionScores))
-    records.fail(other, "RuntimeError: out of memory")
-    parent, identity = records.open_sweep(spec, [full, cut])
+    with owned(tracking, full) as (records, work):
+        run_session_trial(full, work, records, settings=mlflow_settings, device=CPU)
+        work.succeed()
+    with owned(tracking, cut) as (_, failing):
+        records.write(failing, records.read(work.run_id, SessionScores))
+        failing.fail("RuntimeError: out of memory")
+    run_id, other = work.run_id, failing.run_id
+    parent, identity = records.sweep(spec, [full, cut])
     runs = {full.trial_id: run_id, cut.trial_id: other}
-    answer = gather(records, KINDS["icss"], [full, cut], runs)
+    answer = SWEEP_KINDS["icss"].gather(records, [full, cut], runs)
     (row,) = write_session_answer(tracking, parent, spec, answer, mlflow_settings)
     assert (row.seeds, row.images, row.below) == (1, 1, None), "no memory network was scored"
     table = tracking.read_bytes(parent, "table.md").decode()
     assert "seed 2 (failed after 1 images, mean IoU" in table
     assert records.done(run_id, identity)
     assert not records.done(other, identity)
-    records.stop(other, identity)
+    records.settle(other, identity, "ended")
+    assert records.status(other) == "failed", "what a trial says itself stays"
+    with owned(tracking, cut):
+        pass  # as a trial that a scheduler stops leaves it
+    records.settle(other, identity, "ended")
     assert records.done(other, identity)
     assert not records.done(other, "another sweep"), "what one sweep's scheduler gave up, another may do"
-    assert records.open_sweep(spec, [full, cut]) == (parent, identity)
+    assert records.sweep(spec, [full, cut]) == (parent, identity)
