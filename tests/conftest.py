@@ -14,14 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shared",
         type=Path,
         default=REPOSITORY.parent / "shared",
-        help="folder with data sets and reference values that are not part of the repository",
+        help="folder with images that are not part of the repository",
     )
 
 
 @pytest.fixture(scope="session")
 def shared_dir(pytestconfig: pytest.Config) -> Path:
-    """Folder of data and reference values outside the repository; without it the test is skipped."""
+    """Folder of images outside the repository; without it the test is skipped."""
     folder: Path = pytestconfig.getoption("--shared")
     if not folder.is_dir():
-        pytest.skip(f"needs data outside the repository: no folder {folder} (name another with --shared)")
+        pytest.skip(f"needs images outside the repository: no folder {folder} (name another with --shared)")
     return folder.resolve()

@@ -33,8 +33,8 @@ class Recorded(torch.nn.Module):
 
 
 @pytest.mark.parametrize("method", ["ft", "lwf", "lwf-mc", "ilt", "mib"])
-def test_objectives_match_the_published_loop(shared_dir, method):
-    for case in golden_cases(shared_dir, "mib", f"objective_{method.replace('-', '_')}"):
+def test_objectives_match_the_published_loop(method):
+    for case in golden_cases("mib", f"objective_{method.replace('-', '_')}"):
         dtype = torch.float32
         logits, body = case.tensor("logits", dtype, grad=True), case.tensor("body", dtype, grad=True)
         memory = Recorded(case.tensor("old_logits", dtype), case.tensor("old_body", dtype))
