@@ -36,7 +36,7 @@ def pretrained() -> Segmenter:
     """A network that knows roads; buildings were background to it."""
     torch.manual_seed(0)
     network = Segmenter(
-        Architecture(encoder="resnet18", n_classes=2), Normalisation(mean=(100.0,) * 3, std=(40.0,) * 3)
+        Architecture(encoder="tu-test_resnet", n_classes=2), Normalisation(mean=(100.0,) * 3, std=(40.0,) * 3)
     )
     lookup = np.full(256, 255, np.uint8)
     lookup[:3] = [0, 1, 0]

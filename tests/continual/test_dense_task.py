@@ -55,7 +55,7 @@ def test_objectives_match_the_published_loop(method):
 
 def small(n_classes: int) -> Segmenter:
     torch.manual_seed(n_classes)
-    return Segmenter(Architecture(encoder="resnet18", n_classes=n_classes), identity(3))
+    return Segmenter(Architecture(encoder="tu-test_resnet", n_classes=n_classes), identity(3))
 
 
 def batches(n_classes: int, first_new: int):
@@ -119,7 +119,8 @@ def test_two_steps_of_every_preset(name):
             gathered = anchor.gatherer.result({key: one.detach() for key, one in network.named_parameters()})
         memory = network.eval()
         if preset.prototypes:
-            prototypes = Prototypes(torch.rand(n_classes, 512), torch.ones(n_classes))
+            channels = network.body.encoder.out_channels[-1]
+            prototypes = Prototypes(torch.rand(n_classes, channels), torch.ones(n_classes))
     if preset.anchor is not None:
         parts = {"ewc": {FISHER}, "pi": {SCORE}, "rw": {FISHER, SCORE}}[preset.anchor.kind]
         assert gathered.keys() == parts

@@ -16,7 +16,7 @@ from icss_core.training import Fit, Optimisation, cross_entropy_objective
 
 def network() -> Segmenter:
     torch.manual_seed(0)
-    return Segmenter(Architecture(encoder="resnet18", n_classes=3), identity(3))
+    return Segmenter(Architecture(encoder="tu-test_resnet", n_classes=3), identity(3))
 
 
 def batches(step: int) -> Batch:
@@ -244,7 +244,7 @@ def test_bfloat16_learns_like_float32():
     losses = {}
     for precision in ("float32", "bfloat16"):
         history = []
-        fit = Fit(network(), cross_entropy_objective, plan(iterations=12, precision=precision))
+        fit = Fit(network(), cross_entropy_objective, plan(iterations=30, precision=precision))
         fit.run(halves, on_step=lambda report, into=history: into.append(report.loss))
         losses[precision] = history
     assert losses["bfloat16"][-1] < 0.5 * losses["bfloat16"][0]
