@@ -55,7 +55,8 @@ def test_means_are_those_of_a_loop_over_pixels(network):
 
 
 def test_means_from_before_stay_where_the_step_shows_nothing_of_a_class(network):
-    known = Prototypes(torch.full((3, network.body.encoder.out_channels[-1]), 7.0), torch.tensor([0.0, 10.0, 20.0]))
+    channels = network.body.encoder.out_channels[-1]
+    known = Prototypes(torch.full((3, channels), 7.0), torch.tensor([0.0, 10.0, 20.0]))
     scenes = [scene(0, highest=4)]
     scenes[0].lookup[1] = 0  # as a later step's masks have it
     found = class_prototypes(network, scenes, size=64, device=CPU, known=known)
