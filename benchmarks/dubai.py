@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from icss_core.data.sampling import LabelledScene, RandomCrops
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.data.random_crops import RandomCrops
 from icss_core.evaluation import ImageScore, TrueImage, map_image, run_session, score_map
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.methods import get_preset

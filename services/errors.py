@@ -40,6 +40,10 @@ class ConflictError(IcssError):
     """Somebody else changed what this request was based on; read again, then decide."""
 
 
+class LostOwnershipError(ConflictError):
+    """Another process has taken over this work, as this one gave no sign of life; it must write no more."""
+
+
 class UpdateNotFoundError(IcssError):
     """No update has this id."""
 

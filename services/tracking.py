@@ -149,6 +149,25 @@ class Tracking:
                 self._client.log_batch(run_id, params=items[start : start + 100])
         self.write_text(run_id, file or "parameters.json", json.dumps(parameters, indent=2, sort_keys=True))
 
+    def write_once(self, run_id: str, key: str, value: str) -> str:
+        """Write a param unless the run has it; returns the value that the run has then, the first writer's.
+
+        Of any number of writers in any number of processes exactly one succeeds: run and key are the primary
+        key of the server's table, and a second value for it is refused.
+
+        Raises:
+            TrackingError: the server did not answer, or the run was deleted before anybody wrote the param.
+        """
+        with mlflow_call(f"write {key!r} of run {run_id}"):
+            try:
+                self._client.log_param(run_id, key, value)
+            except MlflowException:
+                written = self._client.get_run(run_id).data.params
+                if key not in written:
+                    raise
+                return str(written[key])
+            return value
+
     def log_metrics(self, run_id: str, points: Sequence[tuple[int, float, dict[str, float]]]) -> None:
         """Log metrics of many steps: (step, unix time in seconds, {name: value}).
 
@@ -247,6 +266,15 @@ class Tracking:
         """
         with mlflow_call(f"reopen run {run_id}"):
             self._client.update_run(run_id, status="RUNNING")
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete the run: it is not found any more, and takes no further values.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call(f"delete run {run_id}"):
+            self._client.delete_run(run_id)
 
     def _experiment_id(self, name: Experiment) -> str:
         """Id of the experiment, created if it is not there; two processes may do so at once."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from icss_core.data.sampling import LabelledScene, RandomCrops
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.data.random_crops import RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.source import ArraySource

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from icss_core.compute.precision import Precision, resolve_precision
-from icss_core.data.sampling import collate
+from icss_core.data.batch import collate
 from icss_core.data.scene_windows import spread_windows
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Prototypes, class_means, labelled_features, merge_prototypes
@@ -15,7 +15,7 @@ from icss_core.losses.prototypes import Prototypes, class_means, labelled_featur
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
 
 

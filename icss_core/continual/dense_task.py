@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
     from icss_core.networks.segmenter import Segmenter, SegmenterOutput

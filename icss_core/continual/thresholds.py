@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from icss_core.compute.precision import Precision, resolve_precision
-from icss_core.data.sampling import collate
+from icss_core.data.batch import collate
 from icss_core.data.scene_windows import spread_windows
 from icss_core.losses import EntropyMedians
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
 
 

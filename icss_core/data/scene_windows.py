@@ -9,7 +9,7 @@ from icss_core.raster.windows import Window, grid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
 
 
 def spread_windows(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
     from icss_core.networks.segmenter import Segmenter

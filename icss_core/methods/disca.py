@@ -16,7 +16,7 @@ from icss_core.methods.regulariser import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.networks.segmenter import SegmenterOutput
 
 
@@ -31,7 +31,7 @@ def _penalty(parameters: DiscaParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         labels = provided(batch.memory_labels, "memory_labels")
         value = memory_label_cross_entropy(output.logits, labels)
-        return {"disca": value / (context.round_of(batch.step) if parameters.decay else 1)}
+        return {"disca": value / (context.round_of(batch.iteration) if parameters.decay else 1)}
 
     return terms
 

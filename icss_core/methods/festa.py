@@ -14,7 +14,7 @@ from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParam
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.networks.segmenter import SegmenterOutput
 
 
@@ -34,7 +34,7 @@ class FestaParameters(RegulariserParameters):
 def _penalty(parameters: FestaParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         height, width = output.logits.shape[2:]
-        seed = np.random.SeedSequence([context.seed, batch.step]).generate_state(1)
+        seed = np.random.SeedSequence([context.seed, batch.iteration]).generate_state(1)
         generator = torch.Generator().manual_seed(int(seed[0]))
         anchors = draw_anchors(height, width, share=parameters.anchors, generator=generator)
         found = festa_terms(output.logits, anchors.to(output.logits.device))

@@ -22,7 +22,7 @@ from icss_core.methods.regulariser import provided
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.methods.method import CrossEntropyRule, Method
     from icss_core.methods.regulariser import Need, TaskContext
     from icss_core.networks.segmenter import SegmenterOutput

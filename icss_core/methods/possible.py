@@ -18,7 +18,7 @@ from icss_core.methods.regulariser import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.networks.segmenter import SegmenterOutput
 
 

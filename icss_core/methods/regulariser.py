@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from icss_core.data.sampling import Batch
+from icss_core.data.batch import Batch
 from icss_core.networks.segmenter import SegmenterOutput
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class TaskContext:
     thresholds: Tensor | None = None
     """(O,) entropies below which it is sure of a class (PLOP)."""
 
-    def round_of(self, step: int) -> int:
-        """Number of the learning step, from 1, that an iteration, from 0, belongs to."""
-        return min(step * self.rounds // self.iterations, self.rounds - 1) + 1
+    def round_of(self, iteration: int) -> int:
+        """Number of the round, from 1, that an iteration, from 0, belongs to."""
+        return min(iteration * self.rounds // self.iterations, self.rounds - 1) + 1
 
 
 Parameters = TypeVar("Parameters", bound=RegulariserParameters)

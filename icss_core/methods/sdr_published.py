@@ -12,7 +12,7 @@ from icss_core.methods.regulariser import Penalty, Regulariser, RegulariserParam
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.networks.segmenter import SegmenterOutput
 
 

@@ -20,7 +20,7 @@ from icss_core.raster.environment import RasterEnvironment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.networks.segmenter import SegmenterOutput
     from icss_core.regularisation.weight_anchor import WeightAnchor
 
@@ -143,8 +143,8 @@ class Fit:
         pin = self.device.type == "cuda"
         context = RasterEnvironment.capture().enter
 
-        def make(step: int) -> Batch:
-            batch = replace(batches(step), step=step)
+        def make(iteration: int) -> Batch:
+            batch = replace(batches(iteration), iteration=iteration)
             return batch.pin() if pin else batch
 
         with closing(prefetched(make, range(self.step, last), context=context)) as source:

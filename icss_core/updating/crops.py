@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from icss_core.data.sampling import Batch, Crop, collate, draw_flip
+from icss_core.data.batch import Batch, Crop, collate
+from icss_core.data.random_crops import draw_flip
 from icss_core.raster.windows import Window, grid
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from icss_core.compute.precision import Precision, resolve_precision
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from icss_core.data.sampling import Batch, Crop
+    from icss_core.data.batch import Batch, Crop
     from icss_core.networks.segmenter import Segmenter
 
 

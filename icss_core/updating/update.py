@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
-    from icss_core.data.sampling import Batch
+    from icss_core.data.batch import Batch
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
     from icss_core.metrics.forgetting import ForgettingReport

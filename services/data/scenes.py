@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icss_core.data.sampling import LabelledScene
+from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.labels import BACKGROUND
 from icss_core.raster.reader import open_raster

@@ -17,7 +17,7 @@ from services.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.losses import Prototypes
     from icss_core.methods import DensePreset
     from icss_core.regularisation.weight_anchor import WeightAnchor

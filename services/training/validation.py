@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 
 from icss_core.compute.precision import resolve_precision
-from icss_core.data.sampling import collate
+from icss_core.data.batch import collate
 from icss_core.data.scene_windows import spread_windows
 from icss_core.metrics import confusion_matrix, iou_per_class
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from icss_core.compute.precision import Precision
-    from icss_core.data.sampling import LabelledScene
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 from icss_core.continual import class_prototypes
-from icss_core.data.sampling import RandomCrops
+from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import CancelledError
 from icss_core.methods import needs_of
 from icss_core.training import Fit

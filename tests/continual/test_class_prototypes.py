@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from icss_core.continual import class_prototypes
-from icss_core.data.sampling import LabelledScene
+from icss_core.data.labelled_scene import LabelledScene
 from icss_core.labels import IGNORE
 from icss_core.losses import Prototypes
 from icss_core.networks import Architecture, Segmenter, identity

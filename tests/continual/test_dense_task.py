@@ -7,7 +7,7 @@ import torch
 from golden_cases import golden_cases, gradient
 
 from icss_core.continual import dense_objective, first_task_of, weight_anchor_of
-from icss_core.data.sampling import Batch
+from icss_core.data.batch import Batch
 from icss_core.errors import InvalidParameterError
 from icss_core.losses import Prototypes, sigmoid_cross_entropy, unbiased_distillation
 from icss_core.methods import dense_preset_names, get_dense_preset, needs_of

@@ -9,7 +9,7 @@ import pytest
 from bars_and_blocks import BUILDING, CPU, OLD, picture, pretrained
 
 from icss_core.clicks import simulate_clicks
-from icss_core.data.sampling import LabelledScene
+from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.evaluation import TrueImage, map_image, run_session, score_map
 from icss_core.methods import get_preset

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from icss_core.data.sampling import Batch
+from icss_core.data.batch import Batch
 from icss_core.errors import InvalidParameterError
 from icss_core.losses import (
     Prototypes,
@@ -78,7 +78,7 @@ def output():
     return SegmenterOutput(logits, features, decoded, levels)
 
 
-def batch(labelled: bool = True, step: int = 0) -> Batch:
+def batch(labelled: bool = True, iteration: int = 0) -> Batch:
     labels = torch.full((2, 64, 64), 255)
     if labelled:
         labels[0, 1, 1], labels[0, 40, 40], labels[1, 9, 50], labels[1, 9, 51] = 0, 1, 2, 2
@@ -90,7 +90,7 @@ def batch(labelled: bool = True, step: int = 0) -> Batch:
         memory_logits=memory,
         memory_labels=memory.argmax(dim=1),
         possible=torch.tensor([[True, True, True], [True, False, True]]),
-        step=step,
+        iteration=iteration,
     )
 
 
@@ -258,7 +258,7 @@ def test_labels_may_be_left_out_and_missing_ones_taken_for_background(context, o
 
 def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context, output):
     objective = build_objective(get_preset("icss-paper/festa"), context)
-    first, again, later = (objective(output, batch(step=step)) for step in (0, 0, 1))
+    first, again, later = (objective(output, batch(iteration=iteration)) for iteration in (0, 0, 1))
     assert torch.equal(first["far"], again["far"])
     assert not torch.equal(first["far"], later["far"])
     everywhere = festa_terms(output.logits, draw_anchors(64, 64, share=1))
@@ -274,8 +274,10 @@ def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context
 def test_published_disca_fades_with_the_learning_steps(context, output):
     paper = build_objective(get_preset("icss-paper/disca"), context)
     code = build_objective(get_preset("icss-code/disca"), context)
-    for step, divisor in ((0, 1), (9, 1), (10, 2), (299, 30)):
-        faded, constant = (objective(output, batch(step=step))["disca"] for objective in (code, paper))
+    for iteration, divisor in ((0, 1), (9, 1), (10, 2), (299, 30)):
+        faded, constant = (
+            objective(output, batch(iteration=iteration))["disca"] for objective in (code, paper)
+        )
         torch.testing.assert_close(faded, constant / divisor)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from icss_core.data.sampling import Batch
+from icss_core.data.batch import Batch
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard, same_weights

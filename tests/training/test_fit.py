@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from icss_core.data.sampling import Batch
+from icss_core.data.batch import Batch
 from icss_core.errors import CancelledError, TrainingDivergedError
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.regularisation.weight_anchor import WeightAnchor

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from icss_core.data.sampling import Batch, Crop
+from icss_core.data.batch import Batch, Crop
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.updating.memory_features import MemoryFeatures
 

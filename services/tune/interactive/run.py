@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from icss_core.compute.device import default_device
-from icss_core.data.sampling import LabelledScene
+from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from icss_core.data.sampling import LabelledScene, RandomCrops
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.data.random_crops import RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import Normalisation

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from icss_core.data.sampling import RandomCrops
+from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model

@@ -1,4 +1,4 @@
-"""Crops: right pixels with right labels, and nothing random that is not a function of the step."""
+"""Crops: right pixels with right labels, and nothing random that is not a function of the iteration."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from icss_core.data.sampling import LabelledScene, RandomCrops
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.raster.source import ArraySource
 
