@@ -1,11 +1,15 @@
-"""Ray jobs as a user submits and stops them."""
+"""Ray jobs as a user submits and stops them, and the same commands in the process of the tests."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import ray
+import typer
+from typer.testing import CliRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,3 +49,18 @@ def finish(job: subprocess.Popen[str], *, seconds: float = 400) -> str:
     log = job.communicate(timeout=seconds)[0]
     assert job.returncode == 0, log
     return log
+
+
+def run_here(main: Callable[..., None], *arguments: str) -> str:
+    """What a job's command prints when it runs in this process, which needs `job_environment`.
+
+    A job is a new process that imports PyTorch, Ray and MLflow, ten seconds of a processor; this one has.
+    """
+    program = typer.Typer()
+    program.command()(main)
+    try:
+        result: Any = CliRunner().invoke(program, arguments)
+    finally:
+        ray.shutdown()
+    assert result.exit_code == 0, result.output
+    return str(result.stdout)

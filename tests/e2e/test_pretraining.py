@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
+import ray
 import torch
 from affine import Affine
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-ITERATIONS = 120
+ITERATIONS = 200
 CHECKPOINT_EVERY = 40
 DTYPES = ("uint8", "uint16", "float32")
 
@@ -94,8 +95,8 @@ def submit(stack: LocalStack, dataset_uri: str) -> subprocess.Popen[str]:
     """The job as a user submits it."""
     command = (
         f"ray job submit -- python -m services.training --dataset {dataset_uri} --model blocks "
-        f"--classes roof,road --encoder resnet18 --crop 64 --batch 2 --iterations {ITERATIONS} "
-        f"--lr 0.002 --validate-every 60 --checkpoint-every {CHECKPOINT_EVERY} "
+        f"--classes roof,road --encoder tu-test_resnet --crop 64 --batch 2 --iterations {ITERATIONS} "
+        f"--lr 0.002 --validate-every 100 --checkpoint-every {CHECKPOINT_EVERY} "
         "--workers 2 --job blocks-1 --no-gpu"
     )
     return subprocess.Popen(
@@ -192,9 +193,9 @@ def test_the_network_is_registered_and_normalises_by_the_statistics_of_all_dtype
 
 
 def test_a_finished_job_is_not_done_again(
-    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord], job_environment: None
 ) -> None:
-    # in this process, without a cluster: a job that finds its version registered needs none
+    ray.init(log_to_driver=False)
     config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
     assert pretrain(config, stack.settings) == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1
