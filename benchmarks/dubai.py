@@ -36,7 +36,13 @@ from icss_core.networks import (
 from icss_core.raster.reader import open_raster
 from icss_core.raster.source import ArraySource
 from icss_core.raster.windows import Window
-from icss_core.training import Fit, IterationReport, Optimisation, cross_entropy_objective
+from icss_core.training import (
+    Fit,
+    IterationReport,
+    Optimisation,
+    SegmentationLearner,
+    cross_entropy_objective,
+)
 
 LAND, BUILDING, ROAD = 0, 1, 2
 CLASSES = (
@@ -85,21 +91,21 @@ def pretrained(kind: str, arguments: argparse.Namespace) -> Segmenter:
     torch.manual_seed(0)
     network = Segmenter(Architecture(encoder=arguments.encoder, n_classes=n_classes), normalisation)
     plan = Optimisation(lr=1e-3, schedule="cosine", warmup=50, iterations=arguments.iterations)
-    fit = Fit(network, cross_entropy_objective, plan)
+    crops = RandomCrops(scenes, size=256, batch=8, seed=1)
+    fit = Fit(SegmentationLearner(network, cross_entropy_objective, crops), plan)
     checkpoint = folder.with_suffix(".checkpoint")
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(state["network"])
-        fit.load_state_dict(state["fit"])
+        fit.load_state_dict(torch.load(checkpoint, weights_only=True))
     losses: list[float] = []
 
     def note(report: IterationReport) -> None:
         losses.append(report.loss)
-        if report.step % 100 == 0:
-            print(f"{kind} {report.step}/{report.steps} loss {np.mean(losses[-100:]):.3f}", flush=True)
-            torch.save({"network": network.state_dict(), "fit": fit.state_dict()}, checkpoint)
+        if report.iteration % 100 == 0:
+            done = f"{report.iteration}/{report.iterations}"
+            print(f"{kind} {done} loss {np.mean(losses[-100:]):.3f}", flush=True)
+            torch.save(fit.state_dict(), checkpoint)
 
-    fit.run(RandomCrops(scenes, size=256, batch=8, seed=1), on_step=note)
+    fit.run(on_iteration=note)
     card = ModelCard(
         architecture=network.architecture,
         normalisation=normalisation,

@@ -19,10 +19,19 @@ from update_iteration import BATCH, SCENE, SIZE, network, random_clicks, write_s
 
 from icss_core.labels import IGNORE
 from icss_core.losses import Prototypes
-from icss_core.methods import Preset, TaskContext, build_objective, get_preset
+from icss_core.methods import (
+    ClickTask,
+    Preset,
+    TaskContext,
+    build_objective,
+    get_preset,
+    needs_of,
+    provide_from_clicks,
+)
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
-from icss_core.training import Fit, IterationReport
+from icss_core.training import Fit, IterationReport, SegmentationLearner
+from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.crops import CropSource, SweepCrops
 from icss_core.updating.memory import remember
 from icss_core.updating.memory_features import MemoryFeatures
@@ -49,14 +58,19 @@ class Session:
     def __init__(self, preset: Preset, image: CropSource) -> None:
         memory = network()
         prototypes = Prototypes(torch.rand(3, 512), torch.tensor([1.0, 1.0, 0.0]))
+        task = ClickTask(
+            memory_output=OnlineMemory(memory, device=CPU, precision="auto"),
+            memory_features=MemoryFeatures(memory, device=CPU, precision="auto"),
+            prototypes=prototypes,
+        )
         context = TaskContext(
             n_classes=3,
             n_old=2,
-            prototypes=prototypes,
-            memory_features=MemoryFeatures(memory, device=CPU, precision="auto"),
+            provided=provide_from_clicks(needs_of(preset), task),
         )
-        self.batches = SweepCrops(image, preset.crops, seed=0)
-        self.fit = Fit(network(), build_objective(preset, context), preset.optimisation, device=CPU)
+        batches = SweepCrops(image, preset.crops, seed=0)
+        learner = SegmentationLearner(network(), build_objective(preset, context), batches)
+        self.fit = Fit(learner, preset.optimisation)
         self.seconds: list[float] = []
 
     def run(self, iterations: int) -> None:
@@ -65,7 +79,7 @@ class Session:
         def note(report: IterationReport) -> None:
             self.seconds.append(report.seconds)
 
-        self.fit.run(self.batches, until=self.fit.step + iterations, on_step=note)
+        self.fit.run(until=self.fit.iteration + iterations, on_iteration=note)
 
 
 def main() -> None:
@@ -105,8 +119,10 @@ def main() -> None:
             source=source,
             area=area,
             labels=clicks,
-            memory_logits=Mosaic(area, logits, fill=float("nan")),
-            memory_labels=Mosaic(area, labels, fill=IGNORE),
+            maps={
+                "memory_logits": Mosaic(area, logits, fill=float("nan")),
+                "memory_labels": Mosaic(area, labels, fill=IGNORE),
+            },
         )
         sessions = {}
         for name in dict.fromkeys(["baseline", *arguments.only]):

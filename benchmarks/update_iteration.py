@@ -30,7 +30,7 @@ from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.raster.windows import Window
-from icss_core.training import Fit
+from icss_core.training import Fit, SegmentationLearner
 from icss_core.updating.crops import CropSource, LabelledCrops
 from icss_core.updating.tiles import working_area
 
@@ -102,9 +102,9 @@ class Ours:
         preset = get_preset("icss-paper/baseline", {"optimisation.iterations": 10**6})
         area = working_area(SCENE, SCENE, clicks)
         image = CropSource(source=source, area=area, labels=clicks)
-        self.batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
+        batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
         objective = build_objective(preset, TaskContext(n_classes=3, n_old=2))
-        self.fit = Fit(network(), objective, preset.optimisation)
+        self.fit = Fit(SegmentationLearner(network(), objective, batches), preset.optimisation)
         self.log = log
 
     def run(self, iterations: int) -> list[float]:
@@ -112,10 +112,10 @@ class Ours:
         seconds = []
 
         def note(report) -> None:
-            self.log.write(json.dumps({"step": report.step, "loss": report.loss, **report.terms}) + "\n")
+            self.log.write(json.dumps({"step": report.iteration, "loss": report.loss, **report.terms}) + "\n")
             seconds.append(report.seconds)
 
-        self.fit.run(self.batches, until=self.fit.step + iterations, on_step=note)
+        self.fit.run(until=self.fit.iteration + iterations, on_iteration=note)
         return seconds
 
 

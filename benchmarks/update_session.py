@@ -22,7 +22,7 @@ from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.reader import open_raster
-from icss_core.updating import Progress, update
+from icss_core.updating import Progress, Runtime, update
 from services.ingest.town import make_town
 
 
@@ -63,7 +63,15 @@ def main() -> None:
         last = started = time.perf_counter()
         with open_raster(path) as source:
             preset = get_preset(arguments.preset)
-            update(memory, LabelSpace(classes=colours), source, clicks, [new], preset, on_progress=note)
+            update(
+                memory,
+                LabelSpace(classes=colours),
+                source,
+                clicks,
+                [new],
+                preset,
+                runtime=Runtime(on_progress=note),
+            )
         total = time.perf_counter() - started
     print(f"{platform.machine()}, {arguments.threads} threads, torch {torch.__version__}")
     print(f"{arguments.preset}, {arguments.size} x {arguments.size} px, {len(clicks)} clicks: {total:.1f} s")

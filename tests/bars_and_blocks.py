@@ -13,7 +13,7 @@ from icss_core.data.random_crops import RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.source import ArraySource
-from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
 
 OLD = LabelSpace(
     classes=(ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="road", colour=(90, 90, 90)))
@@ -54,6 +54,6 @@ def _pretrained() -> Segmenter:
         source, mask = picture(seed)
         scenes.append(LabelledScene(image=source, mask=ArraySource(mask[None]), lookup=lookup))
     optimisation = Optimisation(lr=2e-3, iterations=60, schedule="cosine", precision="float32")
-    fit = Fit(network, cross_entropy_objective, optimisation, device=CPU)
-    fit.run(RandomCrops(scenes, size=64, batch=8, seed=0))
+    crops = RandomCrops(scenes, size=64, batch=8, seed=0)
+    Fit(SegmentationLearner(network, cross_entropy_objective, crops), optimisation).run()
     return network.eval()

@@ -45,10 +45,20 @@ def test_manifest_hash_of_data_sets_without_objectness_is_what_it_always_was():
     plain = Dataset.from_yaml(TEXT)
     assert plain.manifest_hash == "bf73267fce37cc20fe21e04cb3bc444a1846934b140805fc1037b0b17bf7aa3c"
     more = Dataset.from_yaml(TEXT.replace("mask: masks/a.tif", "mask: masks/a.tif, objectness: o/a.tif"))
-    assert more.scenes[0].objectness == "o/a.tif"
+    assert more.scenes[0].maps == {"objectness": "o/a.tif"}
     assert Dataset.from_yaml(more.to_yaml()) == more
     assert more.manifest_hash != plain.manifest_hash
     assert "objectness" not in plain.to_yaml()
+
+
+def test_sizes_are_kept_but_are_no_part_of_the_manifest_hash():
+    plain = Dataset.from_yaml(TEXT)
+    sized = Dataset.from_yaml(TEXT.replace("mask: masks/a.tif", "mask: masks/a.tif, height: 40, width: 60"))
+    assert [scene.size for scene in sized.scenes] == [(40, 60), None]
+    assert Dataset.from_yaml(sized.to_yaml()) == sized
+    assert sized.manifest_hash == plain.manifest_hash
+    with pytest.raises(DatasetError, match="scene 'a' needs both height and width"):
+        Dataset.from_yaml(TEXT.replace("mask: masks/a.tif", "height: 40"))
 
 
 def test_manifest_hash_covers_the_pixels_by_checksum():

@@ -1,9 +1,14 @@
 """The rules of the house that a machine can check."""
 
 import ast
+import importlib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from icss_core.learners import LEARNERS
+from icss_core.methods import REGULARISERS
 
 CORE = Path(__file__).resolve().parent.parent / "icss_core"
 FRAMEWORKS = {"ray", "mlflow", "fastapi", "boto3", "botocore", "services"}
@@ -35,3 +40,64 @@ def test_no_file_is_longer_than_its_idea():
     paths = [*CORE.rglob("*.py"), *(root / "services").rglob("*.py")]
     long = {str(p.relative_to(root)): n for p in paths if (n := len(p.read_text().splitlines())) > 400}
     assert not long
+
+
+def modules():
+    """Every file of both packages by its module's name."""
+    for package in ("icss_core", "services"):
+        for path in (CORE.parent / package).rglob("*.py"):
+            name = ".".join(path.relative_to(CORE.parent).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+def imported(path, names):
+    """Modules among `names` that a file imports, wherever in it, for types alone too."""
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in names else node.module
+
+
+def test_no_files_import_each_other_in_a_circle():
+    files = dict(modules())
+    graph = {
+        name: {one for one in imported(path, files) if one in files and one != name}
+        for name, path in files.items()
+    }
+    # raises CycleError, whose message names the circle
+    assert len(list(TopologicalSorter(graph).static_order())) == len(files)
+
+
+PRESETS_OF_LEARNERS = {
+    "services.training.config",  # the default kind
+    "services.continual.config",  # the kind of a protocol's tasks
+}
+
+
+@pytest.mark.parametrize(
+    ("registry", "entries"),
+    [("methods.registry", REGULARISERS), ("learners.registry", LEARNERS)],
+    ids=["regularisers", "learners"],
+)
+def test_only_the_registry_knows_what_is_in_it(registry, entries):
+    """What README promises: a regulariser, or a kind of training, is one file, one entry and one preset.
+
+    A file of an entry may be imported by its registry, by files of other entries that build on it, and by
+    whoever puts its name into a preset; nobody else names it.
+    """
+    files = dict(modules())
+    homes = {
+        name
+        for name in files
+        if name.startswith(f"icss_core.{registry.partition('.')[0]}.")
+        and any(entry in vars(importlib.import_module(name)).values() for entry in entries.values())
+        and name not in (f"icss_core.{registry}", f"icss_core.{registry.partition('.')[0]}")
+    }
+    assert len(homes) == len(entries)
+    allowed = homes | {f"icss_core.{registry}", *PRESETS_OF_LEARNERS}
+    for name, path in files.items():
+        if name not in allowed:
+            assert not homes & set(imported(path, files)), name

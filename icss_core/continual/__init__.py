@@ -1,11 +1,10 @@
 """Dense steps: new classes learnt from masks of many images, one group of classes after another."""
 
 from icss_core.continual.class_prototypes import class_prototypes
-from icss_core.continual.dense_task import dense_objective, first_task_of, weight_anchor_of
+from icss_core.continual.dense_task import first_task_of, task_objective, weight_anchor_of
 from icss_core.continual.history import TaskHistory, TaskMeans
 from icss_core.continual.protocol import Protocol, Setting, protocol_names, read_protocol
 from icss_core.continual.split import TaskManifest, split_tasks
-from icss_core.continual.thresholds import entropy_thresholds
 
 __all__ = [
     "Protocol",
@@ -14,11 +13,10 @@ __all__ = [
     "TaskManifest",
     "TaskMeans",
     "class_prototypes",
-    "dense_objective",
-    "entropy_thresholds",
     "first_task_of",
     "protocol_names",
     "read_protocol",
     "split_tasks",
+    "task_objective",
     "weight_anchor_of",
 ]

@@ -65,17 +65,8 @@ def class_prototypes(
     found = Prototypes(means.means.float().cpu(), means.counts.float().cpu())
     if known is None:
         return found
-    before = grown(known, network.n_classes)
+    before = known.extended(network.n_classes)
     return Prototypes(
         torch.where(found.valid[:, None], found.means, before.means),
         torch.where(found.valid, found.counts, before.counts),
-    )
-
-
-def grown(known: Prototypes, n_classes: int) -> Prototypes:
-    """The same means with rows for classes nobody has seen."""
-    missing = n_classes - len(known.means)
-    return Prototypes(
-        torch.cat([known.means, known.means.new_zeros(missing, known.means.shape[1])]),
-        torch.cat([known.counts, known.counts.new_zeros(missing)]),
     )

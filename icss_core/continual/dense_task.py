@@ -1,43 +1,49 @@
-"""The loss of a dense step: a method's terms, with the memory network asked about every batch."""
+"""The loss of a task on scenes: a method's terms, with the memory network asked about every batch."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from icss_core.continual.class_prototypes import grown
 from icss_core.errors import InvalidParameterError
-from icss_core.methods import TaskContext, build_objective, needs_of, regularisers_of
-from icss_core.methods.method import CrossEntropyRule
+from icss_core.methods import (
+    CROSS_ENTROPIES,
+    CrossEntropyRule,
+    SceneTask,
+    TaskContext,
+    build_objective,
+    needs_of,
+    provide_from_scenes,
+    regularisers_of,
+)
 from icss_core.regularisation.weight_anchor import WeightAnchor
 from icss_core.training.online_memory import OnlineMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
     from torch import Tensor
 
-    from icss_core.data.batch import Batch
-    from icss_core.losses import Prototypes
+    from icss_core.data.labelled_scene import LabelledScene
     from icss_core.methods import DensePreset
-    from icss_core.networks.segmenter import Segmenter, SegmenterOutput
+    from icss_core.networks.segmenter import Segmenter
     from icss_core.training import Objective
 
-FIRST_TASK: Final = "first-step"
-_WITHOUT_MEMORY: Final = frozenset({"possible", "objectness"})
-"""What a step needs and has even if it is the first."""
+FIRST_TASK: Final = "first-task"
 
 
 def first_task_of(preset: DensePreset) -> DensePreset:
     """What is left of a preset where there is no memory network.
 
-    Presets that differ in later steps only have equal first steps, whose network is then trained once.
+    Presets that differ in later tasks only have equal first tasks, whose network is then trained once. It is
+    its own first task: asked again, nothing changes.
     """
+    if preset.name == FIRST_TASK:
+        return preset
     kept = {
         regulariser.name: preset.regularisers[regulariser.name]
         for regulariser, _ in regularisers_of(preset)
-        if regulariser.needs <= _WITHOUT_MEMORY
+        if not any(need.of_memory for need in regulariser.needs)
     }
     changes: dict[str, object] = {
         "regularisers": kept,
@@ -52,18 +58,18 @@ def first_task_of(preset: DensePreset) -> DensePreset:
         "method": FIRST_TASK,
         "summary": "",
         "head_init": "random",
-        "labels": "step",
+        "labels": "task",
     }
-    if preset.cross_entropy.kind in ("completed", "unbiased"):
-        # with the background alone before it, the unbiased cross-entropy is the plain one
-        over = preset.cross_entropy.over if preset.cross_entropy.kind == "unbiased" else "all"
-        changes["cross_entropy"] = CrossEntropyRule(kind="mean", over=over)
+    kind = CROSS_ENTROPIES[preset.cross_entropy.kind]
+    if kind.without_memory is not None:
+        over = preset.cross_entropy.over if kind.keeps_over else "all"
+        changes["cross_entropy"] = CrossEntropyRule(kind=kind.without_memory, over=over)
     if preset.anchor is not None:
         changes["anchor"] = preset.anchor.model_copy(update={"weight": 0.0})
     return preset.model_copy(update=changes)
 
 
-def dense_objective(
+def task_objective(
     preset: DensePreset,
     *,
     n_classes: int,
@@ -71,62 +77,54 @@ def dense_objective(
     device: torch.device,
     iterations: int,
     seed: int = 0,
-    thresholds: Tensor | None = None,
-    prototypes: Prototypes | None = None,
+    artefact: Callable[[str], Mapping[str, Tensor] | None] = lambda _: None,
+    scenes: Sequence[LabelledScene] = (),
+    crop: int | None = None,
 ) -> Objective:
     """The loss of one batch.
 
     Args:
         preset: the method with its numbers.
-        n_classes: after the step.
-        memory: the network before it; None in the first step.
+        n_classes: after the task.
+        memory: the network before it; None in the first task.
         device: where batches are.
-        iterations: of the step.
+        iterations: of the task.
         seed: of everything random.
-        thresholds: of its entropies, where the method needs them.
-        prototypes: of its classes, (O, C), likewise.
+        artefact: tensors that the version before keeps under a name.
+        scenes: of the task, for methods that look at them before they learn.
+        crop: side of the windows in which they do; None: the preset's.
 
     Raises:
-        InvalidParameterError: the memory network has all the classes already, or the method needs class means
-            that its version does not keep.
+        InvalidParameterError: the memory network has all the classes already, or the method needs what its
+            version does not keep.
     """
     if memory is None:
-        first = first_task_of(preset)
-        return build_objective(first, TaskContext(n_classes=n_classes, n_old=1, seed=seed))
-    if memory.n_classes >= n_classes:
+        preset = first_task_of(preset)
+    elif memory.n_classes >= n_classes:
         raise InvalidParameterError(
-            f"the memory network knows {memory.n_classes} classes; a step to {n_classes} adds none"
+            f"the memory network knows {memory.n_classes} classes; a task of {n_classes} adds none"
         )
-    needs = needs_of(preset)
-    if "prototypes" in needs and prototypes is None:
-        raise InvalidParameterError(
-            f"{preset.name!r} needs the class means of the version before, whose training kept none"
-        )
-    online = OnlineMemory(
-        memory,
+    precision = preset.optimisation.precision
+    task = SceneTask(
+        n_classes=n_classes,
+        memory=memory,
+        memory_output=None
+        if memory is None
+        else OnlineMemory(memory, device=device, precision=precision, with_levels=True),
+        artefact=artefact,
+        scenes=scenes,
+        crop=crop or preset.crop,
         device=device,
-        precision=preset.optimisation.precision,
-        with_levels="memory_output" in needs,
+        precision=precision,
     )
     context = TaskContext(
         n_classes=n_classes,
-        n_old=memory.n_classes,
+        n_old=1 if memory is None else memory.n_classes,
         seed=seed,
         iterations=max(iterations, 1),
-        memory_features=lambda batch: online(batch).features,
-        memory_output=online,
-        thresholds=None if thresholds is None else thresholds.to(device),
-        prototypes=None if prototypes is None else grown(prototypes, n_classes),
+        provided=provide_from_scenes(needs_of(preset), task),
     )
-    objective = build_objective(preset, context)
-    if not needs & {"memory_logits", "memory_labels"}:
-        return objective
-
-    def terms(output: SegmenterOutput, batch: Batch) -> Mapping[str, Tensor]:
-        logits = online(batch).logits
-        return objective(output, replace(batch, memory_logits=logits, memory_labels=logits.argmax(dim=1)))
-
-    return terms
+    return build_objective(preset, context)
 
 
 def weight_anchor_of(

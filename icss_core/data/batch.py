@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,15 +34,9 @@ class Batch:
     """(B, C, h, w), raw values in the image's own dtype."""
     labels: Tensor
     """(B, h, w) int64, label-space indices, 255 = unlabelled."""
-    memory_logits: Tensor | None = None
-    """(B, O, h, w) float, the memory network's logits, where a regulariser needs them."""
-    memory_labels: Tensor | None = None
-    """(B, h, w) int64, its class map, 255 = no data, where a regulariser needs it."""
-    possible: Tensor | None = None
-    """(B, N) bool, the classes that each crop's image may show, where labels are few."""
-    objectness: Tensor | None = None
-    """(B, h, w) float32, how likely a pixel belongs to an object, in [0, 1]; NaN where that is not known,
-    beyond the scene and without data."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """More of each crop by name, first axis B: maps beside the pixels, facts about the image. A method that
+    wants one says so (`icss_core.methods.need`); whoever makes batches puts it in."""
     crops: tuple[Crop, ...] = ()
     """Places in the image, for samplers of one image."""
     iteration: int = 0
@@ -50,6 +44,16 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def named(self, name: str) -> Tensor:
+        """One of the extras.
+
+        Raises:
+            AssertionError: the batch has none of this name: a fault of the code that made it.
+        """
+        if name not in self.extras:
+            raise AssertionError(f"the batch has no {name}, only {sorted(self.extras)}")
+        return self.extras[name]
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; page-locked tensors are copied without waiting."""
@@ -71,12 +75,12 @@ class Batch:
         ]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        changed: dict[str, Any] = {
-            field.name: change(value)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
-        }
-        return replace(self, **changed)
+        return replace(
+            self,
+            pixels=change(self.pixels),
+            labels=change(self.labels),
+            extras={name: change(one) for name, one in self.extras.items()},
+        )
 
 
 def collate(pixels: Sequence[NDArray[np.generic]], labels: Sequence[NDArray[np.uint8]]) -> Batch:

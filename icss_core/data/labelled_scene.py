@@ -1,8 +1,8 @@
-"""An image with its dense mask, read window by window as pixels and labels."""
+"""An image with its dense mask, if there is one, read window by window as pixels and labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from icss_core.errors import DatasetError
 from icss_core.labels import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from icss_core.raster.source import RasterSource
@@ -24,57 +26,89 @@ class Cut(NamedTuple):
     """(C, h, w), zero where invalid."""
     labels: NDArray[np.uint8]
     """(h, w), 255 where unlabelled or invalid."""
-    objectness: NDArray[np.float32] | None
-    """(h, w) in [0, 1], NaN where not known or invalid; None for a scene without."""
+    maps: dict[str, NDArray[np.float32]]
+    """Maps of the scene by name, each (h, w) in [0, 1], NaN where not known or invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledScene:
-    """An image with its dense mask."""
+    """An image with its dense mask, if it has one; nothing is opened before it is needed.
+
+    Whether the rasters fit together is checked whenever they are read.
+    """
 
     image: RasterSource
-    mask: RasterSource
-    """One band of uint8 ids on the image's grid."""
+    mask: RasterSource | None
+    """One band of uint8 ids on the image's grid; None: no pixel is labelled."""
     lookup: NDArray[np.uint8]
     """(256,) from mask ids to label-space indices, 255 = ignore."""
     possible: NDArray[np.bool_] | None = None
-    """(N,) classes that the whole scene may show, where its mask labels a part of it only."""
-    objectness: RasterSource | None = None
-    """One band of uint8 on the image's grid, 255 times the probability of an object."""
+    """(N,) classes that the whole scene may show, where its mask labels a part of it only, or nothing."""
+    maps: Mapping[str, RasterSource] = field(default_factory=dict)
+    """More of the scene by name, as objectness: one band of uint8 on the image's grid, 255 times a value in
+    [0, 1]."""
+    size: tuple[int, int] | None = None
+    """Height and width in pixels, where the data set says them; None: the image is asked."""
+    name: str = "of no name"
+    """For messages."""
 
-    def __post_init__(self) -> None:
-        one = (self.image.height, self.image.width)
-        for name, raster in (("mask", self.mask), ("objectness", self.objectness)):
-            if raster is None:
-                continue
-            other = (raster.height, raster.width)
-            if one != other:
-                raise DatasetError(
-                    f"the image has {one[0]} x {one[1]} pixels, its {name} {other[0]} x {other[1]}"
-                )
-            if raster.bands != 1 or raster.dtype != "uint8":
-                raise DatasetError(
-                    f"the {name} must have one uint8 band, not {raster.bands} of {raster.dtype}"
-                )
+    @property
+    def height(self) -> int:
+        """Rows; opens the image only where the size is not given."""
+        return self.image.height if self.size is None else self.size[0]
+
+    @property
+    def width(self) -> int:
+        """Columns; likewise."""
+        return self.image.width if self.size is None else self.size[1]
 
     def crop(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """Pixels (C, h, w), zero where invalid, and labels (h, w) uint8, 255 where unlabelled or invalid."""
+        """Pixels (C, h, w), zero where invalid, and labels (h, w) uint8, 255 where unlabelled or invalid.
+
+        Raises:
+            DatasetError: the rasters do not fit together.
+            ImageNotFoundError, ImageUnreadableError: one of them cannot be opened or read.
+        """
         pixels, labels, _ = self._labelled(window)
         return pixels, labels
 
     def cut(self, window: Window) -> Cut:
-        """The same, and the objectness where the scene has one."""
+        """The same, and the maps that the scene comes with."""
         pixels, labels, valid = self._labelled(window)
-        if self.objectness is None:
-            return Cut(pixels, labels, None)
-        read = self.objectness.read(window)
-        objectness = read.values[0].astype(np.float32) / 255
-        objectness[~(valid & read.valid)] = np.nan
-        return Cut(pixels, labels, objectness)
+        maps = {}
+        for name, raster in self.maps.items():
+            self._check_fits(name, raster)
+            read = raster.read(window)
+            values = read.values[0].astype(np.float32) / 255
+            values[~(valid & read.valid)] = np.nan
+            maps[name] = values
+        return Cut(pixels, labels, maps)
 
     def _labelled(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.bool_]]:
         """Pixels, labels, and where the image has data, (h, w) bool."""
-        pixels, mask = self.image.read(window), self.mask.read(window)
-        labels = self.lookup[mask.values[0].astype(np.uint8)]
+        if self.size not in (None, (self.image.height, self.image.width)):
+            raise DatasetError(
+                f"scene {self.name!r}: the data set says {self.height} x {self.width} pixels, "
+                f"the image has {self.image.height} x {self.image.width}"
+            )
+        pixels = self.image.read(window)
+        if self.mask is None:
+            return pixels.values, np.full(pixels.valid.shape, IGNORE, np.uint8), pixels.valid
+        self._check_fits("mask", self.mask)
+        mask = self.mask.read(window)
+        labels = self.lookup[mask.values[0].astype(np.uint8, copy=False)]
         labels[~(pixels.valid & mask.valid)] = IGNORE
         return pixels.values, labels, pixels.valid
+
+    def _check_fits(self, kind: str, raster: RasterSource) -> None:
+        """Raise where a raster is not one band of uint8 on the image's grid."""
+        if (raster.height, raster.width) != (self.height, self.width):
+            raise DatasetError(
+                f"scene {self.name!r}: the image has {self.height} x {self.width} pixels, "
+                f"its {kind} {raster.height} x {raster.width}"
+            )
+        if raster.bands != 1 or raster.dtype != "uint8":
+            raise DatasetError(
+                f"scene {self.name!r}: the {kind} must have one uint8 band, "
+                f"not {raster.bands} of {raster.dtype}"
+            )

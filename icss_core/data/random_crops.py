@@ -7,7 +7,7 @@ would have seen, and a worker needs no state but the number of the iteration.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from icss_core.errors import DatasetError, InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from icss_core.data.batch import Batch
@@ -36,7 +35,8 @@ class RandomCrops:
     another size than the network trains on, and resized: see `scale` and `area`.
 
     Args:
-        scenes: at least one; all with the same bands and dtype.
+        scenes: at least one; all with the same number of bands. None is opened before it is drawn, so one
+            that cannot be used is met then. A batch of mixed dtypes is float32.
         size: side length of the crops in pixels.
         batch: crops in an iteration, on each worker.
         seed: of everything random.
@@ -61,7 +61,7 @@ class RandomCrops:
         area: tuple[float, float] | None = None,
     ) -> None:
         if not scenes:
-            raise DatasetError("no labelled scene to take crops from")
+            raise DatasetError("no scene to take crops from")
         if size < 32 or batch < 1:
             raise InvalidParameterError(
                 f"crops need a size of at least 32 and a batch of 1, not {size}, {batch}"
@@ -70,12 +70,8 @@ class RandomCrops:
             check_resizing(scale=scale, area=area)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from error
-        kinds = {(scene.image.bands, scene.image.dtype) for scene in scenes}
-        if len({bands for bands, _ in kinds}) > 1:
-            raise DatasetError(f"all scenes of a training need the same bands; found {sorted(kinds)}")
-        # a batch is one tensor: scenes of mixed dtypes meet in float32
-        self._dtype = np.dtype(kinds.pop()[1]) if len(kinds) == 1 else np.dtype(np.float32)
         self._scenes = scenes
+        self._bands = scenes[0].image.bands
         self._size, self._batch = size, batch
         self._seed, self._rank, self._flips = seed, rank, flips
         self._upside_down = upside_down
@@ -85,29 +81,34 @@ class RandomCrops:
         """The batch of an iteration."""
         rng = np.random.default_rng([self._seed, self._rank, iteration])
         drawn = [self._crop(rng) for _ in range(self._batch)]
-        batch = collate([cut.pixels for _, cut in drawn], [cut.labels for _, cut in drawn])
-        return replace(
-            batch,
-            possible=_stacked([scene.possible for scene, _ in drawn]),
-            objectness=_stacked([cut.objectness for _, cut in drawn]),
-        )
+        # a batch is one tensor: crops of mixed dtypes meet in float32
+        dtypes = {cut.pixels.dtype for _, cut in drawn}
+        dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
+        pixels = [cut.pixels.astype(dtype, copy=False) for _, cut in drawn]
+        batch = collate(pixels, [cut.labels for _, cut in drawn])
+        extras = _extras([scene for scene, _ in drawn], [cut for _, cut in drawn])
+        return replace(batch, extras=extras, iteration=iteration)
 
     def _crop(self, rng: np.random.Generator) -> tuple[LabelledScene, Cut]:
         scene = self._scenes[int(rng.integers(len(self._scenes)))]
-        height, width, size = scene.image.height, scene.image.width, self._size
+        height, width, size = scene.height, scene.width, self._size
         if self._area is not None:
             window = area_window(rng, height, width, size=size, area=self._area)
         else:
             window = scaled_window(rng, height, width, size=size, scale=self._scale)
-        pixels, labels, objectness = scene.cut(window)
+        pixels, labels, maps = scene.cut(window)
+        if len(pixels) != self._bands:
+            raise DatasetError(
+                f"all scenes of a training need the same bands; scene {self._scenes[0].name!r} has "
+                f"{self._bands}, scene {scene.name!r} {len(pixels)}"
+            )
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)
-        pixels = pixels.astype(self._dtype, copy=False)
-        if objectness is not None:
-            # a mean of ones may be a rounding error above one, which is no probability
-            objectness = np.flip(resize_known(objectness, self._size).clip(0, 1), axes)
-        return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), objectness)
+        # a mean of ones may be a rounding error above one, which is no probability
+        resized = {name: resize_known(one, self._size).clip(0, 1) for name, one in maps.items()}
+        maps = {name: np.flip(one, axes) for name, one in resized.items()}
+        return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), maps)
 
 
 def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
@@ -115,7 +116,11 @@ def draw_flip(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.flatnonzero(rng.random(2) < 0.5))
 
 
-def _stacked(arrays: Sequence[NDArray[Any] | None]) -> Tensor | None:
-    """A tensor of all; None unless every crop has one."""
-    given = [array for array in arrays if array is not None]
-    return torch.from_numpy(np.stack(given)) if len(given) == len(arrays) else None
+def _extras(scenes: Sequence[LabelledScene], cuts: Sequence[Cut]) -> dict[str, Tensor]:
+    """What every crop has besides pixels and labels: its scene's maps, and the classes it may show."""
+    names = set.intersection(*(set(cut.maps) for cut in cuts))
+    extras = {name: torch.from_numpy(np.stack([cut.maps[name] for cut in cuts])) for name in sorted(names)}
+    possible = [scene.possible for scene in scenes if scene.possible is not None]
+    if len(possible) == len(scenes):
+        extras["possible"] = torch.from_numpy(np.stack(possible))
+    return extras

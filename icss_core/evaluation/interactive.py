@@ -21,7 +21,7 @@ from icss_core.inference.sliding_window import predict
 from icss_core.labels import BACKGROUND
 from icss_core.metrics import ConfusionAccumulator, segmentation_report
 from icss_core.raster.windows import Window
-from icss_core.updating import update
+from icss_core.updating import Runtime, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -161,10 +161,12 @@ def run_session(
         new_classes,
         preset,
         seed=seed,
-        device=device,
-        on_progress=on_progress,
-        on_round=None if look_every is None else look,
-        should_stop=should_stop,
+        runtime=Runtime(
+            device=device,
+            on_progress=on_progress,
+            on_round=None if look_every is None else look,
+            should_stop=should_stop,
+        ),
     )
     labels = map_image(result.network, image.source)
     last = score_map(labels, image.truth, names)

@@ -7,7 +7,7 @@ resolution, and features are read where the labels are: a few hundred rows, neve
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -29,6 +29,10 @@ one weighted row.
 
 With labels already at feature resolution both are the same: the cell of the label.
 """
+
+
+PROTOTYPES_ARTEFACT: Final = "prototypes"
+"""Name under which a model version keeps the prototypes of its classes."""
 
 
 class LabelledFeatures(NamedTuple):
@@ -53,6 +57,14 @@ class Prototypes(NamedTuple):
     def detach(self) -> Prototypes:
         """The same values without gradient."""
         return Prototypes(self.means.detach(), self.counts.detach())
+
+    def extended(self, n_classes: int) -> Prototypes:
+        """The same with rows up to `n_classes`, zero for classes nobody has seen."""
+        missing = n_classes - len(self.means)
+        return Prototypes(
+            torch.cat([self.means, self.means.new_zeros(missing, self.means.shape[1])]),
+            torch.cat([self.counts, self.counts.new_zeros(missing)]),
+        )
 
 
 def labelled_features(

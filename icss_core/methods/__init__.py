@@ -3,8 +3,10 @@
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """
 
+from icss_core.methods.cross_entropies import CROSS_ENTROPIES
 from icss_core.methods.dense_preset import AnchorRule, DensePreset
 from icss_core.methods.method import CrossEntropyRule, Method
+from icss_core.methods.need import ClickTask, Need, SceneTask, provide_from_clicks, provide_from_scenes
 from icss_core.methods.objective import build_objective, needs_of
 from icss_core.methods.preset import (
     CropRule,
@@ -22,12 +24,14 @@ from icss_core.methods.registry import (
     preset_names,
     regularisers_of,
 )
-from icss_core.methods.regulariser import Need, Regulariser, RegulariserParameters, TaskContext
+from icss_core.methods.regulariser import Regulariser, RegulariserParameters, TaskContext
 
 __all__ = [
+    "CROSS_ENTROPIES",
     "DEFAULT_PRESET",
     "REGULARISERS",
     "AnchorRule",
+    "ClickTask",
     "CropRule",
     "CrossEntropyRule",
     "DensePreset",
@@ -39,6 +43,7 @@ __all__ = [
     "PseudoLabelRule",
     "Regulariser",
     "RegulariserParameters",
+    "SceneTask",
     "TaskContext",
     "build_objective",
     "dense_preset_names",
@@ -46,5 +51,7 @@ __all__ = [
     "get_preset",
     "needs_of",
     "preset_names",
+    "provide_from_clicks",
+    "provide_from_scenes",
     "regularisers_of",
 ]

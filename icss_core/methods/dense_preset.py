@@ -35,7 +35,7 @@ class DensePreset(Method):
     """
 
     anchor: AnchorRule | None = None
-    labels: Literal["step", "all"] = "step"
+    labels: Literal["task", "all"] = "task"
     """Which classes the masks show: those of the step, or all so far (joint)."""
     others: Literal["background", "ignored"] = "background"
     """What the masks show other classes as. Where labels are few, those of others say nothing."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.losses import memory_label_cross_entropy
+from icss_core.methods.memory_needs import MEMORY_LABELS
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ class DiscaParameters(RegulariserParameters):
 
 
 def _penalty(parameters: DiscaParameters, context: TaskContext) -> Penalty:
+    memory_labels = context.of(MEMORY_LABELS)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        labels = provided(batch.memory_labels, "memory_labels")
+        labels = memory_labels(batch)
         value = memory_label_cross_entropy(output.logits, labels)
         return {"disca": value / (context.round_of(batch.iteration) if parameters.decay else 1)}
 
@@ -42,5 +44,5 @@ DISCA = Regulariser(
     source="Lenczner et al., DISCA, as used by ICSS (background left out)",
     parameters=DiscaParameters,
     build=_penalty,
-    needs=frozenset({"memory_labels"}),
+    needs=frozenset({MEMORY_LABELS}),
 )

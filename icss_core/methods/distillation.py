@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from icss_core.losses import unbiased_distillation
+from icss_core.methods.memory_needs import MEMORY_LOGITS
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +29,11 @@ class DistillationParameters(RegulariserParameters):
     """Factor on the memory network's logits: above 1 its view gets harder."""
 
 
-def _penalty(parameters: DistillationParameters, _: TaskContext) -> Penalty:
+def _penalty(parameters: DistillationParameters, context: TaskContext) -> Penalty:
+    memory_logits = context.of(MEMORY_LOGITS)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        memory = provided(batch.memory_logits, "memory_logits").float()
+        memory = memory_logits(batch).float()
         return {"distillation": unbiased_distillation(output.logits, memory, alpha=parameters.alpha)}
 
     return terms
@@ -43,5 +45,5 @@ DISTILLATION = Regulariser(
     source="Cermelli et al., Modeling the Background (MiB), arXiv 2002.00718, Eqs. 7-9",
     parameters=DistillationParameters,
     build=_penalty,
-    needs=frozenset({"memory_logits"}),
+    needs=frozenset({MEMORY_LOGITS}),
 )

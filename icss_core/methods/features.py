@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.losses import feature_distillation
+from icss_core.methods.memory_needs import MEMORY_FEATURES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
-    memory_features = provided(context.memory_features, "memory_features")
+    memory_features = context.of(MEMORY_FEATURES)
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         return {"features": feature_distillation(output.features, memory_features(batch))}
@@ -35,5 +35,5 @@ FEATURES = Regulariser(
     source="Michieli and Zanuttigh, ILT, arXiv 1907.13372, as published with MiB",
     parameters=RegulariserParameters,
     build=_penalty,
-    needs=frozenset({"memory_features"}),
+    needs=frozenset({MEMORY_FEATURES}),
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.losses import image_level_loss
+from icss_core.methods.possible import POSSIBLE_CLASSES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import SegmenterOutput
 
 
-def _penalty(_: RegulariserParameters, __: TaskContext) -> Penalty:
+def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
+    possible = context.of(POSSIBLE_CLASSES)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        return {"image_level": image_level_loss(output.logits, provided(batch.possible, "possible"))}
+        return {"image_level": image_level_loss(output.logits, possible(batch))}
 
     return terms
 
@@ -33,5 +35,5 @@ IMAGE_LEVEL = Regulariser(
     source="Bearman et al., What's the Point, arXiv 1506.02106, Eq. 2",
     parameters=RegulariserParameters,
     build=_penalty,
-    needs=frozenset({"possible"}),
+    needs=frozenset({POSSIBLE_CLASSES}),
 )

@@ -9,12 +9,12 @@ from pydantic import Field
 from torch.nn import functional
 
 from icss_core.losses import local_pod, merge_into_background
+from icss_core.methods.memory_needs import MEMORY_OUTPUT
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LocalPodParameters(RegulariserParameters):
 
 
 def _penalty(parameters: LocalPodParameters, context: TaskContext) -> Penalty:
-    memory_output = provided(context.memory_output, "memory_output")
+    memory_output = context.of(MEMORY_OUTPUT)
     new = max(context.n_classes - context.n_old, 1)
     growth = math.sqrt(context.n_classes / new)
 
@@ -47,6 +47,16 @@ def _penalty(parameters: LocalPodParameters, context: TaskContext) -> Penalty:
         return {"local_pod": growth * local_pod(maps, memory_maps, factors, scales=parameters.scales)}
 
     return terms
+
+
+def _misfit(parameters: LocalPodParameters, crop: int, stride: int) -> str | None:
+    deepest, cells = crop // stride, max(parameters.scales)
+    if deepest >= cells:
+        return None
+    return (
+        f"pools in {cells} x {cells} cells, and the deepest level of a crop of {crop} px is {deepest} x "
+        f"{deepest}: crops of at least {cells * stride} px, or fewer cells (regularisers.local-pod.scales)"
+    )
 
 
 def _layers(output: SegmenterOutput, n_old: int) -> list[Tensor]:
@@ -67,5 +77,6 @@ LOCAL_POD = Regulariser(
     ),
     parameters=LocalPodParameters,
     build=_penalty,
-    needs=frozenset({"memory_output"}),
+    needs=frozenset({MEMORY_OUTPUT}),
+    misfit=_misfit,
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from icss_core.losses import plain_distillation
 from icss_core.methods.distillation import DistillationParameters
-from icss_core.methods.regulariser import Penalty, Regulariser, TaskContext, provided
+from icss_core.methods.memory_needs import MEMORY_LOGITS
+from icss_core.methods.regulariser import Penalty, Regulariser, TaskContext
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import SegmenterOutput
 
 
-def _penalty(parameters: DistillationParameters, _: TaskContext) -> Penalty:
+def _penalty(parameters: DistillationParameters, context: TaskContext) -> Penalty:
+    memory_logits = context.of(MEMORY_LOGITS)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        memory = provided(batch.memory_logits, "memory_logits").float()
+        memory = memory_logits(batch).float()
         return {"lwf": plain_distillation(output.logits, memory, alpha=parameters.alpha)}
 
     return terms
@@ -29,5 +32,5 @@ LWF = Regulariser(
     source="Li and Hoiem, Learning without Forgetting, arXiv 1606.09282, as published with MiB",
     parameters=DistillationParameters,
     build=_penalty,
-    needs=frozenset({"memory_logits"}),
+    needs=frozenset({MEMORY_LOGITS}),
 )

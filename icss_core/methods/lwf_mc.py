@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.losses import sigmoid_distillation
+from icss_core.methods.memory_needs import MEMORY_LOGITS
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import SegmenterOutput
 
 
-def _penalty(_: RegulariserParameters, __: TaskContext) -> Penalty:
+def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
+    memory_logits = context.of(MEMORY_LOGITS)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        memory = provided(batch.memory_logits, "memory_logits").float()
+        memory = memory_logits(batch).float()
         return {"lwf_mc": sigmoid_distillation(output.logits, memory)}
 
     return terms
@@ -34,5 +36,5 @@ LWF_MC = Regulariser(
     source="Rebuffi et al., iCaRL, arXiv 1611.07725, as published with MiB",
     parameters=RegulariserParameters,
     build=_penalty,
-    needs=frozenset({"memory_logits"}),
+    needs=frozenset({MEMORY_LOGITS}),
 )

@@ -6,15 +6,15 @@ call them one of its own. It helps where the objects of the images are those of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from icss_core.losses import objectness_loss
+from icss_core.methods.need import Need, OfBatch, extra
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -24,9 +24,21 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import SegmenterOutput
 
 
-def _penalty(_: RegulariserParameters, __: TaskContext) -> Penalty:
+OBJECTNESS_MAP: Final = Need[OfBatch](
+    name="objectness",
+    description="objectness, which only scenes of a data set come with",
+    of_memory=False,
+    map_name="objectness",
+    from_scenes=lambda _: extra("objectness"),
+)
+"""(B, h, w) float32 in [0, 1] of a batch, NaN where not known."""
+
+
+def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
+    objectness_of = context.of(OBJECTNESS_MAP)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        objectness = provided(batch.objectness, "objectness")
+        objectness = objectness_of(batch)
         known = ~objectness.isnan()
         return {"objectness": objectness_loss(output.logits, objectness, valid=known)}
 
@@ -39,5 +51,5 @@ OBJECTNESS = Regulariser(
     source="Bearman et al., What's the Point, arXiv 1506.02106, Eq. 4",
     parameters=RegulariserParameters,
     build=_penalty,
-    needs=frozenset({"objectness"}),
+    needs=frozenset({OBJECTNESS_MAP}),
 )

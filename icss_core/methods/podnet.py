@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.losses import pooled_distillation
+from icss_core.methods.memory_needs import MEMORY_FEATURES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
-    memory_features = provided(context.memory_features, "memory_features")
+    memory_features = context.of(MEMORY_FEATURES)
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         return {"podnet": pooled_distillation(output.features, memory_features(batch))}
@@ -35,5 +35,5 @@ PODNET = Regulariser(
     source="Douillard et al., PODNet, arXiv 2004.13513, as used by ICSS (one level, not normalised)",
     parameters=RegulariserParameters,
     build=_penalty,
-    needs=frozenset({"memory_features"}),
+    needs=frozenset({MEMORY_FEATURES}),
 )

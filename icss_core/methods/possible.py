@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
 from icss_core.losses import possible_classes_cross_entropy
+from icss_core.methods.need import Need, OfBatch, extra
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -29,10 +29,22 @@ class PossibleParameters(RegulariserParameters):
     """Gamma of MiB's Eq. 13."""
 
 
-def _penalty(_: PossibleParameters, __: TaskContext) -> Penalty:
+POSSIBLE_CLASSES: Final = Need[OfBatch](
+    name="possible",
+    description="which classes each image may show (B, N)",
+    of_memory=False,
+    image_labels=True,
+    from_scenes=lambda _: extra("possible"),
+    from_clicks=lambda _: extra("possible"),
+)
+"""(B, N) bool of a batch; of clicks: the classes that somebody, or the memory network, saw in the image."""
+
+
+def _penalty(_: PossibleParameters, context: TaskContext) -> Penalty:
+    possible = context.of(POSSIBLE_CLASSES)
+
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        possible = provided(batch.possible, "possible")
-        return {"possible": possible_classes_cross_entropy(output.logits, batch.labels, possible)}
+        return {"possible": possible_classes_cross_entropy(output.logits, batch.labels, possible(batch))}
 
     return terms
 
@@ -43,5 +55,5 @@ POSSIBLE = Regulariser(
     source="Cermelli et al., Modeling the Background for Incremental and Weakly-Supervised ..., Eq. 13",
     parameters=PossibleParameters,
     build=_penalty,
-    needs=frozenset({"possible"}),
+    needs=frozenset({POSSIBLE_CLASSES}),
 )

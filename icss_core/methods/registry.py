@@ -28,12 +28,14 @@ from icss_core.methods.sdr import SDR
 from icss_core.methods.sdr_match import SDR_MATCH
 from icss_core.methods.sdr_published import SDR_PUBLISHED
 from icss_core.methods.sdr_shape import SDR_SHAPE
+from icss_core.networks.segmenter import output_stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from icss_core.methods.method import Method
     from icss_core.methods.regulariser import Regulariser, RegulariserParameters
+    from icss_core.networks.segmenter import Architecture
 
 REGULARISERS: Final[Mapping[str, Regulariser[Any]]] = MappingProxyType(
     {
@@ -80,15 +82,15 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
     Raises:
         UnknownPresetError: no such preset.
         InvalidParameterError: an override names nothing or is out of bounds, the message lists all; or it
-            adds a regulariser that learns from what only the scenes of a data set have.
+            adds a regulariser that learns from what clicks on an image do not come with.
     """
     preset = _chosen(PRESETS, name, overrides)
     for regulariser, _ in regularisers_of(preset):
-        if "objectness" in regulariser.needs:
-            raise InvalidParameterError(
-                f"{regulariser.name!r} learns from objectness, which only scenes of a data set come with; "
-                "it is for dense steps, not for clicks on an image"
-            )
+        for need in regulariser.needs:
+            if need.from_clicks is None:
+                raise InvalidParameterError(
+                    f"{regulariser.name!r} learns from {need.description}; clicks on an image come with none"
+                )
     return preset
 
 
@@ -110,11 +112,10 @@ def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> D
     """
     preset = _chosen(DENSE_PRESETS, name, overrides)
     for regulariser, _ in regularisers_of(preset):
-        if "prototypes" in regulariser.needs and not preset.prototypes:
-            raise InvalidParameterError(
-                f"{regulariser.name!r} compares class means of the version before, which only presets with "
-                "prototypes: true keep"
-            )
+        for need in regulariser.needs:
+            reason = need.missing_in(preset)
+            if reason is not None:
+                raise InvalidParameterError(f"{regulariser.name!r} {reason}")
     return preset
 
 
@@ -142,14 +143,14 @@ def regularisers_of(method: Method) -> list[tuple[Regulariser[Any], RegulariserP
         InvalidParameterError: no such regulariser.
         ValidationError: its numbers are wrong; located as in the preset.
     """
-    found = []
+    chosen = []
     for name, numbers in method.regularisers.items():
         if name not in REGULARISERS:
             raise InvalidParameterError(f"unknown regulariser {name!r}; one of {list(REGULARISERS)}")
         parameters = REGULARISERS[name].parameters.model_validate(numbers)
         if parameters.weight:
-            found.append((REGULARISERS[name], parameters))
-    return found
+            chosen.append((REGULARISERS[name], parameters))
+    return chosen
 
 
 def _merge(content: dict[str, Any], path: list[str], value: Any) -> None:
@@ -164,3 +165,22 @@ def _merge(content: dict[str, Any], path: list[str], value: Any) -> None:
             _merge(content[head], [key], part)
     else:
         content[head] = value
+
+
+def misfit(method: Method, *, architecture: Architecture, crop: int) -> str | None:
+    """What of a method does not fit a network and its crops; None where all does.
+
+    Args:
+        method: with its numbers.
+        architecture: of the network.
+        crop: side of the crops, in pixels.
+    """
+    chosen = regularisers_of(method)
+    if not chosen:
+        return None
+    stride = output_stride_of(architecture)
+    for regulariser, parameters in chosen:
+        reason = regulariser.misfit(parameters, crop, stride)
+        if reason is not None:
+            return f"{method.name!r}: {regulariser.name!r} {reason}"
+    return None

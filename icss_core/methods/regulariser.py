@@ -1,10 +1,10 @@
-"""What a regulariser is: a name, numbers, what it needs of the memory network, and its terms of one batch."""
+"""What a regulariser is: a name, numbers, what it needs to know, and its terms of one batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -13,22 +13,12 @@ from icss_core.data.batch import Batch
 from icss_core.networks.segmenter import SegmenterOutput
 
 if TYPE_CHECKING:
-    from icss_core.losses import Prototypes
-
-Need = Literal[
-    "memory_logits",
-    "memory_labels",
-    "possible",
-    "objectness",
-    "memory_features",
-    "memory_output",
-    "prototypes",
-    "thresholds",
-]
-"""What a step must provide: the first four in its batches, the others in its context."""
+    from icss_core.methods.need import Need
 
 Penalty: TypeAlias = Callable[[SegmenterOutput, Batch], Mapping[str, Tensor]]
 """The terms of a batch by name, each a scalar, before the regulariser's weight."""
+
+Value = TypeVar("Value")
 
 
 class RegulariserParameters(BaseModel):
@@ -42,7 +32,7 @@ class RegulariserParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What is known of a step before its first iteration."""
+    """What is known of a task before its first iteration."""
 
     n_classes: int
     """Classes of the updated network."""
@@ -52,14 +42,19 @@ class TaskContext:
     iterations: int = 1
     rounds: int = 1
     """Parts of the iterations (ICSS: 30, of 10 iterations in the paper, of 10 sweeps in the code)."""
-    prototypes: Prototypes | None = None
-    """Class means (N, C) of the memory network's deepest features."""
-    memory_features: Callable[[Batch], Tensor] | None = None
-    """The memory network's deepest features (B, C, h, w) of a batch's crops."""
-    memory_output: Callable[[Batch], SegmenterOutput] | None = None
-    """All it says of a batch's crops, levels of the encoder included."""
-    thresholds: Tensor | None = None
-    """(O,) entropies below which it is sure of a class (PLOP)."""
+    provided: Mapping[str, Any] = field(default_factory=dict)
+    """Values of needs by name, as their own providers gave them (`icss_core.methods.need`)."""
+
+    def of(self, need: Need[Value]) -> Value:
+        """What a need stands for.
+
+        Raises:
+            AssertionError: the task did not provide it although the method states it: a fault of the code.
+        """
+        if need.name not in self.provided:
+            raise AssertionError(f"the task provided no {need.name} although the method needs it")
+        value: Value = self.provided[need.name]
+        return value
 
     def round_of(self, iteration: int) -> int:
         """Number of the round, from 1, that an iteration, from 0, belongs to."""
@@ -80,15 +75,8 @@ class Regulariser(Generic[Parameters]):
     parameters: type[Parameters]
     """Its own numbers with defaults and bounds."""
     build: Callable[[Parameters, TaskContext], Penalty]
-    """Makes the penalty of a step; all state of a step lives in what this returns."""
-    needs: frozenset[Need] = field(default_factory=frozenset)
-
-
-Value = TypeVar("Value")
-
-
-def provided(value: Value | None, need: Need) -> Value:
-    """The value, which the step must have provided because the regulariser says it needs it."""
-    if value is None:
-        raise AssertionError(f"the step gave no {need.replace('_', ' ')} although a regulariser needs it")
-    return value
+    """Makes the penalty of a task; all state of a task lives in what this returns."""
+    needs: frozenset[Need[Any]] = field(default_factory=frozenset)
+    misfit: Callable[[Parameters, int, int], str | None] = lambda *_: None
+    """Of its numbers, the side of the crops and the stride of the deepest features: what does not fit, if
+    anything; asked before a training begins."""

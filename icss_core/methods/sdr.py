@@ -8,12 +8,12 @@ from pydantic import Field
 
 from icss_core.losses import sdr_terms
 from icss_core.losses.prototypes import Assignment
+from icss_core.methods.memory_needs import PROTOTYPES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SdrParameters(RegulariserParameters):
 
 
 def _penalty(parameters: SdrParameters, context: TaskContext) -> Penalty:
-    memory = provided(context.prototypes, "prototypes")
+    memory = context.of(PROTOTYPES)
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         device = output.features.device
@@ -60,5 +60,5 @@ SDR = Regulariser(
     source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, as used by ICSS, formulas corrected",
     parameters=SdrParameters,
     build=_penalty,
-    needs=frozenset({"prototypes"}),
+    needs=frozenset({PROTOTYPES}),
 )

@@ -9,12 +9,12 @@ import torch
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Assignment, Prototypes, class_means, labelled_features
 from icss_core.losses.sdr import matching
+from icss_core.methods.memory_needs import MEMORY_LABELS, PROTOTYPES
 from icss_core.methods.regulariser import (
     Penalty,
     Regulariser,
     RegulariserParameters,
     TaskContext,
-    provided,
 )
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class SdrMatchParameters(RegulariserParameters):
 
 
 def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
-    memory = provided(context.prototypes, "prototypes")
+    memory, memory_labels = context.of(PROTOTYPES), context.of(MEMORY_LABELS)
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
-        seen = provided(batch.memory_labels, "memory_labels")
+        seen = memory_labels(batch)
         device = output.features.device
         # the step's masks call old classes background
         old = (batch.labels == BACKGROUND) & (seen != BACKGROUND)
@@ -52,5 +52,5 @@ SDR_MATCH = Regulariser(
     source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, Eq. 4",
     parameters=SdrMatchParameters,
     build=_penalty,
-    needs=frozenset({"prototypes", "memory_labels"}),
+    needs=frozenset({PROTOTYPES, MEMORY_LABELS}),
 )

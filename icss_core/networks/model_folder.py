@@ -6,17 +6,17 @@ No pickle is read or written.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from icss_core.errors import ModelFormatError
 from icss_core.labels import LabelSpace
-from icss_core.losses.prototypes import Prototypes
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION: Final = 1
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
-IMPORTANCES = "importances.safetensors"
-PROTOTYPES = "prototypes.safetensors"
+_ARTEFACT = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
 class ModelCard(BaseModel):
@@ -51,17 +50,22 @@ class ModelCard(BaseModel):
     """Every number of the preset after overrides."""
     parent: str | None = None
     """"name:version" of the memory network this version was made from."""
-    prototypes: str | None = None
-    """File of class prototypes beside the weights, if the method keeps any."""
-    importances: str | None = None
-    """File of the weights' importances, if the method gathers them for the next step."""
+    artefacts: dict[str, str] = Field(default_factory=dict)
+    """Files beside the weights by what they hold (prototypes of classes, importances of weights)."""
     code_version: str | None = None
 
     @property
     def files(self) -> frozenset[str]:
         """Names of everything that belongs into the folder."""
-        extra = (self.prototypes, self.importances)
-        return frozenset({CARD, WEIGHTS, *(name for name in extra if name is not None)})
+        return frozenset({CARD, WEIGHTS, *self.artefacts.values()})
+
+    @field_validator("artefacts")
+    @classmethod
+    def _files_are_plain_names(cls, artefacts: dict[str, str]) -> dict[str, str]:
+        for name, file in artefacts.items():
+            if file != f"{name}.safetensors" or not _ARTEFACT.fullmatch(name):
+                raise ValueError(f"artefact {name!r} in a file {file!r}; it must be NAME.safetensors")
+        return artefacts
 
     @model_validator(mode="after")
     def _classes_agree(self) -> ModelCard:
@@ -78,8 +82,7 @@ def save_model(
     network: Segmenter,
     card: ModelCard,
     *,
-    importances: Mapping[str, Mapping[str, Tensor]] | None = None,
-    prototypes: Prototypes | None = None,
+    artefacts: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> Path:
     """Write a model version into `folder` (created; must not hold one already).
 
@@ -87,8 +90,7 @@ def save_model(
         folder: where to.
         network: what its weights are.
         card: everything else.
-        importances: of its weights, by part and name; the card is written with their file's name.
-        prototypes: means (N, C) and counts (N,) of its classes; likewise.
+        artefacts: tensors kept beside the weights, by what they are and name; the card names their files.
 
     Raises:
         ModelFormatError: the folder holds a version, or card and network disagree.
@@ -101,20 +103,13 @@ def save_model(
         raise ModelFormatError("the model card describes another network than the one to be saved")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    if importances:
-        flat = {
-            f"{part}/{name}": one.detach().cpu().contiguous()
-            for part, tensors in importances.items()
-            for name, one in tensors.items()
-        }
-        save_file(flat, folder / IMPORTANCES)
-    if prototypes is not None:
-        save_file({name: one.contiguous() for name, one in prototypes._asdict().items()}, folder / PROTOTYPES)
-    kept = {
-        "importances": IMPORTANCES if importances else None,
-        "prototypes": PROTOTYPES if prototypes is not None else None,
-    }
-    card = card.model_copy(update=kept)
+    files = {}
+    for name, tensors in (artefacts or {}).items():
+        files[name] = f"{name}.safetensors"
+        save_file(
+            {key: one.detach().cpu().contiguous() for key, one in tensors.items()}, folder / files[name]
+        )
+    card = ModelCard.model_validate(card.model_dump() | {"artefacts": files})
     (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -155,34 +150,16 @@ def load_model(folder: Path | str) -> tuple[Segmenter, ModelCard]:
     return network.eval(), card
 
 
-def load_importances(folder: Path | str) -> dict[str, dict[str, Tensor]]:
-    """Importances of a version's weights, by part and name; empty where its method gathered none.
+def load_artefact(folder: Path | str, name: str) -> dict[str, Tensor] | None:
+    """Tensors that a version keeps under a name; None where it keeps none.
 
     Raises:
         ModelFormatError: the file is missing or damaged.
     """
-    name = read_card(folder).importances
-    if name is None:
-        return {}
-    flat = _tensors(Path(folder) / name)
-    found: dict[str, dict[str, Tensor]] = {}
-    for key, one in flat.items():
-        part, _, weight = key.partition("/")
-        found.setdefault(part, {})[weight] = one
-    return found
-
-
-def load_prototypes(folder: Path | str) -> Prototypes | None:
-    """Means (N, C) and counts (N,) of a version's classes; None where its method keeps none.
-
-    Raises:
-        ModelFormatError: the file is missing or damaged.
-    """
-    name = read_card(folder).prototypes
-    return None if name is None else Prototypes(**_tensors(Path(folder) / name))
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
+    file = read_card(folder).artefacts.get(name)
+    if file is None:
+        return None
+    path = Path(folder) / file
     try:
         return load_file(path)
     except (FileNotFoundError, SafetensorError) as error:

@@ -180,6 +180,17 @@ class Segmenter(nn.Module):
                 yield module
 
 
+def output_stride_of(architecture: Architecture) -> int:
+    """Pixels to one of the deepest encoder level, without weights being made.
+
+    Raises:
+        InvalidParameterError: as `Segmenter`.
+    """
+    with torch.device("meta"):
+        body: Any = _build_body(architecture.model_copy(update={"encoder_weights": None}))
+    return int(body.encoder.output_stride)
+
+
 def _build_body(architecture: Architecture) -> nn.Module:
     if architecture.decoder not in get_args(Decoder):
         raise InvalidParameterError(f"unknown decoder {architecture.decoder!r}; one of {get_args(Decoder)}")

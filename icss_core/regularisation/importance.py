@@ -8,7 +8,7 @@ at one, and importances are scaled to [0, 1] in each tensor.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import torch
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ImportanceKind = Literal["ewc", "pi", "rw"]
+IMPORTANCES_ARTEFACT: Final = "importances"
+"""Name under which a model version keeps what the training of its weights gathered."""
 FISHER, SCORE = "fisher", "score"
 """Parts of an importance: what EWC, what PI gathers; RW has both."""
 
@@ -196,3 +198,17 @@ def grown(before: Tensor | None, like: Tensor, *, fill: float = 0.0, rest: Tenso
     if before is not None:
         values[: len(before)] = before.to(values)
     return values
+
+
+def flat_importances(importances: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Importances by `part/weight`, as a model version keeps them."""
+    return {f"{part}/{name}": one for part, tensors in importances.items() for name, one in tensors.items()}
+
+
+def importances_of(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The way back from `flat_importances`: by part and weight."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, one in flat.items():
+        part, _, weight = key.partition("/")
+        parts.setdefault(part, {})[weight] = one
+    return parts

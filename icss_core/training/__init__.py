@@ -1,11 +1,22 @@
-"""The one training loop: pretraining on Ray workers, updates, benchmarks and tests all run it."""
+"""The one training loop, and what it knows of a kind of training."""
 
-from icss_core.training.fit import (
-    Fit,
-    IterationReport,
+from icss_core.training.fit import Fit, IterationReport
+from icss_core.training.learner import Learner, ParameterGroup, TrainingBatch
+from icss_core.training.optimisation import Optimisation
+from icss_core.training.segmentation_learner import (
     Objective,
-    Optimisation,
+    SegmentationLearner,
     cross_entropy_objective,
 )
 
-__all__ = ["Fit", "IterationReport", "Objective", "Optimisation", "cross_entropy_objective"]
+__all__ = [
+    "Fit",
+    "IterationReport",
+    "Learner",
+    "Objective",
+    "Optimisation",
+    "ParameterGroup",
+    "SegmentationLearner",
+    "TrainingBatch",
+    "cross_entropy_objective",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from icss_core.data.random_crops import draw_flip
 from icss_core.raster.windows import Window, grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -32,10 +32,10 @@ class CropSource:
     area: WorkingArea
     labels: ClickSet
     """Clicks and pseudo-labels."""
-    memory_logits: Mosaic | None = None
-    memory_labels: Mosaic | None = None
-    possible: Tensor | None = None
-    """(N,) bool, the classes that the image may show."""
+    maps: Mapping[str, Mosaic] = field(default_factory=dict)
+    """What the memory network said about the image, by name; cut and mirrored with the pixels."""
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the whole image by name, each one axis: the same for each of its crops."""
 
     def batch(self, crops: Sequence[Crop], size: int) -> Batch:
         """The batch of some crops of `size` x `size` pixels."""
@@ -45,15 +45,12 @@ class CropSource:
         pixels = [np.flip(self.source.read(w).values, a) for w, a in zip(windows, axes, strict=True)]
         labels = [np.flip(self.labels.label_map(w), a) for w, a in zip(windows, axes, strict=True)]
         batch = replace(collate(pixels, labels), crops=tuple(crops))
-        if self.memory_logits is not None:
-            maps = [torch.flip(self.memory_logits.read(w), a) for w, a in zip(windows, axes, strict=True)]
-            batch = replace(batch, memory_logits=torch.stack(maps))
-        if self.memory_labels is not None:
-            maps = [torch.flip(self.memory_labels.read(w), a) for w, a in zip(windows, axes, strict=True)]
-            batch = replace(batch, memory_labels=torch.stack(maps).long())
-        if self.possible is not None:
-            batch = replace(batch, possible=self.possible.expand(len(crops), -1))
-        return batch
+        extras = {
+            name: torch.stack([torch.flip(mosaic.read(w), a) for w, a in zip(windows, axes, strict=True)])
+            for name, mosaic in self.maps.items()
+        }
+        extras |= {name: one.expand(len(crops), -1) for name, one in self.facts.items()}
+        return replace(batch, extras=extras)
 
 
 class LabelledCrops:

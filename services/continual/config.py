@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from icss_core.continual import Protocol, first_task_of
+from icss_core.errors import InvalidParameterError
+from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
-from icss_core.networks.segmenter import Decoder
+from icss_core.methods.registry import misfit
+from icss_core.networks.segmenter import Architecture, Decoder
 from services.model_version import MODEL_NAME
-from services.training.config import DenseTask, TrainingConfig
+from services.training.config import LearnerChoice, TrainingConfig
 
 if TYPE_CHECKING:
     from icss_core.continual import TaskManifest
@@ -48,6 +51,23 @@ class ProtocolRun(BaseModel):
     checkpoint_every: PositiveInt = 200
     pictures: NonNegativeInt = 0
     """Validation images whose class maps after the last step are kept."""
+
+    @model_validator(mode="after")
+    def _method_fits_the_network(self) -> Self:
+        """Refused here, not in the second task's first batch: the first task leaves out what may not fit."""
+        architecture = Architecture(
+            decoder=self.decoder,
+            encoder=self.encoder,
+            encoder_output_stride=self.encoder_output_stride,
+            n_classes=2,
+        )
+        try:
+            reason = misfit(self.preset, architecture=architecture, crop=self.preset.crop)
+        except InvalidParameterError as error:
+            raise ValueError(str(error)) from error
+        if reason is not None:
+            raise ValueError(reason)
+        return self
 
     def identity(self, manifest: TaskManifest) -> str:
         """The same for equal requests on equal data, however the work is spread over a cluster."""
@@ -88,11 +108,13 @@ class ProtocolRun(BaseModel):
             seed=self.seed,
             validate_every=self.validate_every,
             checkpoint_every=self.checkpoint_every,
-            step=DenseTask(
-                # no part of a training: steps scored with and without are trained once
-                preset=preset.model_copy(update={"test_scales": None}),
-                new=len(manifest.classes[step]),
-                memory=memory,
-                scenes=manifest.scenes_hash(step),
+            memory=memory,
+            scenes=manifest.scenes_hash(step),
+            learner=LearnerChoice(
+                kind=CONTINUAL.name,
+                # no part of a training: tasks scored with and without are trained once
+                parameters={
+                    "preset": preset.model_copy(update={"test_scales": None}).model_dump(mode="json")
+                },
             ),
         )

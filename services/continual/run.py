@@ -13,13 +13,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from icss_core.continual import TaskHistory, split_tasks
 from icss_core.metrics import SegmentationReport
 from services.continual.scores import Scored, score_version
+from services.data.dataset import read_dataset
 from services.data.image_labels import image_labels
 from services.pictures import map_png
 from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import PROTOCOLS, Tracking
 from services.training.job import pretrain
-from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable

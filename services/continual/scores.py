@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeAlias
 
 from icss_core.compute.device import default_device
 from icss_core.evaluation import TrueImage, map_image
 from icss_core.metrics import ConfusionAccumulator, SegmentationReport, segmentation_report
 from icss_core.networks.model_folder import load_model
+from icss_core.raster.raster_pool import RasterPool
+from services.data.dataset import read_dataset
 from services.data.scenes import open_scenes
 from services.registry import Registry
 from services.storage import Storage
-from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +63,8 @@ def score_version(
     names = card.label_space.names
     confusion = ConfusionAccumulator(len(names))
     maps: dict[str, NDArray[np.uint8]] = {}
-    with storage.raster_environment(), ExitStack() as closing:
-        scenes = open_scenes(data, "val", classes=names[1:], storage=storage, closing=closing)
+    with storage.raster_environment(), RasterPool() as pool:
+        scenes = open_scenes(data, "val", classes=names[1:], storage=storage, pool=pool)
         labelled = [scene.name for scene in data.scenes_of("val") if scene.mask is not None]
         for name, scene in zip(labelled, scenes, strict=True):
             image = TrueImage.of(name, scene)

@@ -14,8 +14,8 @@ from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
+from services.data.dataset import read_dataset
 from services.ingest.writer import DatasetWriter
-from services.training.plan import read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

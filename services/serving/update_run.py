@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.methods import get_preset
 from icss_core.networks.model_folder import save_model
-from icss_core.updating import update
+from icss_core.updating import Runtime, update
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
@@ -72,7 +72,7 @@ class UpdateRun:
             clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
 
             def log(report: IterationReport) -> None:
-                metrics.log(report.step, {"loss": report.loss, "lr": report.lr, **report.terms})
+                metrics.log(report.iteration, {"loss": report.loss, "lr": report.lr, **report.terms})
 
             result = update(
                 cast("Segmenter", memory.network),
@@ -82,9 +82,9 @@ class UpdateRun:
                 [order.new_class],
                 preset,
                 seed=order.seed,
-                on_progress=control.report,
-                on_step=log,
-                should_stop=control.should_stop,
+                runtime=Runtime(
+                    on_progress=control.report, on_iteration=log, should_stop=control.should_stop
+                ),
             )
             control.enter("pictures")
             pictures = update_pictures(memory.network, result.network, raster, clicks, extended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import ray
 import typer
 
 from icss_core.errors import IcssError
+from icss_core.learners import LEARNERS
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
@@ -43,6 +45,10 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="stop after this time at the latest")] = None,
     max_failures: Annotated[int | None, typer.Option(help="restarts after a worker died; 3")] = None,
     job: Annotated[str | None, typer.Option(help="name of the job; resubmitting it resumes it")] = None,
+    learner: Annotated[
+        str | None, typer.Option(help=f"kind of training: {', '.join(LEARNERS)}; supervised")
+    ] = None,
+    learner_parameters: Annotated[str, typer.Option(help="its numbers, JSON")] = "{}",
 ) -> None:
     """Train a memory network on the scenes of a data set, register it, and make it the model's memory."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -66,6 +72,7 @@ def main(
         "minutes": minutes,
         "max_failures": max_failures,
         "job": job,
+        "learner": None if learner is None else {"kind": learner, "parameters": _json(learner_parameters)},
     }
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     numbers = {key: value for key, value in given.items() if value is not None}
@@ -81,6 +88,16 @@ def main(
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"registered {config.model} version {version}; it is the memory now")
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"--learner-parameters is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise typer.BadParameter("--learner-parameters is a JSON object")
+    return content
 
 
 if __name__ == "__main__":

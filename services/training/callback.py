@@ -14,6 +14,7 @@ from ray.train import UserCallback
 from services.errors import TrackingError
 from services.settings import load_settings
 from services.tracking import Tracking
+from services.training.report import IterationPoint, WorkerReport
 
 _logger = logging.getLogger(__name__)
 
@@ -37,23 +38,22 @@ class MlflowCallback(UserCallback):
     def after_report(
         self, run_context: object, metrics: list[dict[str, Any]], checkpoint: object | None
     ) -> None:
-        """All workers have reported: log the steps since the last time, and the validation if any."""
-        del run_context
-        first = metrics[0]
-        start = first.get("start")
-        if start is not None and start["resumed"]:
-            self._resumed.append(int(start["step"]))
+        """All workers have reported: log the iterations since the last time, and the validation if any."""
+        del run_context, checkpoint
+        reports = [WorkerReport.model_validate(one) for one in metrics]
+        first = reports[0]
+        if first.resumed_at is not None:
+            self._resumed.append(first.resumed_at)
             self._tags["icss.resumed_at"] = ",".join(map(str, self._resumed))
-        if checkpoint is not None:
-            self._tags["icss.checkpoint_step"] = str(first["step"])
-        summaries = combined([one["points"] for one in metrics])
-        validation = first.get("validation")
-        scores = {} if validation is None else named_scores(validation)
-        self._points += [(step, time.time(), values) for step, values in summaries]
+        if first.checkpoint:
+            self._tags["icss.checkpoint_step"] = str(first.iteration)
+        summaries = combined([one.points for one in reports])
+        scores = {} if first.validation is None else named_scores(first.validation)
+        self._points += [(iteration, time.time(), values) for iteration, values in summaries]
         if scores:
-            self._points.append((int(first["step"]), time.time(), scores))
+            self._points.append((first.iteration, time.time(), scores))
         self._send()
-        self._say(first, summaries, scores, saved=checkpoint is not None)
+        self._say(first, summaries, scores)
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Workers have died: count it, and keep what they said."""
@@ -83,45 +83,46 @@ class MlflowCallback(UserCallback):
             _logger.warning("kept for the next report: %s", error)
 
     def _say(
-        self,
-        report: dict[str, Any],
-        summaries: list[tuple[int, dict[str, float]]],
-        scores: dict[str, float],
-        *,
-        saved: bool,
+        self, report: WorkerReport, summaries: list[tuple[int, dict[str, float]]], scores: dict[str, float]
     ) -> None:
-        parts = [f"iteration {report['step']}/{report['iterations']}, {report['seconds']:.0f} s"]
+        parts = [f"iteration {report.iteration}/{report.iterations}, {report.seconds:.0f} s"]
         if summaries:
             last = summaries[-1][1]
             parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
         parts += [f"{name} {value:.3f}" for name, value in scores.items()]
-        if saved:
+        if report.checkpoint:
             parts.append("checkpoint saved")
         sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
         sys.stdout.flush()
 
 
-def combined(points: list[list[list[float]]]) -> list[tuple[int, dict[str, float]]]:
-    """One line a step from the points of all ranks.
+def combined(points: list[list[IterationPoint]]) -> list[tuple[int, dict[str, float]]]:
+    """One line an iteration from the points of all ranks.
 
     Args:
-        points: by rank, then by step: [step, loss, lr, seconds, seconds waited for input, crops].
+        points: by rank, then by iteration.
 
     Returns:
-        (step, metrics): the mean loss, crops of all ranks a second, and the mean share of the time in which
-        a worker waited for its input.
+        (iteration, metrics): the mean loss and its terms, crops of all ranks a second, and the mean fraction
+        of the time in which a worker waited for its input.
     """
-    found = []
-    for rows in zip(*points, strict=True):
-        seconds = [row[3] for row in rows]
+    lines = []
+    for same in zip(*points, strict=True):
         values = {
-            "loss": sum(row[1] for row in rows) / len(rows),
-            "lr": rows[0][2],
-            "samples_per_second": sum(row[5] for row in rows) / max(*seconds, 1e-9),
-            "input_wait_share": sum(row[4] / max(row[3], 1e-9) for row in rows) / len(rows),
+            "loss": _mean([point.loss for point in same]),
+            "lr": same[0].lr,
+            "samples_per_second": sum(point.samples for point in same)
+            / max(*(point.seconds for point in same), 1e-9),
+            "input_wait_share": _mean([point.input_wait / max(point.seconds, 1e-9) for point in same]),
         }
-        found.append((int(rows[0][0]), values))
-    return found
+        if len(same[0].terms) > 1:  # a single term is the loss
+            values |= {f"loss/{name}": _mean([point.terms[name] for point in same]) for name in same[0].terms}
+        lines.append((same[0].iteration, values))
+    return lines
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def metric_name(name: str) -> str:

@@ -1,59 +1,116 @@
-"""A checkpoint on disk: a complete model folder, the optimiser's state, and how far the training is."""
+"""Checkpoints of a training: a folder on disk, and the store's prefix where a job keeps the last one.
+
+Workers of Ray Train and the job's own process write the same, so that a job may go on in either way.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import torch
 from pydantic import BaseModel
-from safetensors.torch import load_file
 
-from icss_core.networks.model_folder import WEIGHTS, save_model
+from icss_core.networks.model_folder import save_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from icss_core.losses import Prototypes
     from icss_core.networks.model_folder import ModelCard
-    from icss_core.networks.segmenter import Segmenter
     from icss_core.training import Fit
+    from services.storage import Storage
 
-MODEL_FOLDER = "model"
-_STATE = "state.pt"
-_PROGRESS = "progress.json"
+MODEL_FOLDER: Final = "model"
+_STATE: Final = "state.pt"
+_PROGRESS: Final = "progress.json"
+_LATEST: Final = "latest.txt"
 
 
-class Progress(BaseModel):
+class TrainingProgress(BaseModel):
     """How far a training is."""
 
-    step: int
+    iteration: int
     iterations: int
-    """Iterations in all, which a time budget may have made fewer than were asked for."""
+    """In all, which a time budget may have made fewer than were asked for."""
     seconds: float
     """Time trained so far, over all starts."""
 
 
 def save_checkpoint(
-    folder: Path,
-    network: Segmenter,
-    card: ModelCard,
-    fit: Fit,
-    progress: Progress,
-    *,
-    prototypes: Prototypes | None = None,
+    folder: Path, fit: Fit, progress: TrainingProgress, *, finished: ModelCard | None = None
 ) -> None:
-    """Write a checkpoint into an empty folder; the last one with the prototypes, if they are kept."""
-    importances = None
-    if fit.anchor is not None:
-        weights = {name: one.detach() for name, one in network.named_parameters()}
-        importances = fit.anchor.gatherer.result(weights)
-    save_model(folder / MODEL_FOLDER, network, card, importances=importances, prototypes=prototypes)
-    torch.save(fit.state_dict(), folder / _STATE)
+    """Write a checkpoint into an empty folder.
+
+    Args:
+        folder: where to.
+        fit: the state of the training.
+        progress: how far it is.
+        finished: card of the network, where it is finished: the folder then holds the model version instead
+            of the training's state, with everything that later tasks want to know of this training.
+    """
+    if finished is None:
+        torch.save(fit.state_dict(), folder / _STATE)
+    else:
+        learner = fit.learner
+        save_model(folder / MODEL_FOLDER, learner.network, finished, artefacts=learner.artefacts())
     (folder / _PROGRESS).write_text(progress.model_dump_json())
 
 
-def load_checkpoint(folder: Path, network: Segmenter, fit: Fit) -> Progress:
-    """Bring network and fit to where the checkpoint was taken. Nothing in it is executed."""
-    network.load_state_dict(load_file(folder / MODEL_FOLDER / WEIGHTS))
+def is_finished(folder: Path) -> bool:
+    """Whether a checkpoint holds the finished model version, in `MODEL_FOLDER`."""
+    return (folder / MODEL_FOLDER).is_dir()
+
+
+def load_checkpoint(folder: Path, fit: Fit) -> TrainingProgress:
+    """Bring a training to where the checkpoint was taken. Nothing in it is executed."""
     fit.load_state_dict(torch.load(folder / _STATE, map_location=fit.device, weights_only=True))
-    return Progress.model_validate_json((folder / _PROGRESS).read_text())
+    return TrainingProgress.model_validate_json((folder / _PROGRESS).read_text())
+
+
+class CheckpointStore:
+    """The last checkpoint of a job, under a prefix of the store.
+
+    A checkpoint counts once the marker beside it names it: one that was cut off is never read.
+
+    Args:
+        storage: the store.
+        prefix: s3:// prefix of the job, which nobody else writes under.
+    """
+
+    def __init__(self, storage: Storage, prefix: str) -> None:
+        self._storage, self._prefix = storage, prefix
+
+    @contextmanager
+    def latest(self) -> Iterator[Path | None]:
+        """Folder with a copy of the last checkpoint, gone afterwards; None if there is none."""
+        marker = f"{self._prefix}/{_LATEST}"
+        if not self._storage.exists(marker):
+            yield None
+            return
+        base = f"{self._prefix}/{self._storage.read_bytes(marker).decode()}"
+        with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
+            folder = Path(name)
+            for address in self._storage.list(base):
+                target = folder / address.removeprefix(f"{base}/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._storage.download(address, target)
+            yield folder
+
+    def save(self, folder: Path, iteration: int) -> None:
+        """Upload a checkpoint, make it the last one, and delete those before it."""
+        name = f"checkpoint-{iteration}"
+        base = f"{self._prefix}/{name}"
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self._storage.upload(path, f"{base}/{path.relative_to(folder).as_posix()}")
+        self._storage.write_bytes(f"{self._prefix}/{_LATEST}", name.encode())
+        for address in list(self._storage.list(self._prefix)):
+            if not address.startswith(f"{base}/") and not address.endswith(f"/{_LATEST}"):
+                self._storage.delete(address)
+
+    def delete(self) -> None:
+        """Delete everything under the prefix."""
+        for address in list(self._storage.list(self._prefix)):
+            self._storage.delete(address)

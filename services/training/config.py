@@ -1,38 +1,52 @@
-"""What a pretraining is asked to do."""
+"""What a training is asked to do."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from icss_core.data.crop_window import check_resizing
-from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.methods import DensePreset
+from icss_core.errors import InvalidParameterError
+from icss_core.learners import LearnerKind, LearnerParameters, learner_kind
+from icss_core.learners.supervised import SUPERVISED
 from icss_core.networks.segmenter import Decoder
 from icss_core.training import Optimisation
 from services.model_version import MODEL_NAME
 
 
-class DenseTask(BaseModel):
-    """The part of a protocol that a training is: new classes on top of a version of the same model."""
+class LearnerChoice(BaseModel):
+    """A kind of training and its numbers, checked by it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: DensePreset
-    """The method; crops, batch and optimisation of the configuration around it are what counts."""
-    new: PositiveInt
-    """How many of the classes are learnt, the last ones."""
-    memory: PositiveInt | None
-    """Version that knows the others; None in the first step."""
-    scenes: str
-    """Hash of the names of the step's scenes."""
+    kind: str = SUPERVISED.name
+    """One of `icss_core.learners.LEARNERS`."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parameters_are_the_kinds(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "kind" not in content:
+            return content
+        try:
+            kind = learner_kind(str(content["kind"]))
+        except InvalidParameterError as error:
+            raise ValueError(str(error)) from error
+        given = content.get("parameters", {})
+        checked = kind.parameters.model_validate(given)
+        return content | {"parameters": checked.model_dump(mode="json", exclude_none=True)}
+
+    def resolve(self) -> tuple[LearnerKind[Any], LearnerParameters]:
+        """The kind, and its numbers as it knows them."""
+        kind = learner_kind(self.kind)
+        return kind, kind.parameters.model_validate(self.parameters)
 
 
 class TrainingConfig(BaseModel):
-    """All numbers and names of a pretraining; equal configurations on equal data are the same job."""
+    """All numbers and names of a training; equal configurations on equal data are the same job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,11 +70,11 @@ class TrainingConfig(BaseModel):
     scale: tuple[float, float] | None = None
     """Factors by which scenes are resized, at random in this range."""
     area: tuple[float, float] | None = None
-    """Shares of a scene's area that crops are, at random in this range. Neither: scenes as they are."""
+    """Fractions of a scene's area that crops are, at random in this range. Neither: scenes as they are."""
     optimisation: Optimisation = Optimisation(iterations=1000, lr=1e-3, schedule="poly", warmup=20)
     workers: NonNegativeInt = 2
-    """Data-parallel. 0: the job's own process does what one worker would, and saves the start of one; it
-    keeps checkpoints of its own, so that a job stopped in one of the two ways starts again in the other."""
+    """Data-parallel. 0: the job's own process does what one worker would, and saves the start of one. Both
+    keep the same checkpoints, so that a job stopped in one of the two ways goes on in the other."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many. Without workers: the one that the job's
@@ -78,32 +92,18 @@ class TrainingConfig(BaseModel):
     """How often the workers may be started again after one died."""
     job: Annotated[str, Field(pattern=r"^[\w.\-]{1,100}$")] | None = None
     """Name of the job; a job that is submitted again goes on where it was. None: made from what is asked."""
-    step: DenseTask | None = None
-    """What is learnt where it is not everything at once."""
+    memory: PositiveInt | None = None
+    """Version of the same model that the training starts from; its classes come first in `classes`."""
+    scenes: str | None = None
+    """Hash of the names of the training scenes, where they are a part of the data set's."""
+    learner: LearnerChoice = LearnerChoice()
 
     @model_validator(mode="after")
     def _some_classes(self) -> TrainingConfig:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
         check_resizing(scale=self.scale, area=self.area)
-        if self.step is not None and len(self.classes) - self.step.new < (self.step.memory is not None):
-            raise ValueError(
-                f"{self.step.new} new classes of {self.classes} leave none for the version before"
-            )
         return self
-
-    @property
-    def others(self) -> int:
-        """What the training masks show hidden and unnamed classes as."""
-        ignored = self.step is not None and self.step.preset.others == "ignored"
-        return IGNORE if ignored else BACKGROUND
-
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Classes that the training masks do not show, those of the steps before."""
-        if self.step is None or self.step.preset.labels == "all":
-            return ()
-        return self.classes[: -self.step.new]
 
     def job_name(self, manifest_hash: str) -> str:
         """The job's name: stable over resubmission, another one when the request or the data change.
@@ -116,6 +116,8 @@ class TrainingConfig(BaseModel):
             return self.job
         spread = {"job", "cpus_per_worker", "gpu", "max_failures"}
         asked = self.model_dump(mode="json", exclude=spread, exclude_none=True)
+        if asked["learner"] == LearnerChoice().model_dump(mode="json"):
+            del asked["learner"]
         asked["workers"] = max(self.workers, 1)
         text = json.dumps({**asked, "manifest": manifest_hash}, sort_keys=True)
         return f"{self.model}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from services.data.dataset import read_dataset
 from services.errors import TrainingError
 from services.registry import MEMORY, Registry
 from services.revision import code_revision
@@ -17,22 +16,22 @@ from services.s3_address import S3Address
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training.callback import MlflowCallback
-from services.training.checkpoint import MODEL_FOLDER
+from services.training.checkpoint import MODEL_FOLDER, CheckpointStore, is_finished
 from services.training.filesystem import checkpoint_filesystem
 from services.training.in_process import train_in_process
 from services.training.job_lock import job_lock
-from services.training.plan import Plan, make_plan, read_dataset
+from services.training.plan import Plan, make_plan
 from services.training.worker import train_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from icss_core.dataset import Dataset
     from services.settings import Settings
     from services.training.config import TrainingConfig
 
 _FOLDER = "training"
 """Under the data prefix: checkpoints, by job."""
+_RAY_FOLDER = "ray-train"
+"""The same for what Ray Train itself writes down of a job."""
 
 
 def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
@@ -67,8 +66,8 @@ def _pretrain(
             return int(record.tags["icss.version"])
     revision = code_revision(settings)
     memory = None
-    if config.step is not None and config.step.memory is not None:
-        memory = registry.resolve(config.model, config.step.memory).card
+    if config.memory is not None:
+        memory = registry.resolve(config.model, config.memory).card
     plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
     if known:
         run_id = known[0].run_id
@@ -86,8 +85,8 @@ def _pretrain(
     tracking.set_tags(run_id, {"icss.status": "successful", "icss.version": str(version)})
     tracking.finish(run_id, "FINISHED")
     # five times the size of the network, and of no more use: from now on the version is the job's answer
-    for address in list(storage.list(f"{settings.data_prefix}/{_FOLDER}/{job}")):
-        storage.delete(address)
+    for part in (_FOLDER, _RAY_FOLDER):
+        CheckpointStore(storage, f"{settings.data_prefix}/{part}/{job}").delete()
     return version
 
 
@@ -113,28 +112,31 @@ def _create_run(tracking: Tracking, job: str, plan: Plan, manifest_hash: str, re
 
 def _train_and_register(plan: Plan, job: str, run_id: str, settings: Settings, registry: Registry) -> int:
     config = plan.config
-    trained = (
-        _train_on_workers(plan, job, run_id, settings)
-        if config.workers
-        else train_in_process(plan, run_id, f"{settings.data_prefix}/{_FOLDER}/{job}", settings)
-    )
-    with trained as folder:
-        parent = None if config.step is None else config.step.memory
+    checkpoints = f"{settings.data_prefix}/{_FOLDER}/{job}"
+    store = CheckpointStore(Storage(settings), checkpoints)
+    with store.latest() as folder:
+        trained = folder is not None and is_finished(folder)
+    if not trained and config.workers:
+        _train_on_workers(plan, job, run_id, checkpoints, settings)
+    elif not trained:
+        train_in_process(plan, run_id, checkpoints)
+    with store.latest() as folder:
+        if folder is None or not is_finished(folder):
+            raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")
         return registry.register(
-            config.model, folder / MODEL_FOLDER, run_id=run_id, parent=parent, tags={"job": job}
+            config.model, folder / MODEL_FOLDER, run_id=run_id, parent=config.memory, tags={"job": job}
         )
 
 
-@contextmanager
-def _train_on_workers(plan: Plan, job: str, run_id: str, settings: Settings) -> Iterator[Path]:
-    """Train by Ray Train; gives the folder of the last checkpoint."""
+def _train_on_workers(plan: Plan, job: str, run_id: str, checkpoints: str, settings: Settings) -> None:
+    """Train by Ray Train, to the last checkpoint."""
     config = plan.config
-    prefix = S3Address.parse(settings.data_prefix).child(_FOLDER)
+    prefix = S3Address.parse(settings.data_prefix).child(_RAY_FOLDER)
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]  # Ray's own gap
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"plan": plan.model_dump_json()},
+        train_loop_config={"plan": plan.model_dump_json(), "checkpoints": checkpoints},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,
@@ -148,16 +150,11 @@ def _train_on_workers(plan: Plan, job: str, run_id: str, settings: Settings) -> 
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             # our own lines say how far it is; mypy sees the RunConfig of Train V1
             logging_config=ray.train.LoggingConfig(log_level="WARNING"),  # type: ignore[call-arg]
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             # the annotation still names the callbacks of Train V1, which V2 refuses
             callbacks=[MlflowCallback(run_id)],  # type: ignore[list-item]
         ),
     )
     try:
-        result = trainer.fit()
+        trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"job {job} failed after {config.max_failures} restarts: {error}") from error
-    if result.checkpoint is None:
-        raise TrainingError(f"job {job} ended without a checkpoint in {prefix}")
-    with result.checkpoint.as_directory() as folder:
-        yield Path(folder)

@@ -1,7 +1,8 @@
-"""What every worker of a pretraining has to agree on, worked out once by the job that starts them."""
+"""What every worker of a training has to agree on, worked out once by the job that starts them."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -40,20 +41,10 @@ class Plan(BaseModel):
     scenes: tuple[str, ...] | None = None
     """Names of the training scenes; None: all that have a mask."""
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
-        """The data set."""
+        """The data set, parsed once: a long one takes seconds."""
         return Dataset.from_yaml(self.dataset_yaml, base=self.base)
-
-
-def read_dataset(uri: str, storage: Storage) -> Dataset:
-    """The data set at an s3:// address.
-
-    Raises:
-        UriNotAllowedError, ObjectNotFoundError, StorageError: it cannot be fetched.
-        DatasetError: it is not one.
-    """
-    return Dataset.from_yaml(storage.read_bytes(uri), base=uri.rpartition("/")[0])
 
 
 def make_plan(
@@ -74,12 +65,12 @@ def make_plan(
         dataset: the data.
         storage: where they lie.
         code_version: noted in the card.
-        memory: card of the version that a step starts from; its bands and normalisation stay.
+        memory: card of the version that the training starts from; its bands and normalisation stay.
         scenes: names of the training scenes; None: all that have a mask.
 
     Raises:
         DatasetError: no training scene with a mask, or an unknown class.
-        InvalidParameterError: the version before knows other classes than the step says.
+        InvalidParameterError: the version before knows other classes, or the method does not fit the network.
         BandMismatchError: scenes with different numbers of bands.
         ImageNotFoundError, ImageUnreadableError: a scene cannot be opened.
     """
@@ -98,9 +89,9 @@ def make_plan(
         if memory is None
         else _grown_card(config, dataset, names, memory)
     )
-    method = {"method": "pretraining", "preset": "pretraining"}
-    if config.step is not None:
-        method = {"method": config.step.preset.method, "preset": config.step.preset.name}
+    _, parameters = config.learner.resolve()
+    parameters.check(card=card, crop=config.crop)
+    made_by = {"method": parameters.method, "preset": parameters.preset_name}
     return Plan(
         config=config,
         dataset_yaml=dataset.to_yaml(),
@@ -108,7 +99,7 @@ def make_plan(
         classes=tuple(names),
         scenes=scenes,
         card=card.model_copy(
-            update={**method, "parameters": config.model_dump(mode="json"), "code_version": code_version}
+            update={**made_by, "parameters": config.model_dump(mode="json"), "code_version": code_version}
         ),
     )
 
@@ -149,21 +140,21 @@ def _grown_card(
     config: TrainingConfig, dataset: Dataset, names: Sequence[str], memory: ModelCard
 ) -> ModelCard:
     """Of a network that starts from a version of the same model."""
-    assert config.step is not None  # noqa: S101 - only a step has a memory
     space = dataset.select(names)
-    known = memory.label_space.names
-    if [name.casefold() for name in known] != [name.casefold() for name in space.names[: len(known)]]:
+    before = memory.label_space.names
+    if [name.casefold() for name in before] != [name.casefold() for name in space.names[: len(before)]]:
         raise InvalidParameterError(
-            f"{config.model} version {config.step.memory} knows {list(known)}, the step builds on "
-            f"{list(space.names[: -config.step.new])}"
+            f"{config.model} version {config.memory} knows {list(before)}, the training builds on "
+            f"{list(space.names)}"
         )
+    if len(space) == len(before):
+        raise InvalidParameterError(f"{config.model} version {config.memory} knows all of {list(names)}")
     return memory.model_copy(
         update={
             "architecture": memory.architecture.model_copy(update={"n_classes": len(space)}),
-            "label_space": memory.label_space.extend(*space.classes[len(known) :]),
-            "parent": f"{config.model}:{config.step.memory}",
-            "importances": None,
-            "prototypes": None,
+            "label_space": memory.label_space.extend(*space.classes[len(before) :]),
+            "parent": f"{config.model}:{config.memory}",
+            "artefacts": {},
         }
     )
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import ray.train
 import ray.train.torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     import torch
     from torch import nn
+
+    from services.training.report import WorkerReport
 
 
 class Rank(Protocol):
@@ -32,14 +29,16 @@ class Rank(Protocol):
     def device(self) -> torch.device:
         """Where this one computes."""
 
-    def distributed(self, network: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over all ranks."""
+    def distributed(self, module: nn.Module, *, leaves_gradients_out: bool) -> nn.Module:
+        """The module with its gradients averaged over all ranks.
 
-    def checkpoint(self) -> AbstractContextManager[Path | None]:
-        """Folder of the checkpoint that the training goes on from, if there is one."""
+        Args:
+            module: its forward pass gives the loss.
+            leaves_gradients_out: whether some iterations give no gradient to some parameters.
+        """
 
-    def report(self, metrics: dict[str, Any], folder: Path | None) -> None:
-        """Tell the job how far this rank is, with a checkpoint or without; all ranks do at the same step."""
+    def report(self, report: WorkerReport) -> None:
+        """Tell the job how far this rank is; all ranks do at the same iteration, and none goes on before."""
 
 
 class RayRank:
@@ -51,23 +50,11 @@ class RayRank:
         self.world: int = context.get_world_size()
         self.device = ray.train.torch.get_device()
 
-    def distributed(self, network: nn.Module) -> nn.Module:
+    def distributed(self, module: nn.Module, *, leaves_gradients_out: bool) -> nn.Module:
         """See `Rank`."""
-        return ray.train.torch.prepare_model(network)
+        more = {"find_unused_parameters": True} if leaves_gradients_out and self.world > 1 else {}
+        return ray.train.torch.prepare_model(module, parallel_strategy_kwargs=more)
 
-    @contextmanager
-    def checkpoint(self) -> Iterator[Path | None]:
-        """See `Rank`; Ray gives the last one of the job."""
-        found = ray.train.get_checkpoint()
-        if found is None:
-            yield None
-        else:
-            with found.as_directory() as folder:
-                yield Path(folder)
-
-    def report(self, metrics: dict[str, Any], folder: Path | None) -> None:
+    def report(self, report: WorkerReport) -> None:
         """See `Rank`; what the controller does with it is in `callback`."""
-        if folder is None:
-            ray.train.report(metrics)
-        else:
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        ray.train.report(report.model_dump())

@@ -29,7 +29,7 @@ class Validation:
     Args:
         scenes: validation scenes; may be empty, there are no scores then.
         size: side length of the windows, in pixels.
-        most: how many windows are used at most, spread evenly.
+        limit: how many windows are used at most, spread evenly.
         batch: windows in a forward pass.
         rank, world: which part of the windows is this worker's.
         precision: of the forward passes, as in training.
@@ -40,13 +40,13 @@ class Validation:
         scenes: Sequence[LabelledScene],
         *,
         size: int,
-        most: int,
+        limit: int,
         batch: int,
         rank: int,
         world: int,
         precision: Precision,
     ) -> None:
-        windows = spread_windows(scenes, size=size, most=most)
+        windows = spread_windows(scenes, size=size, most=limit)
         self._world = world
         self._mine = windows[rank::world]
         self._batch = batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import statistics
 import sys
@@ -14,22 +15,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from icss_core.continual import class_prototypes
-from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import CancelledError
-from icss_core.methods import needs_of
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.training import Fit
 from services.data.scenes import open_scenes
 from services.settings import load_settings
 from services.storage import Storage
-from services.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from services.training.checkpoint import (
+    CheckpointStore,
+    TrainingProgress,
+    is_finished,
+    load_checkpoint,
+    save_checkpoint,
+)
+from services.training.learner_context import learner_context
 from services.training.plan import Plan
 from services.training.rank import RayRank
-from services.training.start import prepare_start
+from services.training.report import IterationPoint, WorkerReport
 from services.training.validation import Validation
 
 if TYPE_CHECKING:
-    from icss_core.losses import Prototypes
     from icss_core.training import IterationReport
     from services.training.rank import Rank
 
@@ -38,21 +43,25 @@ REPORT_SECONDS = 4.0
 
 _FIRST_ITERATIONS = 12
 """After so many the pace is known, where there is a time budget."""
-_SHARE_FOR_ITERATIONS = 0.85
+_FRACTION_FOR_ITERATIONS = 0.85
 """Of the time; the rest is for validations and checkpoints."""
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker. `loop_config["plan"]` is the plan as JSON."""
+    """Entry point of a Ray Train worker.
+
+    Args:
+        loop_config: `plan`, as JSON; `checkpoints`, the s3:// prefix where the job keeps them.
+    """
     _quieten_ray()
-    train(Plan.model_validate_json(loop_config["plan"]), RayRank())
+    train(Plan.model_validate_json(loop_config["plan"]), RayRank(), loop_config["checkpoints"])
 
 
-def train(plan: Plan, rank: Rank) -> None:
+def train(plan: Plan, rank: Rank, checkpoints: str) -> None:
     """Do one rank's part of a training, from its last checkpoint or from the beginning."""
     storage = Storage(load_settings())
     with storage.raster_environment(), ExitStack() as closing:
-        Worker(plan, rank, storage, closing).train()
+        Worker(plan, rank, storage, CheckpointStore(storage, checkpoints), closing).train()
 
 
 def _quieten_ray() -> None:
@@ -63,113 +72,106 @@ def _quieten_ray() -> None:
 
 
 class Worker:
-    """One rank of a data-parallel training.
+    """One rank of a data-parallel training: loops, reports and saves; what is learnt is the learner's matter.
 
-    All ranks do the same at the same step: rank 0 decides after each iteration whether to report, validate,
-    save or stop, and tells the others.
+    All ranks do the same at the same iteration: rank 0 decides after each whether to report, validate, save
+    or stop, and tells the others.
     """
 
-    def __init__(self, plan: Plan, rank: Rank, storage: Storage, closing: ExitStack) -> None:
+    def __init__(
+        self, plan: Plan, rank: Rank, storage: Storage, checkpoints: CheckpointStore, closing: ExitStack
+    ) -> None:
         config = plan.config
-        self._plan, self._config, self._rank = plan, config, rank
-        self._device = rank.device
-        step = config.step
-        needs = frozenset() if step is None else needs_of(step.preset)
-        train = open_scenes(
-            plan.dataset,
-            "train",
-            classes=plan.classes,
-            storage=storage,
-            closing=closing,
-            hidden=config.hidden,
-            others=config.others,
-            only=plan.scenes,
-            possible="possible" in needs,
-            objectness="objectness" in needs,
-            background=step is None or step.preset.background,
-        )
-        val = open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, closing=closing)
-        start = prepare_start(plan, train, settings=load_settings(), device=self._device)
-        self._network = start.network
-        self._train, self._known_prototypes = train, start.prototypes
-        self._fit = Fit(
-            rank.distributed(self._network),
-            start.objective,
-            config.optimisation,
-            device=self._device,
-            anchor=start.anchor,
-        )
-        self._progress = Progress(step=0, iterations=config.optimisation.iterations, seconds=0.0)
-        with rank.checkpoint() as folder:
-            self._resumed = folder is not None
-            if folder is not None:
-                self._progress = load_checkpoint(folder, self._network, self._fit)
-                self._set_iterations(self._progress.iterations)
-        self._crops = RandomCrops(
-            train,
-            size=config.crop,
-            batch=config.batch,
-            seed=config.seed,
+        self._plan, self._config, self._rank, self._checkpoints = plan, config, rank, checkpoints
+        pool = closing.enter_context(RasterPool())
+        context = learner_context(
+            plan,
             rank=rank.number,
-            upside_down=config.upside_down,
-            scale=config.scale,
-            area=config.area,
+            device=rank.device,
+            settings=load_settings(),
+            storage=storage,
+            pool=pool,
         )
+        kind, parameters = config.learner.resolve()
+        learner = kind.build(parameters, context)
+        self._network = learner.network
+        self._fit = Fit(
+            learner,
+            config.optimisation,
+            device=rank.device,
+            distributed=functools.partial(
+                rank.distributed, leaves_gradients_out=learner.leaves_gradients_out
+            ),
+        )
+        self._progress = TrainingProgress(iteration=0, iterations=config.optimisation.iterations, seconds=0.0)
+        with checkpoints.latest() as folder:
+            self._resumed = folder is not None
+            self._finished = folder is not None and is_finished(folder)
+            if folder is not None and not self._finished:
+                self._progress = load_checkpoint(folder, self._fit)
+                self._set_iterations(self._progress.iterations)
         self._validation = Validation(
-            val,
+            open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, pool=pool),
             size=config.crop,
-            most=config.validation_windows,
+            limit=config.validation_windows,
             batch=config.batch,
             rank=rank.number,
             world=rank.world,
             precision=config.optimisation.precision,
         )
-        self._points: list[list[float]] = []
-        self._first_points: list[list[float]] = []
+        self._points: list[IterationPoint] = []
+        self._first_points: list[IterationPoint] = []
         self._started = self._reported = time.monotonic()
         self._out_of_time = False
 
     def train(self) -> None:
-        """Iterate to the end, or until the time is over; the last report carries the finished network."""
-        if self._resumed and (self._fit.done or self._time_is_over()):
-            # the checkpoint this job was resumed from is its result, but for what only a last one has
-            prototypes = self._prototypes()
-            if prototypes is not None:
-                self._report({}, save=True, prototypes=prototypes)
+        """Iterate to the end, or until the time is over; the last checkpoint holds the finished network."""
+        if self._finished:  # a worker that died between its last checkpoint and its last report
+            self._report()
             return
-        self._report({"start": {"step": self._fit.step, "resumed": self._resumed}}, save=False)
-        try:
-            if self._config.minutes is not None and not self._resumed:
-                self._iterate(until=_FIRST_ITERATIONS)
-                self._fit_into_the_time(60 * self._config.minutes)
-            self._iterate()
-        except CancelledError:  # our own: the time is over
-            if not self._out_of_time:
-                raise
-        self._report({"validation": self._validate()}, save=True, prototypes=self._prototypes())
+        if not (self._resumed and (self._fit.done or self._time_is_over())):
+            self._report(resumed_at=self._fit.iteration if self._resumed else None)
+            try:
+                if self._config.minutes is not None and not self._resumed:
+                    self._iterate(until=_FIRST_ITERATIONS)
+                    self._fit_into_the_time(60 * self._config.minutes)
+                self._iterate()
+            except CancelledError:  # our own: the time is over
+                if not self._out_of_time:
+                    raise
+        self._report(validation=self._validate(), save=True, finished=True)
 
     def _iterate(self, *, until: int | None = None) -> None:
-        self._fit.run(
-            self._crops, until=until, on_step=self._after_step, should_stop=lambda: self._out_of_time
-        )
+        self._fit.run(until=until, on_iteration=self._after_iteration, should_stop=lambda: self._out_of_time)
 
     def _fit_into_the_time(self, seconds: float) -> None:
         """Lower the number of iterations to what fits, so that the learning rate comes to its end."""
         # waiting for input is left out: the first crops come from a cold cache
-        pace = statistics.median(row[3] - row[4] for row in self._first_points)
-        fitting = self._fit.step + int(_SHARE_FOR_ITERATIONS * (seconds - self._seconds()) / max(pace, 1e-6))
-        agreed = torch.tensor([fitting], device=self._device)
+        pace = statistics.median(point.seconds - point.input_wait for point in self._first_points)
+        fitting = self._fit.iteration + int(
+            _FRACTION_FOR_ITERATIONS * (seconds - self._seconds()) / max(pace, 1e-6)
+        )
+        agreed = torch.tensor([fitting], device=self._rank.device)
         if self._rank.world > 1:
             distributed.broadcast(agreed, src=0)
-        self._set_iterations(max(min(int(agreed), self._config.optimisation.iterations), self._fit.step))
+        limit = self._config.optimisation.iterations
+        self._set_iterations(max(min(int(agreed), limit), self._fit.iteration))
 
     def _set_iterations(self, iterations: int) -> None:
         self._fit.optimisation = self._config.optimisation.model_copy(update={"iterations": iterations})
 
-    def _after_step(self, report: IterationReport) -> None:
-        point = [report.step, report.loss, report.lr, report.seconds, report.input_wait, report.samples]
+    def _after_iteration(self, report: IterationReport) -> None:
+        point = IterationPoint(
+            iteration=report.iteration,
+            loss=report.loss,
+            terms=report.terms,
+            lr=report.lr,
+            seconds=report.seconds,
+            input_wait=report.input_wait,
+            samples=report.samples,
+        )
         self._points.append(point)
-        if report.step <= _FIRST_ITERATIONS:
+        if report.iteration <= _FIRST_ITERATIONS:
             self._first_points.append(point)
         if self._fit.done:
             return  # the end is reported once the weights are final
@@ -178,14 +180,14 @@ class Worker:
         )
         if self._out_of_time:
             return
-        validate = report.step % self._config.validate_every == 0
-        save = report.step % self._config.checkpoint_every == 0
+        validate = report.iteration % self._config.validate_every == 0
+        save = report.iteration % self._config.checkpoint_every == 0
         if validate or save or due:
-            self._report({"validation": self._validate()} if validate else {}, save=save)
+            self._report(validation=self._validate() if validate else None, save=save)
 
     def _agree(self, *mine: bool) -> list[bool]:
         """Rank 0's answers, on every rank."""
-        flags = torch.tensor(mine, dtype=torch.uint8, device=self._device)
+        flags = torch.tensor(mine, dtype=torch.uint8, device=self._rank.device)
         if self._rank.world > 1:
             distributed.broadcast(flags, src=0)
         return [bool(flag) for flag in flags.tolist()]
@@ -199,41 +201,39 @@ class Worker:
     def _validate(self) -> dict[str, float] | None:
         if not self._validation.windows:
             return None
-        scores = self._validation.iou(self._network, device=self._device)
+        scores = self._validation.iou(self._network, device=self._rank.device)
         self._fit.train_mode()
         return dict(zip(self._plan.card.label_space.names, scores.tolist(), strict=True))
 
-    def _prototypes(self) -> Prototypes | None:
-        """Class means of the trained network, where later steps want them; rank 0's."""
-        step = self._config.step
-        if step is None or not step.preset.prototypes or self._rank.number:
-            return None
-        return class_prototypes(
-            self._network,
-            self._train,
-            size=self._config.crop,
-            device=self._device,
-            known=self._known_prototypes,
-            precision=self._config.optimisation.precision,
+    def _report(
+        self,
+        *,
+        resumed_at: int | None = None,
+        validation: dict[str, float] | None = None,
+        save: bool = False,
+        finished: bool = False,
+    ) -> None:
+        """Report to the job; every rank does at the same iteration, rank 0 saves the checkpoint first."""
+        progress = TrainingProgress(
+            iteration=self._fit.iteration,
+            iterations=self._fit.optimisation.iterations,
+            seconds=self._seconds(),
         )
-
-    def _report(self, extra: dict[str, Any], *, save: bool, prototypes: Prototypes | None = None) -> None:
-        """Report to the job; every rank calls this at the same step, rank 0 brings the checkpoint."""
-        metrics = {"step": self._fit.step, "seconds": self._seconds(), "points": self._points, **extra}
-        metrics["iterations"] = self._fit.optimisation.iterations
         if save and self._rank.number == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
-                progress = Progress(
-                    step=self._fit.step,
-                    iterations=self._fit.optimisation.iterations,
-                    seconds=self._seconds(),
-                )
-                folder = Path(name)
-                save_checkpoint(
-                    folder, self._network, self._plan.card, self._fit, progress, prototypes=prototypes
-                )
-                self._rank.report(metrics, folder)
-        else:
-            self._rank.report(metrics, None)
+                card = self._plan.card if finished else None
+                save_checkpoint(Path(name), self._fit, progress, finished=card)
+                self._checkpoints.save(Path(name), self._fit.iteration)
+        self._rank.report(
+            WorkerReport(
+                iteration=progress.iteration,
+                iterations=progress.iterations,
+                seconds=progress.seconds,
+                points=self._points,
+                resumed_at=resumed_at,
+                validation=validation,
+                checkpoint=save,
+            )
+        )
         self._points = []
         self._reported = time.monotonic()

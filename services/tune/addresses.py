@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from icss_core.errors import InvalidParameterError
-from services.training.plan import read_dataset
+from services.data.dataset import read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

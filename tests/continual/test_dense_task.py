@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from golden_cases import golden_cases, gradient
 
-from icss_core.continual import dense_objective, first_task_of, weight_anchor_of
+from icss_core.continual import first_task_of, task_objective, weight_anchor_of
 from icss_core.data.batch import Batch
+from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import InvalidParameterError
 from icss_core.losses import Prototypes, sigmoid_cross_entropy, unbiased_distillation
+from icss_core.losses.prototypes import PROTOTYPES_ARTEFACT
 from icss_core.methods import dense_preset_names, get_dense_preset, needs_of
+from icss_core.methods.objectness import OBJECTNESS_MAP
+from icss_core.methods.possible import POSSIBLE_CLASSES
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.networks.segmenter import SegmenterOutput
+from icss_core.raster.source import ArraySource
 from icss_core.regularisation.importance import FISHER, SCORE
-from icss_core.training import Fit
+from icss_core.training import Fit, SegmentationLearner
 
 CPU = torch.device("cpu")
 
@@ -39,9 +45,7 @@ def test_objectives_match_the_published_loop(method):
         logits, body = case.tensor("logits", dtype, grad=True), case.tensor("body", dtype, grad=True)
         memory = Recorded(case.tensor("old_logits", dtype), case.tensor("old_body", dtype))
         preset = get_dense_preset(f"mib-paper/{method}", {"optimisation.precision": "float32"})
-        objective = dense_objective(
-            preset, n_classes=logits.shape[1], memory=memory, device=CPU, iterations=1
-        )
+        objective = task_objective(preset, n_classes=logits.shape[1], memory=memory, device=CPU, iterations=1)
         labels = case.tensor("labels", dtype)
         batch = Batch(pixels=torch.zeros(len(labels), 1), labels=labels)
         terms = objective(SegmenterOutput(logits, body, body), batch)
@@ -68,9 +72,18 @@ def batches(n_classes: int, first_new: int):
         possible = torch.zeros(2, n_classes, dtype=torch.bool)
         possible[:, [0, n_classes - 1]] = True
         pixels = torch.rand(2, 3, 128, 128, generator=generator)
-        return Batch(pixels=pixels, labels=labels, possible=possible)
+        return Batch(pixels=pixels, labels=labels, extras={"possible": possible})
 
     return make
+
+
+def scene(first_new: int, n_classes: int) -> LabelledScene:
+    """A scene of a task: its own classes and background."""
+    rng = np.random.default_rng(0)
+    mask = rng.integers(first_new - 1, n_classes, (1, 64, 64)).astype(np.uint8)
+    mask[mask < first_new] = 0
+    image = ArraySource(rng.random((3, 64, 64), np.float32))
+    return LabelledScene(image=image, mask=ArraySource(mask), lookup=np.arange(256, dtype=np.uint8))
 
 
 TERMS = {"sdr-shape": ["sdr_attract", "sdr_separate", "sdr_sparse"]}
@@ -80,7 +93,7 @@ def test_the_first_step_keeps_what_needs_no_memory():
     overrides = {f"regularisers.{name}.weight": 1 for name in ("objectness", "possible", "distillation")}
     first = first_task_of(get_dense_preset("mib-weak/pce", overrides))
     assert first.regularisers.keys() == {"objectness", "possible"}
-    assert needs_of(first) == {"objectness", "possible"}
+    assert needs_of(first) == {OBJECTNESS_MAP, POSSIBLE_CLASSES}
 
 
 @pytest.mark.parametrize("name", dense_preset_names())
@@ -89,25 +102,26 @@ def test_two_steps_of_every_preset(name):
     preset = get_dense_preset(
         name, {"optimisation.iterations": 2, "optimisation.precision": "float32", "epochs": None}
     )
-    network, memory, gathered, prototypes = small(2), None, {}, None
+    network, memory, gathered, kept = small(2), None, {}, {}
     for n_classes, first_new in ((2, 1), (4, 2)):
         if memory is not None:
             network = memory.extend(2, init=preset.head_init, generator=torch.Generator().manual_seed(0))
         before = [one.detach().clone() for one in network.parameters()]
-        objective = dense_objective(
+        objective = task_objective(
             preset,
             n_classes=n_classes,
             memory=memory,
             device=CPU,
             iterations=2,
-            thresholds=torch.tensor([0.5, 0.5]),
-            prototypes=prototypes,
+            scenes=[scene(first_new, n_classes)],
+            crop=64,
+            artefact=kept.get,
         )
         anchor = weight_anchor_of(preset, network, memory=memory, importances=gathered)
         chosen = preset if memory is not None else first_task_of(preset)
-        fit = Fit(network, objective, chosen.optimisation, device=CPU, anchor=anchor)
+        learner = SegmentationLearner(network, objective, batches(n_classes, first_new), anchor=anchor)
         reports = []
-        fit.run(batches(n_classes, first_new), on_step=reports.append)
+        Fit(learner, chosen.optimisation).run(on_iteration=reports.append)
         assert len(reports) == 2
         assert any(not torch.equal(one, two) for one, two in zip(before, network.parameters(), strict=True))
         expected = {"cross_entropy"} if preset.cross_entropy.weight else set()
@@ -120,7 +134,8 @@ def test_two_steps_of_every_preset(name):
         memory = network.eval()
         if preset.prototypes:
             channels = network.body.encoder.out_channels[-1]
-            prototypes = Prototypes(torch.rand(n_classes, channels), torch.ones(n_classes))
+            means = Prototypes(torch.rand(n_classes, channels), torch.ones(n_classes))
+            kept = {PROTOTYPES_ARTEFACT: means._asdict()}
     if preset.anchor is not None:
         parts = {"ewc": {FISHER}, "pi": {SCORE}, "rw": {FISHER, SCORE}}[preset.anchor.kind]
         assert gathered.keys() == parts
@@ -134,7 +149,7 @@ def test_the_memory_network_is_asked_once_for_a_batch_whatever_wants_to_know():
     preset = get_dense_preset(
         "mib-paper/ilt", {"regularisers.distillation.weight": 1, "regularisers.disca.weight": 1}
     )
-    objective = dense_objective(preset, n_classes=3, memory=memory, device=CPU, iterations=1)
+    objective = task_objective(preset, n_classes=3, memory=memory, device=CPU, iterations=1)
     one, two = batches(3, 2)(0), batches(3, 2)(1)
     for batch in (one, two):
         terms = objective(network(batch.pixels), batch)
@@ -145,7 +160,7 @@ def test_the_memory_network_is_asked_once_for_a_batch_whatever_wants_to_know():
 def test_the_memory_networks_word_is_what_the_losses_hear():
     memory = small(2).eval()
     preset = get_dense_preset("mib-paper/mib", {"optimisation.precision": "float32"})
-    objective = dense_objective(preset, n_classes=3, memory=memory, device=CPU, iterations=1)
+    objective = task_objective(preset, n_classes=3, memory=memory, device=CPU, iterations=1)
     network, batch = memory.extend(1).eval(), batches(3, 2)(0)
     output = network(batch.pixels)
     with torch.no_grad():
@@ -158,7 +173,7 @@ def test_the_first_step_keeps_the_kind_of_loss_and_has_its_own_learning_rate():
     preset = get_dense_preset("mib-paper/lwf-mc")
     batch = batches(2, 1)(0)
     output = small(2)(batch.pixels)
-    terms = dense_objective(preset, n_classes=2, memory=None, device=CPU, iterations=1)(output, batch)
+    terms = task_objective(preset, n_classes=2, memory=None, device=CPU, iterations=1)(output, batch)
     assert list(terms) == ["cross_entropy"]
     torch.testing.assert_close(terms["cross_entropy"], sigmoid_cross_entropy(output.logits, batch.labels))
     assert first_task_of(preset).optimisation.lr == preset.first_lr == 0.01
@@ -167,7 +182,7 @@ def test_the_first_step_keeps_the_kind_of_loss_and_has_its_own_learning_rate():
 
 def test_a_step_that_adds_nothing_is_refused():
     with pytest.raises(InvalidParameterError, match="adds none"):
-        dense_objective(
+        task_objective(
             get_dense_preset("mib-paper/mib"), n_classes=2, memory=small(2), device=CPU, iterations=1
         )
 
@@ -189,7 +204,7 @@ def test_sdr_needs_the_class_means_of_the_version_before():
     assert first_task_of(preset).prototypes, "kept for the step after"
     assert first_task_of(preset).regularisers.keys() == {"sdr-shape"}
     with pytest.raises(InvalidParameterError, match="whose training kept none"):
-        dense_objective(preset, n_classes=3, memory=small(2), device=CPU, iterations=1)
+        task_objective(preset, n_classes=3, memory=small(2), device=CPU, iterations=1)
 
 
 def test_what_a_dense_step_cannot_provide_is_refused_at_the_door():

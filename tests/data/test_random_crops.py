@@ -133,14 +133,14 @@ def test_possible_classes_come_with_their_scene():
         return replace(scene(dtype=np.float32, seed=len(labels)), possible=possible)
 
     batch = RandomCrops([with_possible(0, 1), with_possible(0, 1, 2)], size=32, batch=16)(0)
-    assert batch.possible.shape == (16, 3)
-    assert batch.possible[:, :2].all()
-    assert 0 < batch.possible[:, 2].sum() < 16
-    assert RandomCrops([with_possible(0), scene()], size=32, batch=16)(0).possible is None
+    assert batch.extras["possible"].shape == (16, 3)
+    assert batch.extras["possible"][:, :2].all()
+    assert 0 < batch.extras["possible"][:, 2].sum() < 16
+    assert RandomCrops([with_possible(0), scene()], size=32, batch=16)(0).extras == {}
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(DatasetError, match="no labelled scene"):
+    with pytest.raises(DatasetError, match="no scene"):
         RandomCrops([], size=64, batch=1)
     with pytest.raises(InvalidParameterError):
         RandomCrops([scene()], size=8, batch=1)
@@ -148,11 +148,13 @@ def test_wrong_arguments_are_refused():
         RandomCrops([scene()], size=32, batch=1, scale=(2.0, 0.5))
     with pytest.raises(InvalidParameterError, match="not both"):
         RandomCrops([scene()], size=32, batch=1, scale=(0.5, 2.0), area=(0.5, 1.0))
-    two = LabelledScene(image=ArraySource(np.zeros((2, 80, 120), np.uint8)), mask=scene().mask, lookup=LOOKUP)
-    with pytest.raises(DatasetError, match="same bands"):
-        RandomCrops([scene(), two], size=32, batch=1)
-    with pytest.raises(DatasetError, match="80 x 120 pixels, its mask 10 x 10"):
-        LabelledScene(image=scene().image, mask=ArraySource(np.zeros((1, 10, 10), np.uint8)), lookup=LOOKUP)
+
+
+def test_scenes_of_other_bands_are_refused_by_name_when_they_are_drawn():
+    two = replace(scene(), image=ArraySource(np.zeros((2, 80, 120), np.uint8)), name="two")
+    crops = RandomCrops([replace(scene(), name="one"), two], size=32, batch=8)
+    with pytest.raises(DatasetError, match="same bands; scene 'one' has 1, scene 'two' 2"):
+        crops(0)
 
 
 def with_objectness(height=80, width=120):
@@ -161,7 +163,7 @@ def with_objectness(height=80, width=120):
     likely = rng.integers(0, 256, (1, height, width)).astype(np.uint8)
     known = np.ones((height, width), bool)
     known[:, 60:70] = False
-    return replace(scene(height, width), objectness=ArraySource(likely, known)), likely[0], known
+    return replace(scene(height, width), maps={"objectness": ArraySource(likely, known)}), likely[0], known
 
 
 @pytest.mark.parametrize("height", [80, 40])
@@ -171,9 +173,9 @@ def test_objectness_goes_with_its_pixels(height):
     plain = RandomCrops([scene(height)], size=64, batch=4)(5)
     batch = RandomCrops([one], size=64, batch=4)(5)
     assert torch.equal(plain.labels, batch.labels)
-    assert batch.objectness.dtype == torch.float32
-    assert plain.objectness is None
-    for pixels, found in zip(batch.pixels[:, 0].numpy(), batch.objectness.numpy(), strict=True):
+    assert batch.extras["objectness"].dtype == torch.float32
+    assert "objectness" not in plain.extras
+    for pixels, found in zip(batch.pixels[:, 0].numpy(), batch.extras["objectness"].numpy(), strict=True):
         for (row, col), value in np.ndenumerate(found):
             place = divmod(int(pixels[row, col]), 120)
             if pixels[row, col] == 0 or not known[place]:
@@ -190,44 +192,31 @@ def test_objectness_is_resized_with_its_pixels():
         image=ArraySource(values.astype(np.float32)),
         mask=ArraySource(np.zeros((1, 240, 240), np.uint8)),
         lookup=LOOKUP,
-        objectness=ArraySource(values),
+        maps={"objectness": ArraySource(values)},
     )
     for resized in ({"scale": (0.5, 2.0)}, {"area": (0.1, 0.9)}):
         batch = RandomCrops([one], size=64, batch=6, **resized)(1)
-        known = ~batch.objectness.isnan()
+        known = ~batch.extras["objectness"].isnan()
         assert known.float().mean() > 0.8
         torch.testing.assert_close(
-            batch.objectness[known], batch.pixels[:, 0][known] / 255, atol=1e-5, rtol=1e-5
+            batch.extras["objectness"][known], batch.pixels[:, 0][known] / 255, atol=1e-5, rtol=1e-5
         )
 
 
 def test_resized_objectness_stays_a_probability():
     one, _, known = with_objectness()
-    sure = replace(one, objectness=ArraySource(np.full((1, 80, 120), 255, np.uint8), known))
+    sure = replace(one, maps={"objectness": ArraySource(np.full((1, 80, 120), 255, np.uint8), known)})
     for step in range(5):
         batch = RandomCrops([sure], size=64, batch=8, scale=(0.4, 3.0))(step)
-        assert batch.objectness.nan_to_num(0).max() <= 1
+        assert batch.extras["objectness"].nan_to_num(0).max() <= 1
 
 
 def test_a_batch_has_objectness_only_if_all_its_crops_have():
     one, _, _ = with_objectness()
     batches = [RandomCrops([one, scene()], size=32, batch=2, seed=1)(step) for step in range(20)]
-    assert any(batch.objectness is None for batch in batches)
-    whole = next(batch for batch in batches if batch.objectness is not None)
+    assert any("objectness" not in batch.extras for batch in batches)
+    whole = next(batch for batch in batches if "objectness" in batch.extras)
     assert torch.equal(
-        torch.cat([part.objectness for part in whole.parts(2)]).nan_to_num(-1),
-        whole.objectness.nan_to_num(-1),
+        torch.cat([part.extras["objectness"] for part in whole.parts(2)]).nan_to_num(-1),
+        whole.extras["objectness"].nan_to_num(-1),
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        (np.zeros((1, 80, 119), np.uint8), "80 x 120 pixels, its objectness 80 x 119"),
-        (np.zeros((2, 80, 120), np.uint8), "the objectness must have one uint8 band, not 2 of uint8"),
-        (np.zeros((1, 80, 120), np.float32), "one uint8 band, not 1 of float32"),
-    ],
-)
-def test_objectness_must_fit_the_image(values, says):
-    with pytest.raises(DatasetError, match=says):
-        replace(scene(), objectness=ArraySource(values))

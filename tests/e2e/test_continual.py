@@ -11,7 +11,8 @@ from jobs import finish, submit
 
 from icss_core.continual import TaskHistory, read_protocol
 from icss_core.methods import get_dense_preset
-from icss_core.networks.model_folder import load_importances, load_model
+from icss_core.networks.model_folder import load_artefact, load_model
+from icss_core.regularisation.importance import IMPORTANCES_ARTEFACT, importances_of
 from services.continual import ProtocolRun
 from services.continual.run import run_protocol
 from services.registry import Registry
@@ -98,7 +99,7 @@ def test_the_steps_versions_are_a_chain_that_grows(stack, resumed) -> None:
     assert (first.parent, second.parent) == (None, 1)
     assert first.card.label_space.names == ("background", "road")
     assert second.card.label_space.names == ("background", "road", "building")
-    assert (first.card.method, second.card.preset) == ("first-step", PRESET)
+    assert (first.card.method, second.card.preset) == ("first-task", PRESET)
     network, card = load_model(registry.fetch(MODEL, 2))
     assert network.n_classes == 3
     assert card.normalisation == first.card.normalisation
@@ -123,7 +124,7 @@ def test_importances_are_kept_for_the_next_step(stack, resumed) -> None:
     del resumed
     registry = Registry(stack.settings)
     for version, n_classes in ((1, 2), (2, 3)):
-        importances = load_importances(registry.fetch(MODEL, version))
+        importances = importances_of(load_artefact(registry.fetch(MODEL, version), IMPORTANCES_ARTEFACT))
         assert len(importances["fisher"]["body.segmentation_head.0.bias"]) == n_classes
     trained = runs(stack)[-1]
     assert trained.metrics["loss"] > 0

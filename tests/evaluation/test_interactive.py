@@ -14,7 +14,7 @@ from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.evaluation import TrueImage, map_image, run_session, score_map
 from icss_core.methods import get_preset
 from icss_core.raster.source import ArraySource
-from icss_core.updating import update
+from icss_core.updating import Runtime, update
 
 NAMES = [*OLD.names, BUILDING.name]
 QUICK = {"optimisation.precision": "float32", "crops.size": 64, "optimisation.iterations": 12}
@@ -39,7 +39,9 @@ def test_a_session_is_an_update_on_clicks_of_the_truth_scored_on_the_whole_image
     preset = get_preset("icss", QUICK)
     scores, labels = run(memory, image, preset, seed=3)
     clicks = simulate_clicks(image.truth, classes=[0, 2], per_class=60, seed=3)
-    network = update(memory, OLD, image.source, clicks, [BUILDING], preset, seed=3, device=CPU).network
+    network = update(
+        memory, OLD, image.source, clicks, [BUILDING], preset, seed=3, runtime=Runtime(device=CPU)
+    ).network
     assert np.array_equal(labels, map_image(network, image.source))
     for label, name in enumerate(NAMES):
         both = ((labels == label) & (image.truth == label)).sum()
@@ -76,7 +78,7 @@ class OneThreadAtATime(ArraySource):
 def test_nobody_reads_the_image_in_the_background_while_it_is_looked_at(memory, image):
     single = OneThreadAtATime(image.source._values)
     preset = get_preset("icss", QUICK | {"rounds": 6})
-    with patch("icss_core.updating.update.CachedSource", lambda source: source):
+    with patch("icss_core.updating.prepare.CachedSource", lambda source: source):
         run(memory, replace(image, source=single), preset, look_every=1)
 
 

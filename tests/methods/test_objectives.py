@@ -34,6 +34,7 @@ from icss_core.losses import (
 )
 from icss_core.methods import (
     REGULARISERS,
+    ClickTask,
     Method,
     TaskContext,
     build_objective,
@@ -41,7 +42,10 @@ from icss_core.methods import (
     get_preset,
     needs_of,
     preset_names,
+    provide_from_clicks,
 )
+from icss_core.methods.memory_needs import MEMORY_LOGITS, PROTOTYPES, THRESHOLDS
+from icss_core.methods.objectness import OBJECTNESS_MAP
 from icss_core.networks.segmenter import SegmenterOutput
 
 ALL = {name: {} for name in REGULARISERS if name != "objectness"}
@@ -55,17 +59,16 @@ MEMORY_LEVELS = tuple(torch.ones(2, 5, side, side) for side in (64, 32, 16, 8, 4
 def context():
     generator = torch.Generator().manual_seed(0)
     means = torch.rand(3, 8, generator=generator)
-    return TaskContext(
-        n_classes=3,
-        n_old=2,
-        iterations=300,
-        rounds=30,
+    task = ClickTask(
         prototypes=Prototypes(means, torch.tensor([5.0, 5.0, 0.0])),
         memory_features=lambda _: MEMORY_FEATURES,
         memory_output=lambda one: SegmenterOutput(
-            one.memory_logits.float(), MEMORY_FEATURES, torch.zeros(2, 4, 64, 64), MEMORY_LEVELS
+            one.named("memory_logits").float(), MEMORY_FEATURES, torch.zeros(2, 4, 64, 64), MEMORY_LEVELS
         ),
     )
+    needs = {need for one in REGULARISERS.values() for need in one.needs if need.from_clicks is not None}
+    provided = provide_from_clicks(needs, task)
+    return TaskContext(n_classes=3, n_old=2, iterations=300, rounds=30, provided=provided)
 
 
 @pytest.fixture
@@ -87,11 +90,17 @@ def batch(labelled: bool = True, iteration: int = 0) -> Batch:
     return Batch(
         pixels=torch.zeros(2, 3, 64, 64),
         labels=labels,
-        memory_logits=memory,
-        memory_labels=memory.argmax(dim=1),
-        possible=torch.tensor([[True, True, True], [True, False, True]]),
+        extras={
+            "memory_logits": memory,
+            "memory_labels": memory.argmax(dim=1),
+            "possible": torch.tensor([[True, True, True], [True, False, True]]),
+        },
         iteration=iteration,
     )
+
+
+def with_extras(one: Batch, **extras: torch.Tensor) -> Batch:
+    return replace(one, extras={**one.extras, **extras})
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -120,7 +129,7 @@ def naive_sdr(features, one, means):
     rows, old = {}, {}
     for image, row, col in np.ndindex(*one.labels.shape):
         feature = features[image, :, row // stride, col // stride]
-        label, seen = int(one.labels[image, row, col]), int(one.memory_labels[image, row, col])
+        label, seen = int(one.labels[image, row, col]), int(one.named("memory_labels")[image, row, col])
         if label not in (0, 255):
             rows.setdefault(label, []).append(feature)
         if label == 0 and seen not in (0, 255):
@@ -143,9 +152,10 @@ def naive_sdr(features, one, means):
 def test_sdr_matches_each_old_class_with_its_own_mean(context, output):
     one = batch()
     seen = torch.randint(0, 3, one.labels.shape, generator=torch.Generator().manual_seed(4))
-    one = replace(one, labels=torch.zeros_like(one.labels), memory_labels=seen)
+    one = with_extras(replace(one, labels=torch.zeros_like(one.labels)), memory_labels=seen)
     means = torch.rand(4, output.features.shape[1], generator=torch.Generator().manual_seed(5))
-    several = replace(context, n_classes=4, n_old=3, prototypes=Prototypes(means, torch.ones(4)))
+    provided = {**context.provided, "prototypes": Prototypes(means, torch.ones(4))}
+    several = replace(context, n_classes=4, n_old=3, provided=provided)
     preset = get_dense_preset(
         "sdr-paper/sdr", {"regularisers": {"sdr-match": {"weight": 1}}, "cross_entropy.weight": 0}
     )
@@ -173,29 +183,28 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         },
     )
     terms = build_objective(preset, context)(output, one)
-    plain = sdr_terms(
-        output.features, one.labels, context.prototypes.means, context.prototypes.valid, assignment="pooled"
-    )
+    prototypes, memory_logits = context.of(PROTOTYPES), one.named("memory_logits").float()
+    plain = sdr_terms(output.features, one.labels, prototypes.means, prototypes.valid, assignment="pooled")
     expected = {
         "cross_entropy": partial_cross_entropy(output.logits, one.labels),
         "match": 6 * plain.match,
         "attract": 0 * plain.attract,
         "repulse": 1.5 * plain.repulse,
-        "distillation": 5 * unbiased_distillation(output.logits, one.memory_logits.float(), alpha=2),
+        "distillation": 5 * unbiased_distillation(output.logits, memory_logits, alpha=2),
         "podnet": 0.25 * pooled_distillation(output.features, MEMORY_FEATURES),
-        "disca": 7 * memory_label_cross_entropy(output.logits, one.memory_labels),
-        "lwf": 100 * plain_distillation(output.logits, one.memory_logits.float(), alpha=1),
-        "lwf_mc": 10 * sigmoid_distillation(output.logits, one.memory_logits.float()),
+        "disca": 7 * memory_label_cross_entropy(output.logits, one.named("memory_labels")),
+        "lwf": 100 * plain_distillation(output.logits, memory_logits, alpha=1),
+        "lwf_mc": 10 * sigmoid_distillation(output.logits, memory_logits),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
-        **naive_sdr(output.features, one, context.prototypes.means),
+        **naive_sdr(output.features, one, prototypes.means),
         "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, most=3),
-        "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.possible),
-        "image_level": image_level_loss(output.logits, one.possible),
+        "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.named("possible")),
+        "image_level": image_level_loss(output.logits, one.named("possible")),
         "local_pod": 2
         * 3**0.5
         * local_pod(
             [*output.levels[-4:], output.decoder_features, merge_into_background(output.logits, 2)],
-            [*MEMORY_LEVELS[-4:], torch.zeros(2, 4, 64, 64), one.memory_logits.float()],
+            [*MEMORY_LEVELS[-4:], torch.zeros(2, 4, 64, 64), memory_logits],
             [0.01] * 5 + [0.0005],
         ),
     }
@@ -211,8 +220,9 @@ def test_terms_are_the_losses_times_their_weights(context, output):
 def test_each_kind_of_cross_entropy_is_its_loss(over, context, output):
     one = batch()
     thresholds = torch.tensor([0.4, 0.4])
-    completed = complete_background(one.labels, one.memory_logits, thresholds, n_classes=3)
+    completed = complete_background(one.labels, one.named("memory_logits"), thresholds, n_classes=3)
     mean = partial_cross_entropy(output.logits, one.labels)
+    knowing = replace(context, provided={**context.provided, "thresholds": thresholds})
     expected = {
         "mean": mean * 4 / (2 * 64 * 64) if over == "all" else mean,
         "unbiased": unbiased_cross_entropy(output.logits, one.labels, n_old=2, over=over),
@@ -221,26 +231,29 @@ def test_each_kind_of_cross_entropy_is_its_loss(over, context, output):
     }
     for kind, value in expected.items():
         method = Method(name="x", method="x", cross_entropy={"kind": kind, "over": over})
-        terms = build_objective(method, replace(context, thresholds=thresholds))(output, one)
+        terms = build_objective(method, knowing)(output, one)
         assert terms.keys() == {"cross_entropy"}
         torch.testing.assert_close(terms["cross_entropy"], value, msg=kind)
-        assert needs_of(method) == ({"memory_logits", "thresholds"} if kind == "completed" else set())
+        assert needs_of(method) == ({MEMORY_LOGITS, THRESHOLDS} if kind == "completed" else set())
 
 
 def test_objectness_is_its_loss_where_it_is_known(context, output):
     likely = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(4))
     regularisers = {"objectness": {"weight": 0.5}}
     method = Method(name="x", method="x", cross_entropy={"weight": 0}, regularisers=regularisers)
-    assert needs_of(method) == {"objectness"}
-    objective = build_objective(method, context)
-    found = objective(output, replace(batch(), objectness=likely))
+    assert needs_of(method) == {OBJECTNESS_MAP}
+    with pytest.raises(AssertionError, match="provided no objectness"):
+        build_objective(method, context)
+    task = replace(context, provided={"objectness": lambda one: one.named("objectness")})
+    objective = build_objective(method, task)
+    found = objective(output, with_extras(batch(), objectness=likely))
     assert found.keys() == {"objectness"}
     torch.testing.assert_close(found["objectness"], 0.5 * objectness_loss(output.logits, likely))
     rows = torch.arange(64) < 40
-    partly = objective(output, replace(batch(), objectness=likely.masked_fill(~rows[:, None], torch.nan)))
+    partly = objective(output, with_extras(batch(), objectness=likely.masked_fill(~rows[:, None], torch.nan)))
     expected = 0.5 * objectness_loss(output.logits[:, :, :40], likely[:, :40])
     torch.testing.assert_close(partly["objectness"], expected)
-    with pytest.raises(AssertionError, match="no objectness"):
+    with pytest.raises(AssertionError, match="has no objectness"):
         objective(output, batch())
 
 

@@ -15,6 +15,8 @@ from icss_core.methods import (
     preset_names,
     regularisers_of,
 )
+from icss_core.methods.memory_needs import MEMORY_FEATURES, MEMORY_LOGITS, PROTOTYPES
+from icss_core.methods.objectness import OBJECTNESS_MAP
 from icss_core.raster.source import ArraySource
 from icss_core.updating.crops import CropSource, SweepCrops
 from icss_core.updating.tiles import working_area
@@ -85,7 +87,7 @@ def test_overrides_nested_and_dotted():
 def test_any_regularisers_can_be_combined_and_switched_off():
     both = get_preset("icss", {"regularisers.podnet.weight": 0.1, "regularisers.festa": {"far": 0}})
     assert [one.name for one, _ in regularisers_of(both)] == ["distillation", "podnet", "festa"]
-    assert needs_of(both) == {"memory_logits", "memory_features"}
+    assert needs_of(both) == {MEMORY_LOGITS, MEMORY_FEATURES}
     without = get_preset("icss", {"regularisers.distillation.weight": 0})
     assert regularisers_of(without) == []
     assert needs_of(without) == frozenset()
@@ -115,7 +117,7 @@ def test_objectness_is_for_dense_steps():
     with pytest.raises(InvalidParameterError, match="'objectness' learns from objectness, which only scenes"):
         get_preset("icss", overrides)
     assert get_preset("icss", {"regularisers.objectness.weight": 0}) is not None
-    assert needs_of(get_dense_preset("mib-weak/pce", overrides)) == {"objectness"}
+    assert needs_of(get_dense_preset("mib-weak/pce", overrides)) == {OBJECTNESS_MAP}
 
 
 def test_unknown_preset_lists_the_known_ones():
@@ -125,7 +127,7 @@ def test_unknown_preset_lists_the_known_ones():
 
 def test_a_regulariser_that_needs_prototypes_says_so_when_it_gets_none():
     preset = get_preset("icss-paper/sdr")
-    assert needs_of(preset) == {"prototypes"}
+    assert needs_of(preset) == {PROTOTYPES}
     with pytest.raises(AssertionError, match="prototypes"):
         build_objective(preset, TaskContext(n_classes=3, n_old=2))
 

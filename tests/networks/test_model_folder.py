@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from icss_core.errors import ModelFormatError
-from icss_core.losses import Prototypes
 from icss_core.networks import Architecture, ModelCard, Segmenter, identity, load_model, save_model
-from icss_core.networks.model_folder import load_importances, load_prototypes, read_card
+from icss_core.networks.model_folder import load_artefact, read_card
 from tests.networks.label_spaces import label_space
 
 
@@ -33,38 +32,31 @@ def test_folder_holds_two_files_and_no_pickle(version):
     assert json.loads((folder / "model.json").read_text())["parent"] == card.parent
 
 
-def test_importances_travel_with_the_weights(version, tmp_path):
+def test_artefacts_travel_with_the_weights(version, tmp_path):
     folder, network, card = version
-    assert load_importances(folder) == {}
-    gathered = {
-        part: {name: torch.rand(one.shape) for name, one in network.named_parameters()}
-        for part in ("fisher", "score")
+    assert load_artefact(folder, "prototypes") is None
+    kept = {
+        "prototypes": {"means": torch.rand(2, 7), "counts": torch.arange(2)},
+        "importances": {f"fisher/{name}": torch.rand(one.shape) for name, one in network.named_parameters()},
     }
-    other = save_model(tmp_path / "w", network, card, importances=gathered)
-    kept = read_card(other)
-    assert kept.files == {"model.json", "weights.safetensors", "importances.safetensors"}
-    assert {path.name for path in other.iterdir()} == kept.files
-    found = load_importances(other)
-    assert found.keys() == gathered.keys()
-    for part, tensors in gathered.items():
-        assert all(torch.equal(found[part][name], one) for name, one in tensors.items())
-    (other / "importances.safetensors").unlink()
-    with pytest.raises(ModelFormatError, match=r"importances.safetensors is missing"):
-        load_importances(other)
-
-
-def test_prototypes_travel_with_the_weights(version, tmp_path):
-    folder, network, card = version
-    assert load_prototypes(folder) is None
-    kept = Prototypes(torch.rand(card.architecture.n_classes, 7), torch.arange(card.architecture.n_classes))
-    other = save_model(tmp_path / "p", network, card, prototypes=kept)
-    assert read_card(other).files == {"model.json", "weights.safetensors", "prototypes.safetensors"}
-    found = load_prototypes(other)
-    assert torch.equal(found.means, kept.means)
-    assert torch.equal(found.counts, kept.counts)
+    other = save_model(tmp_path / "w", network, card, artefacts=kept)
+    assert read_card(other).artefacts == {name: f"{name}.safetensors" for name in kept}
+    assert {path.name for path in other.iterdir()} == read_card(other).files
+    for name, tensors in kept.items():
+        found = load_artefact(other, name)
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[key], one) for key, one in tensors.items())
     (other / "prototypes.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ModelFormatError, match=r"prototypes.safetensors is missing or damaged"):
-        load_prototypes(other)
+    (other / "importances.safetensors").unlink()
+    for name in kept:
+        with pytest.raises(ModelFormatError, match=rf"{name}.safetensors is missing or damaged"):
+            load_artefact(other, name)
+
+
+def test_a_card_names_no_file_outside_its_folder(version):
+    _, _, card = version
+    with pytest.raises(ValueError, match=r"must be NAME\.safetensors"):
+        ModelCard.model_validate(card.model_dump() | {"artefacts": {"prototypes": "../../etc/passwd"}})
 
 
 def test_versions_are_never_overwritten(version):

@@ -7,7 +7,7 @@ from icss_core.data.batch import Batch
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard, same_weights
-from icss_core.training import Fit, Optimisation
+from icss_core.training import Fit, Optimisation, SegmentationLearner
 from tests.networks.label_spaces import label_space
 
 DECODERS = ["linknet", "unet", "deeplabv3", "pspnet", "segformer"]
@@ -146,9 +146,8 @@ def test_a_resnext_of_stride_16_learns_whatever_its_batch_norms_do(grouped, batc
         return {"cross_entropy": torch.nn.functional.cross_entropy(output.logits, batch.labels)}
 
     grouped.requires_grad_().zero_grad()
-    fit = Fit(grouped, objective, optimisation, device=torch.device("cpu"))
     batch = Batch(pixels=torch.rand(2, 3, 64, 64), labels=torch.randint(0, 3, (2, 64, 64)))
-    fit.run(lambda _: batch)
+    Fit(SegmentationLearner(grouped, objective, lambda _: batch), optimisation).run()
     (output,) = seen
     assert output.features.shape == (2, 2048, 64 // 16, 64 // 16)
     assert output.logits.shape == (2, 3, 64, 64)

@@ -7,7 +7,7 @@ import pytest
 
 from icss_core.errors import InvalidParameterError
 from icss_core.raster.reader import ArraySource, Pixels
-from icss_core.raster.tile_cache import CachedSource
+from icss_core.raster.tile_cache import CachedSource, TileCache
 from icss_core.raster.windows import Window
 
 
@@ -52,20 +52,36 @@ def test_each_block_is_read_once_while_cached() -> None:
 def test_memory_is_bounded_and_the_least_recently_used_block_goes_first() -> None:
     source = random_source()
     one_block = 32 * 32 * (2 * 2 + 1)
-    cached = CachedSource(source, block=32, max_bytes=2 * one_block)
+    cache = TileCache(2 * one_block)
+    cached = CachedSource(source, block=32, cache=cache)
     first, second, third = (Window(0, col, 1, 1) for col in (0, 32, 64))
     for window in (first, second, first, third):  # the third is narrower; all together are too much
         cached.read(window)
-        assert cached.cached_bytes <= 2 * one_block
+        assert cache.bytes <= 2 * one_block
     cached.read(first)
     assert source.reads[Window(0, 0, 32, 32)] == 1
     cached.read(second)
     assert source.reads[Window(0, 32, 32, 32)] == 2
 
 
+def test_many_sources_share_one_limit() -> None:
+    one_block = 32 * 32 * (2 * 2 + 1)
+    cache = TileCache(3 * one_block)
+    sources = [random_source() for _ in range(20)]
+    cached = [CachedSource(source, block=32, cache=cache) for source in sources]
+    for one in cached:
+        one.read(Window(0, 0, 5, 5))
+        assert cache.bytes <= 3 * one_block
+    for one in cached[-3:]:
+        one.read(Window(5, 5, 5, 5))
+    assert [source.reads.total() for source in sources] == [1] * 20
+    cached[0].read(Window(0, 0, 5, 5))
+    assert sources[0].reads.total() == 2
+
+
 def test_one_block_is_kept_however_small_the_limit() -> None:
     source = random_source()
-    cached = CachedSource(source, block=64, max_bytes=1)
+    cached = CachedSource(source, block=64, cache=TileCache(1))
     cached.read(Window(0, 0, 5, 5))
     cached.read(Window(5, 5, 5, 5))
     assert set(source.reads.values()) == {1}
@@ -78,7 +94,8 @@ def test_what_is_read_is_a_copy() -> None:
     np.testing.assert_array_equal(cached.read(Window(0, 0, 8, 8)).values, before)
 
 
-@pytest.mark.parametrize("options", [{"block": 0}, {"max_bytes": 0}])
-def test_limits_must_be_positive(options: dict[str, int]) -> None:
+def test_limits_must_be_positive() -> None:
     with pytest.raises(InvalidParameterError):
-        CachedSource(random_source(), **options)
+        CachedSource(random_source(), block=0)
+    with pytest.raises(InvalidParameterError):
+        TileCache(0)

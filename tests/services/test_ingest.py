@@ -324,8 +324,8 @@ def test_own_folder_may_say_where_objects_are_likely(storage, own_folder):
     Image.fromarray(likely).save(path)
     dataset = ingest_folder(storage, own_folder, "s3://icss/own/with")
     assert stored(storage, dataset) == dataset
-    assert [scene.objectness for scene in dataset.scenes] == [None, "objectness/plot_1.tif", None]
-    values, raster = pixels_of(storage, dataset.address(dataset.scenes[1].objectness))
+    assert [scene.maps for scene in dataset.scenes] == [{}, {"objectness": "objectness/plot_1.tif"}, {}]
+    values, raster = pixels_of(storage, dataset.address(dataset.scenes[1].maps["objectness"]))
     assert np.array_equal(values[0], likely)
     assert raster.block_shape == (512, 512)
     assert dataset.scenes[0] == before.scenes[0]

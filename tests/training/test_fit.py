@@ -1,6 +1,8 @@
 """The training loop against plain PyTorch, and its promises about resuming."""
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from icss_core.data.batch import Batch
 from icss_core.errors import CancelledError, TrainingDivergedError
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.regularisation.weight_anchor import WeightAnchor
-from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
 
 
 def network() -> Segmenter:
@@ -27,6 +29,11 @@ def batches(step: int) -> Batch:
     )
 
 
+def fit_of(module: Segmenter, optimisation: Optimisation, samples=batches, anchor=None) -> Fit:
+    learner = SegmentationLearner(module, cross_entropy_objective, samples, anchor=anchor)
+    return Fit(learner, optimisation)
+
+
 def plan(**changes) -> Optimisation:
     return Optimisation(**{"lr": 1e-3, "iterations": 6, "precision": "float32", **changes})
 
@@ -40,7 +47,7 @@ def test_loop_equals_plain_pytorch(optimiser):
     ours, theirs = network(), network()
     # running statistics: those of a batch of two amplify the last bit of a sum, which threads change
     changes = {"optimiser": optimiser, "weight_decay": 1e-3, "batch_norm": "statistics"}
-    Fit(ours, cross_entropy_objective, plan(nesterov=optimiser == "sgd", **changes)).run(batches)
+    fit_of(ours, plan(nesterov=optimiser == "sgd", **changes)).run()
     if optimiser == "adam":
         # Adam's first steps are signs of gradients: only the same memory format rounds the same way
         theirs.to(memory_format=torch.channels_last)
@@ -73,9 +80,9 @@ def test_a_batch_in_parts_is_learnt_like_the_whole(parts):
 
     optimisation = plan(optimiser="sgd", lr=0.01, batch_norm="statistics")
     whole, parted, losses = network(), network(), []
-    Fit(whole, cross_entropy_objective, optimisation).run(four, on_step=lambda r: losses.append(r.loss))
-    Fit(parted, cross_entropy_objective, optimisation.model_copy(update={"parts": parts})).run(
-        four, on_step=lambda r: losses.append(r.loss)
+    fit_of(whole, optimisation, four).run(on_iteration=lambda r: losses.append(r.loss))
+    fit_of(parted, optimisation.model_copy(update={"parts": parts}), four).run(
+        on_iteration=lambda r: losses.append(r.loss)
     )
     assert losses[:6] == pytest.approx(losses[6:], rel=1e-4)
     for name, value in whole.state_dict().items():
@@ -84,7 +91,7 @@ def test_a_batch_in_parts_is_learnt_like_the_whole(parts):
 
 @pytest.mark.parametrize("kind", ["ewc", "pi", "rw"])
 def test_an_anchor_pulls_gathers_and_resumes(kind, tmp_path):
-    def fit_of(module: Segmenter) -> Fit:
+    def anchored(module: Segmenter) -> tuple[Fit, WeightAnchor]:
         start = dict(network().named_parameters())
         ones = {name: torch.ones_like(one) for name, one in start.items()}
         anchor = WeightAnchor(
@@ -96,13 +103,13 @@ def test_an_anchor_pulls_gathers_and_resumes(kind, tmp_path):
             normalise=False,
             every=2,
         )
-        return Fit(module, cross_entropy_objective, plan(optimiser="sgd", lr=0.01), anchor=anchor)
+        return fit_of(module, plan(optimiser="sgd", lr=0.01), anchor=anchor), anchor
 
     free, held, again = network(), network(), network()
-    Fit(free, cross_entropy_objective, plan(optimiser="sgd", lr=0.01)).run(batches)
+    fit_of(free, plan(optimiser="sgd", lr=0.01)).run()
     reports = []
-    whole = fit_of(held)
-    whole.run(batches, on_step=reports.append)
+    whole, anchor = anchored(held)
+    whole.run(on_iteration=reports.append)
     assert reports[0].terms["anchor"] == 0
     assert reports[-1].terms["anchor"] > 0
 
@@ -112,17 +119,14 @@ def test_an_anchor_pulls_gathers_and_resumes(kind, tmp_path):
 
     assert way(held) < way(free)
 
-    first = fit_of(again)
-    first.run(batches, until=3)
-    torch.save({"fit": first.state_dict(), "network": again.state_dict()}, tmp_path / "checkpoint")
-    state = torch.load(tmp_path / "checkpoint", weights_only=True)
-    resumed_network = network()
-    resumed = fit_of(resumed_network)
-    resumed_network.load_state_dict(state["network"])
-    resumed.load_state_dict(state["fit"])
-    resumed.run(batches)
+    first, _ = anchored(again)
+    first.run(until=3)
+    torch.save(first.state_dict(), tmp_path / "checkpoint")
+    resumed, gathered = anchored(network())
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint", weights_only=True))
+    resumed.run()
     end = {name: one.detach() for name, one in held.named_parameters()}
-    expected, found = whole.anchor.gatherer.result(end), resumed.anchor.gatherer.result(end)
+    expected, found = anchor.gatherer.result(end), gathered.gatherer.result(end)
     for part, tensors in expected.items():
         for name, one in tensors.items():
             assert torch.equal(one, found[part][name]), (part, name)
@@ -132,20 +136,16 @@ def test_an_anchor_pulls_gathers_and_resumes(kind, tmp_path):
 def test_resuming_gives_bit_identical_weights(average_last, tmp_path):
     optimisation = plan(average_last=average_last, schedule="poly")
     whole = network()
-    Fit(whole, cross_entropy_objective, optimisation).run(batches)
-
-    first = network()
-    fit = Fit(first, cross_entropy_objective, optimisation)
-    fit.run(batches, until=4)
-    torch.save({"fit": fit.state_dict(), "network": first.state_dict()}, tmp_path / "checkpoint")
+    fit_of(whole, optimisation).run()
+    fit = fit_of(network(), optimisation)
+    fit.run(until=4)
+    torch.save(fit.state_dict(), tmp_path / "checkpoint")
 
     second = network()
-    resumed = Fit(second, cross_entropy_objective, optimisation)
-    state = torch.load(tmp_path / "checkpoint", weights_only=True)
-    second.load_state_dict(state["network"])
-    resumed.load_state_dict(state["fit"])
-    assert resumed.step == 4
-    resumed.run(batches)
+    resumed = fit_of(second, optimisation)
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint", weights_only=True))
+    assert resumed.iteration == 4
+    resumed.run()
     for name, value in whole.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
 
@@ -153,8 +153,8 @@ def test_resuming_gives_bit_identical_weights(average_last, tmp_path):
 def test_average_of_last_weights_is_their_mean():
     seen = []
     module = network()
-    fit = Fit(module, cross_entropy_objective, plan(average_last=0.5))
-    fit.run(batches, on_step=lambda _: seen.append(weights(module)))
+    fit = fit_of(module, plan(average_last=0.5))
+    fit.run(on_iteration=lambda _: seen.append(weights(module)))
     for name, value in module.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, torch.stack([w[name] for w in seen[3:]]).mean(0))
@@ -174,9 +174,7 @@ def test_average_of_last_weights_is_their_mean():
 )
 def test_learning_rate_follows_pytorchs_schedulers(changes, reference):
     rates = []
-    Fit(network(), cross_entropy_objective, plan(iterations=10, **changes)).run(
-        batches, on_step=lambda report: rates.append(report.lr)
-    )
+    fit_of(network(), plan(iterations=10, **changes)).run(on_iteration=lambda report: rates.append(report.lr))
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
     scheduler = reference(optimiser)
     expected = []
@@ -194,7 +192,7 @@ def test_learning_rate_follows_pytorchs_schedulers(changes, reference):
 def test_batch_norm_modes(batch_norm, statistics_move, scale_moves):
     module = network()
     before = copy.deepcopy(module)
-    Fit(module, cross_entropy_objective, plan(batch_norm=batch_norm)).run(batches)
+    fit_of(module, plan(batch_norm=batch_norm)).run()
     layer, old = next(module.batch_norms()), next(before.batch_norms())
     assert torch.equal(layer.running_mean, old.running_mean) != statistics_move
     assert torch.equal(layer.weight, old.weight) != scale_moves
@@ -202,8 +200,8 @@ def test_batch_norm_modes(batch_norm, statistics_move, scale_moves):
 
 def test_reports_name_terms_and_time():
     reports = []
-    Fit(network(), cross_entropy_objective, plan(iterations=2)).run(batches, on_step=reports.append)
-    assert [report.step for report in reports] == [1, 2]
+    fit_of(network(), plan(iterations=2)).run(on_iteration=reports.append)
+    assert [report.iteration for report in reports] == [1, 2]
     for report in reports:
         assert report.terms == {"cross_entropy": pytest.approx(report.loss)}
         assert report.samples == 2
@@ -211,9 +209,9 @@ def test_reports_name_terms_and_time():
 
 
 def test_stop_request_ends_the_loop():
-    fit = Fit(network(), cross_entropy_objective, plan())
+    fit = fit_of(network(), plan())
     with pytest.raises(CancelledError, match="after 2 of 6"):
-        fit.run(batches, should_stop=lambda: fit.step == 2)
+        fit.run(should_stop=lambda: fit.iteration == 2)
 
 
 def test_undefined_loss_is_an_error_and_changes_nothing():
@@ -222,11 +220,11 @@ def test_undefined_loss_is_an_error_and_changes_nothing():
         return Batch(pixels=batch.pixels * (float("nan") if step == 1 else 1), labels=batch.labels)
 
     module = network()
-    fit = Fit(module, cross_entropy_objective, plan(batch_norm="statistics"))
-    fit.run(broken, until=1)
+    fit = fit_of(module, plan(batch_norm="statistics"), broken)
+    fit.run(until=1)
     before = weights(module)
     with pytest.raises(TrainingDivergedError, match="iteration 2"):
-        fit.run(broken)
+        fit.run()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -237,15 +235,15 @@ def test_errors_of_the_batches_reach_the_caller():
         return batches(step)
 
     with pytest.raises(OSError, match="no such tile"):
-        Fit(network(), cross_entropy_objective, plan()).run(failing)
+        fit_of(network(), plan(), failing).run()
 
 
 def test_bfloat16_learns_like_float32():
     losses = {}
     for precision in ("float32", "bfloat16"):
         history = []
-        fit = Fit(network(), cross_entropy_objective, plan(iterations=30, precision=precision))
-        fit.run(halves, on_step=lambda report, into=history: into.append(report.loss))
+        fit = fit_of(network(), plan(iterations=30, precision=precision), halves)
+        fit.run(on_iteration=lambda report, into=history: into.append(report.loss))
         losses[precision] = history
     assert losses["bfloat16"][-1] < 0.5 * losses["bfloat16"][0]
     assert losses["bfloat16"][-1] == pytest.approx(losses["float32"][-1], abs=0.1)
@@ -256,3 +254,17 @@ def halves(step: int) -> Batch:
     labels = torch.zeros(2, 64, 64, dtype=torch.int64)
     labels[:, :, 32:] = 1
     return Batch(pixels=batches(step).pixels * 0.2 + labels[:, None], labels=labels)
+
+
+def test_a_training_that_is_over_frees_its_memory_at_once():
+    """Updates run one after another in one process: what waits for the garbage collector adds up."""
+    module = network()
+    fit = fit_of(module, plan(iterations=1))
+    fit.run()
+    alive = weakref.ref(module)
+    gc.disable()
+    try:
+        del fit, module
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -66,14 +66,16 @@ def test_what_the_memory_network_said_is_of_the_same_pixels(sampler, limit, sour
         source=source,
         area=area,
         labels=labels,
-        memory_logits=Mosaic(area, [view.float() for view in views], fill=float("nan")),
-        memory_labels=Mosaic(area, [(view[0] % WIDTH % 251).byte() for view in views], fill=255),
+        maps={
+            "memory_logits": Mosaic(area, [view.float() for view in views], fill=float("nan")),
+            "memory_labels": Mosaic(area, [(view[0] % WIDTH % 251).byte() for view in views], fill=255),
+        },
     )
     crops = sampler(shown, rule(), seed=2)
     for step in range(10):
         batch = crops(step)
-        torch.testing.assert_close(batch.memory_logits, batch.pixels.float())
-        assert torch.equal(batch.memory_labels, batch.pixels[:, 0].long() % WIDTH % 251)
+        torch.testing.assert_close(batch.named("memory_logits"), batch.pixels.float())
+        assert torch.equal(batch.named("memory_labels"), batch.pixels[:, 0].long() % WIDTH % 251)
 
 
 def test_a_crop_names_its_place(source, labels):

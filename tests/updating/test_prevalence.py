@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from icss_core.clicks import simulate_clicks
 from icss_core.errors import InvalidParameterError
 from icss_core.methods import get_preset
-from icss_core.updating import update
+from icss_core.updating import Runtime, update
 from icss_core.updating.prevalence import SeenLogits, estimate_prevalence, prevalence_shift
 
 
@@ -125,7 +125,8 @@ def test_an_update_shifts_nothing_but_the_new_classes_biases():
     shifted, plain = (
         update(
             memory, OLD, source, clicks, [BUILDING],
-            get_preset("icss", {**overrides, "prevalence.iterations": iterations}), device=CPU,
+            get_preset("icss", {**overrides, "prevalence.iterations": iterations}),
+            runtime=Runtime(device=CPU),
         ).network
         for iterations in (1000, 0)
     )  # fmt: skip

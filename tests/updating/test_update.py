@@ -20,7 +20,9 @@ from icss_core.methods import REGULARISERS, get_preset, preset_names
 from icss_core.networks import Segmenter
 from icss_core.networks.model_folder import same_weights
 from icss_core.raster.source import ArraySource
-from icss_core.updating import update
+from icss_core.updating import Runtime, update
+
+ON_CPU = Runtime(device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def test_new_class_is_learnt_and_the_old_one_kept(memory, image, clicks):
     source, truth = image
     before = predict(memory, source)
     weights = {name: value.clone() for name, value in memory.state_dict().items()}
-    result = update(memory, OLD, source, clicks, [BUILDING], quick(), device=CPU)
+    result = update(memory, OLD, source, clicks, [BUILDING], quick(), runtime=ON_CPU)
     after = predict(result.network, source)
     assert result.label_space.names == ("background", "road", "building")
     assert iou(after, truth, 2) > 0.6
@@ -79,14 +81,16 @@ def test_new_class_is_learnt_and_the_old_one_kept(memory, image, clicks):
 def test_an_update_provides_what_each_regulariser_needs(name, memory, image, clicks):
     changes = {f"regularisers.{name}": {"weight": 1.0}, "crops.size": 128}  # four cells of the deepest level
     preset = quick("icss-paper/baseline", iterations=2, **changes)
-    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, runtime=ON_CPU)
     assert len(result.history[-1].terms) > 1
     assert all(math.isfinite(value) for value in result.history[-1].terms.values())
 
 
 def test_same_seed_same_network(memory, image, clicks):
     first, again, other = (
-        update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=4), seed=seed, device=CPU).network
+        update(
+            memory, OLD, image[0], clicks, [BUILDING], quick(iterations=4), seed=seed, runtime=ON_CPU
+        ).network
         for seed in (0, 0, 1)
     )
     assert same_weights(first, again)
@@ -97,7 +101,15 @@ def test_same_seed_same_network(memory, image, clicks):
 def test_every_preset_runs(name, memory, image, clicks):
     preset = quick(name, iterations=2, sweeps=None)
     steps = []
-    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_step=steps.append)
+    result = update(
+        memory,
+        OLD,
+        image[0],
+        clicks,
+        [BUILDING],
+        preset,
+        runtime=Runtime(device=CPU, on_iteration=steps.append),
+    )
     assert len(steps) == 2
     assert all(math.isfinite(term) for step in steps for term in step.terms.values())
     assert result.network.n_classes == 3
@@ -107,7 +119,7 @@ def test_every_preset_runs(name, memory, image, clicks):
 def test_combined_regularisers_run_on_swept_crops(memory, image, clicks):
     everything = {name: {} for name in ("distillation", "disca", "festa", "podnet", "sdr")}
     preset = quick("icss-paper/baseline", iterations=2, regularisers=everything, **{"crops.flips": True})
-    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, runtime=ON_CPU)
     assert result.history[0].terms.keys() > {"distillation", "disca", "far", "podnet", "repulse"}
     assert result.history[0].terms["podnet"] == 0, "nothing has changed before the first iteration"
     assert result.history[1].terms["podnet"] > 0
@@ -121,10 +133,12 @@ def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memo
         assert not network.training
         seen.append((number, predict(network, image[0])))
 
-    shown = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU, on_round=look)
+    shown = update(
+        memory, OLD, image[0], clicks, [BUILDING], preset, runtime=Runtime(device=CPU, on_round=look)
+    )
     assert [number for number, _ in seen] == [1, 2], "the third is the result"
     assert not np.array_equal(seen[0][1], seen[1][1])
-    alone = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    alone = update(memory, OLD, image[0], clicks, [BUILDING], preset, runtime=ON_CPU)
     assert same_weights(shown.network, alone.network)
 
 
@@ -137,7 +151,7 @@ def test_a_threshold_of_zero_takes_any_pixel_of_an_old_class(memory, image, clic
     nearly_sure = {**anything, "pseudo_labels.threshold": 0.999}
     found, sure = (
         update(
-            memory, OLD, image[0], clicks, [BUILDING], quick(iterations=0, **rule), device=CPU
+            memory, OLD, image[0], clicks, [BUILDING], quick(iterations=0, **rule), runtime=ON_CPU
         ).pseudo_labels
         for rule in (anything, nearly_sure)
     )
@@ -148,14 +162,20 @@ def test_a_threshold_of_zero_takes_any_pixel_of_an_old_class(memory, image, clic
 
 def test_sweeps_are_turned_into_iterations(memory, image, clicks):
     preset = get_preset("icss-code/baseline", {"sweeps": 2, "crops.size": 64, "crops.batch": 3})
-    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, device=CPU)
+    result = update(memory, OLD, image[0], clicks, [BUILDING], preset, runtime=ON_CPU)
     assert len(result.history) == 2 * 3 * 3 // 3
 
 
 def test_progress_goes_through_all_stages(memory, image, clicks):
     seen = []
     update(
-        memory, OLD, image[0], clicks, [BUILDING], quick(iterations=3), device=CPU, on_progress=seen.append
+        memory,
+        OLD,
+        image[0],
+        clicks,
+        [BUILDING],
+        quick(iterations=3),
+        runtime=Runtime(device=CPU, on_progress=seen.append),
     )
     assert [p.stage for p in seen] == ["memory", "head", "head", *["training"] * 3, "report"]
     training = [p for p in seen if p.stage == "training"]
@@ -167,7 +187,7 @@ def test_progress_goes_through_all_stages(memory, image, clicks):
 def test_one_click_is_enough_to_run(memory, image):
     row, col = np.argwhere(image[1] == 2)[0]
     clicks = ClickSet(np.array([row]), np.array([col]), np.array([2]))
-    result = update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=2), device=CPU)
+    result = update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=2), runtime=ON_CPU)
     assert result.network.n_classes == 3
 
 
@@ -175,13 +195,13 @@ def test_two_classes_at_once(memory, image):
     clicks = simulate_clicks(image[1], classes=[0, 2], per_class=20, seed=0)
     extra = ClickSet(np.array([0, 5]), np.array([0, 9]), np.array([3, 3]))
     new = [BUILDING, ClassInfo(name="tree", colour=(0, 200, 0))]
-    result = update(memory, OLD, image[0], clicks.merged(extra), new, quick(iterations=2), device=CPU)
+    result = update(memory, OLD, image[0], clicks.merged(extra), new, quick(iterations=2), runtime=ON_CPU)
     assert result.network.n_classes == 4
 
 
 def test_wrong_input_is_refused_by_name(memory, image, clicks):
     source = image[0]
-    run = lambda *args: update(*args, quick(iterations=1), device=CPU)  # noqa: E731
+    run = lambda *args: update(*args, quick(iterations=1), runtime=ON_CPU)  # noqa: E731
     with pytest.raises(ClickError, match="no click at all"):
         run(memory, OLD, source, ClickSet.empty(), [BUILDING])
     with pytest.raises(ClickError, match="no click of the new class 'building'"):
@@ -208,4 +228,12 @@ def test_cancelling_stops_in_every_stage(memory, image, clicks, after):
         return len(calls) >= after
 
     with pytest.raises(CancelledError):
-        update(memory, OLD, image[0], clicks, [BUILDING], quick(iterations=3), device=CPU, should_stop=stop)
+        update(
+            memory,
+            OLD,
+            image[0],
+            clicks,
+            [BUILDING],
+            quick(iterations=3),
+            runtime=Runtime(device=CPU, should_stop=stop),
+        )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from services.data.dataset import read_dataset
 from services.errors import TrackingError
 from services.storage import Storage
-from services.training.plan import read_dataset
 from services.tune.continual.plot import plot_rows
 from services.tune.continual.run import PROTOCOL_RUN
 from services.tune.continual.table import Row, rows_of, to_csv, to_markdown

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from services.data.dataset import read_dataset
 from services.storage import Storage
-from services.training.plan import read_dataset
 from services.tune.interactive.plot import plot_rows
 from services.tune.interactive.table import Row, rows_of, to_csv, to_markdown
 from services.tune.maps import maps_picture

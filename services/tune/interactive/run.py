@@ -16,11 +16,11 @@ from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
 from icss_core.raster.reader import open_raster
+from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
 from services.training.callback import metric_name
-from services.training.plan import read_dataset
 from services.tune.interactive.means import means_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_dense_preset
 from services.continual import ProtocolRun
-from services.training.config import DenseTask, TrainingConfig
+from services.training.config import LearnerChoice
 
 CLASSES = [BACKGROUND_CLASS, *(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate("abc"))]
 SCENES = [Scene(name=f"s{i}", image="i", mask="m", labels=tuple("abc"[: i % 3 + 1])) for i in range(7)]
@@ -23,18 +23,16 @@ def run(preset: str = "mib-paper/mib", **more) -> ProtocolRun:
     return ProtocolRun(preset=get_dense_preset(preset, {"epochs": 3, "batch": 4}), **fields)
 
 
-def test_steps_train_on_their_classes_and_scenes():
+def test_tasks_train_on_their_classes_and_scenes():
     first, second = run().training_of(0, MANIFEST, None), run(workers=2).training_of(1, MANIFEST, 5)
-    assert (first.classes, first.hidden, first.step.new) == (("a",), (), 1)
-    assert (second.classes, second.hidden, second.step.new) == (("a", "b", "c"), ("a",), 2)
+    assert (first.classes, first.memory) == (("a",), None)
+    assert (second.classes, second.memory) == (("a", "b", "c"), 5)
+    assert [one.scenes for one in (first, second)] == [MANIFEST.scenes_hash(0), MANIFEST.scenes_hash(1)]
+    assert second.learner.resolve()[1].preset == run(workers=2).preset
     assert first.optimisation.iterations == -(-3 * 7 // 4)
     assert second.optimisation.iterations == -(-3 * len(MANIFEST.scenes[1]) // 4)
     assert (first.optimisation.lr, second.optimisation.lr) == (0.01, 0.001)
     assert (first.batch, second.batch) == (4, 2), "the batch is shared out"
-
-
-def test_joint_training_hides_nothing():
-    assert run("mib-paper/joint").training_of(1, MANIFEST, 5).hidden == ()
 
 
 def test_methods_that_begin_alike_ask_for_the_same_first_job():
@@ -75,7 +73,31 @@ def test_scales_of_scoring_change_a_run_and_none_of_its_trainings():
         get_dense_preset("mib-weak/unl", {"test_scales": [1, 1]})
 
 
-def test_a_step_needs_classes_before_it():
-    step = DenseTask(preset=get_dense_preset("mib-paper/mib"), new=2, memory=1, scenes="x")
-    with pytest.raises(ValidationError, match="leave none for the version before"):
-        TrainingConfig(dataset="s3://icss/d.yaml", model="toy", classes=("a", "b"), step=step)
+def test_numbers_of_a_kind_of_training_are_checked_by_it():
+    with pytest.raises(ValidationError, match="unknown kind of training 'wilson'"):
+        LearnerChoice(kind="wilson")
+    with pytest.raises(ValidationError, match="preset"):
+        LearnerChoice(kind="continual", parameters={"preset": {"name": "x", "method": "x", "crop": 31}})
+    with pytest.raises(ValidationError, match="weight"):
+        LearnerChoice(kind="supervised", parameters={"weight": 1})
+
+
+def test_a_crop_too_small_for_plops_cells_is_refused_before_anything_is_trained():
+    with pytest.raises(ValidationError, match=r"'local-pod' pools in 4 x 4 cells.* crops of at least 128 px"):
+        ProtocolRun(
+            preset=get_dense_preset("plop-paper/plop", {"crop": 64}),
+            decoder="linknet",
+            encoder="resnet18",
+            dataset="s3://icss/toy/dataset.yaml",
+            model="toy",
+            protocol=PROTOCOL,
+        )
+    fewer = {"crop": 64, "regularisers.local-pod.scales": [1, 2]}
+    ProtocolRun(
+        preset=get_dense_preset("plop-paper/plop", fewer),
+        decoder="linknet",
+        encoder="resnet18",
+        dataset="s3://icss/toy/dataset.yaml",
+        model="toy",
+        protocol=PROTOCOL,
+    )

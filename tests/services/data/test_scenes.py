@@ -1,13 +1,13 @@
 """Scenes of a step: only some of them, old classes hidden, and what each may show."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.raster.windows import Window
 from services.data.image_labels import image_labels
 from services.data.scenes import open_scenes
@@ -28,9 +28,12 @@ def dataset(storage):
     return writer.finish()
 
 
-def opened(storage, dataset, **more):
-    with storage.raster_environment(), ExitStack() as closing:
-        scenes = open_scenes(dataset, "train", classes=("a", "b"), storage=storage, closing=closing, **more)
+def opened(storage, dataset, *, only=None, **asked):
+    request = SceneRequest(**asked)
+    with storage.raster_environment(), RasterPool() as pool:
+        scenes = open_scenes(
+            dataset, "train", classes=("a", "b"), storage=storage, pool=pool, request=request, only=only
+        )
         return [(scene.crop(Window(0, 0, 40, 40))[1], scene.possible) for scene in scenes]
 
 
@@ -41,7 +44,7 @@ def test_only_the_named_scenes_with_the_old_classes_hidden(storage, dataset):
 
 
 def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, dataset):
-    scenes = opened(storage, dataset, hidden=("a",), others=255, possible=True)
+    scenes = opened(storage, dataset, hidden=("a",), others=255, image_labels=True)
     assert [sorted(np.unique(labels).tolist()) for labels, _ in scenes] == [[0, 255], [2, 255], [2, 255]]
     assert [possible.tolist() for _, possible in scenes] == [
         [True, False, False],
@@ -52,7 +55,7 @@ def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, datase
 
 @pytest.mark.parametrize("background", [True, False])
 def test_scenes_say_which_classes_of_the_model_they_may_show(storage, dataset, background):
-    scenes = opened(storage, dataset, possible=True, background=background)
+    scenes = opened(storage, dataset, image_labels=True, background=background)
     assert [possible.tolist() for _, possible in scenes] == [
         [background, True, False],
         [background, True, True],
@@ -62,7 +65,7 @@ def test_scenes_say_which_classes_of_the_model_they_may_show(storage, dataset, b
         update={"scenes": tuple(one.model_copy(update={"labels": None}) for one in dataset.scenes)}
     )
     with pytest.raises(DatasetError, match="'one' does not say which classes"):
-        opened(storage, silent, possible=True)
+        opened(storage, silent, image_labels=True)
 
 
 def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_path):
@@ -76,16 +79,19 @@ def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_pa
     writer.add_file("without", image, mask, split="train")
     dataset = writer.finish()
 
-    def objectness(**more):
-        with storage.raster_environment(), ExitStack() as closing:
-            scenes = open_scenes(dataset, "train", classes=("a",), storage=storage, closing=closing, **more)
-            return [scene.cut(Window(0, 0, 40, 40)).objectness for scene in scenes]
+    def maps(*names, only=None):
+        request = SceneRequest(maps=names)
+        with storage.raster_environment(), RasterPool() as pool:
+            scenes = open_scenes(
+                dataset, "train", classes=("a",), storage=storage, pool=pool, request=request, only=only
+            )
+            return [scene.cut(Window(0, 0, 40, 40)).maps for scene in scenes]
 
-    assert objectness() == [None, None]
-    (found,) = objectness(only={"with"}, objectness=True)
+    assert maps() == [{}, {}]
+    (found,) = (one["objectness"] for one in maps("objectness", only={"with"}))
     np.testing.assert_allclose(found, values / 255, rtol=1e-6)
     with pytest.raises(DatasetError, match="'without' has no objectness"):
-        objectness(objectness=True)
+        maps("objectness")
 
 
 def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dataset):
@@ -95,3 +101,22 @@ def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dat
         update={"scenes": tuple(one.model_copy(update={"labels": None}) for one in dataset.scenes)}
     )
     assert image_labels(silent, storage) == stated
+
+
+def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
+    writer = DatasetWriter(storage, "s3://icss/step-unlabelled", name="toy", classes=CLASSES)
+    pixels = np.full((3, 40, 40), 9, np.uint8)
+    writer.add_array("with", pixels, np.ones((40, 40), np.uint8), split="train")
+    writer.add_array("without", pixels, None, split="train")
+    dataset = writer.finish()
+    assert [scene.size for scene in dataset.scenes] == [(40, 40)] * 2
+    labels = {"labelled": [1], "unlabelled": [255], "all": [1, 255]}
+    for wanted, expected in labels.items():
+        found = opened(storage, dataset, kind=wanted)
+        assert [np.unique(labels).item() for labels, _ in found] == expected
+    told = dataset.model_copy(
+        update={"scenes": tuple(one.model_copy(update={"labels": ("b",)}) for one in dataset.scenes)}
+    )
+    ((labels, possible),) = opened(storage, told, kind="unlabelled", image_labels=True)
+    assert (labels == 255).all()
+    assert possible.tolist() == [True, False, True]

@@ -6,15 +6,33 @@ import pytest
 
 from services.errors import TrackingError
 from services.training.callback import MlflowCallback, combined, named_scores
+from services.training.report import IterationPoint, WorkerReport
 
 
-def test_points_of_all_workers_become_one_line_a_step() -> None:
-    # step, loss, lr, seconds, seconds waited, crops
-    first = [[1, 1.0, 0.1, 2.0, 0.5, 4], [2, 0.5, 0.05, 1.0, 0.0, 4]]
-    second = [[1, 3.0, 0.1, 1.0, 0.5, 4], [2, 0.7, 0.05, 1.0, 1.0, 4]]
-    assert combined([first, second]) == [
+def point(iteration: int, loss: float, lr: float, seconds: float, wait: float, **terms: float):
+    terms = terms or {"cross_entropy": loss}
+    return IterationPoint(
+        iteration=iteration, loss=loss, terms=terms, lr=lr, seconds=seconds, input_wait=wait, samples=4
+    )
+
+
+def test_points_of_all_workers_become_one_line_an_iteration() -> None:
+    first = [point(1, 1.0, 0.1, 2.0, 0.5), point(2, 0.5, 0.05, 1.0, 0.0, cross_entropy=0.2, lwf=0.3)]
+    second = [point(1, 3.0, 0.1, 1.0, 0.5), point(2, 0.7, 0.05, 1.0, 1.0, cross_entropy=0.4, lwf=0.3)]
+    found = combined([first, second])
+    assert found == [
         (1, {"loss": 2.0, "lr": 0.1, "samples_per_second": 4.0, "input_wait_share": 0.375}),
-        (2, {"loss": 0.6, "lr": 0.05, "samples_per_second": 8.0, "input_wait_share": 0.5}),
+        (
+            2,
+            {
+                "loss": 0.6,
+                "lr": 0.05,
+                "samples_per_second": 8.0,
+                "input_wait_share": 0.5,
+                "loss/cross_entropy": pytest.approx(0.3),
+                "loss/lwf": pytest.approx(0.3),
+            },
+        ),
     ]
     assert combined([[], []]) == []
 
@@ -61,25 +79,24 @@ class Recorder:
         self.texts[path] = text
 
 
-def report(step: int, **extra):
-    return [
-        {
-            "step": step,
-            "iterations": 3,
-            "seconds": float(step),
-            "points": [[step, 1.0, 0.1, 1.0, 0.0, 2]],
-            **extra,
-        }
-    ] * 2
+def report(iteration: int, **more):
+    one = WorkerReport(
+        iteration=iteration,
+        iterations=3,
+        seconds=float(iteration),
+        points=[point(iteration, 1.0, 0.1, 1.0, 0.0)],
+        **more,
+    )
+    return [one.model_dump()] * 2
 
 
 def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsys) -> None:
     callback, recorder = MlflowCallback("run"), Recorder(failures=1)
     callback._tracking = recorder  # type: ignore[assignment]
-    callback.after_report(None, report(1, start={"step": 0, "resumed": False}), None)
+    callback.after_report(None, report(1), None)
     assert recorder.steps == []
     callback.after_exception(None, {1: RuntimeError("killed")})
-    callback.after_report(None, report(2, start={"step": 1, "resumed": True}), object())
+    callback.after_report(None, report(2, resumed_at=1, checkpoint=True), None)
     assert recorder.steps == [1, 2]
     assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_step": "2"}
     assert recorder.texts == {"failures/1.txt": "worker 1: killed"}

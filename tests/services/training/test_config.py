@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from icss_core.methods import get_dense_preset
 from icss_core.training import Optimisation
 from services.training import TrainingConfig
-from services.training.config import DenseTask
+from services.training.config import LearnerChoice
 
 CONFIG = TrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
 
@@ -29,15 +29,18 @@ def test_another_request_or_other_data_is_another_job(change) -> None:
 
 def test_a_jobs_name_outlives_the_code() -> None:
     """Changed only on purpose: every job would be done again."""
+    assert CONFIG.job_name("hash") == "town-fb82abaa4913"
     preset = get_dense_preset("mib-paper/mib", {"area": None, "scale": [0.5, 2.0]})
     config = TrainingConfig(
         dataset="s3://icss/set/dataset.yaml",
         model="town",
         classes=("road", "roof"),
         optimisation=Optimisation(iterations=10),
-        step=DenseTask(preset=preset, new=1, memory=3, scenes="x"),
+        memory=3,
+        scenes="x",
+        learner=LearnerChoice(kind="continual", parameters={"preset": preset.model_dump(mode="json")}),
     )
-    assert config.job_name("hash") == "town-a0b74af3034a"
+    assert config.job_name("hash") == "town-23d94d15d15d"
 
 
 @pytest.mark.parametrize("change", [{"max_failures": 9}, {"cpus_per_worker": 4}, {"gpu": True}])

@@ -1,7 +1,5 @@
 """Training in the job's own process, with a real store and a real MLflow server."""
 
-from contextlib import ExitStack
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,8 @@ from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
 from icss_core.networks.segmenter import Segmenter
-from icss_core.training import Fit, Optimisation, cross_entropy_objective
+from icss_core.raster.raster_pool import RasterPool
+from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
 from services.data.scenes import open_scenes
 from services.errors import TrainingError
 from services.ingest.writer import DatasetWriter
@@ -20,7 +19,7 @@ from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training import TrainingConfig
 from services.training.callback import MlflowCallback
-from services.training.checkpoint import MODEL_FOLDER
+from services.training.checkpoint import MODEL_FOLDER, CheckpointStore
 from services.training.in_process import OnlyRank, train_in_process
 from services.training.plan import make_plan
 from services.training.worker import train
@@ -60,9 +59,10 @@ def run_id(mlflow_settings, monkeypatch):
     return Tracking(mlflow_settings).create_run(PRETRAINING, name="in process", tags={})
 
 
-def weights_of(folder):
-    network, _ = load_model(folder / MODEL_FOLDER)
-    return network.state_dict()
+def weights_of(storage, prefix):
+    with CheckpointStore(storage, prefix).latest() as folder:
+        network, _ = load_model(folder / MODEL_FOLDER)
+        return network.state_dict()
 
 
 def same(one, other):
@@ -71,16 +71,15 @@ def same(one, other):
 
 def test_the_numbers_are_those_of_the_training_loop_alone(plan, run_id, mlflow_settings):
     prefix = f"{mlflow_settings.data_prefix}/training/alone"
-    with train_in_process(plan, run_id, prefix, mlflow_settings) as folder:
-        found = weights_of(folder)
-    assert not folder.exists()
     config, storage = plan.config, Storage(mlflow_settings)
+    train_in_process(plan, run_id, prefix)
+    found = weights_of(storage, prefix)
     torch.manual_seed(config.seed)
     network = Segmenter(plan.card.architecture, plan.card.normalisation)
-    fit = Fit(network, cross_entropy_objective, config.optimisation)
-    with storage.raster_environment(), ExitStack() as closing:
-        scenes = open_scenes(plan.dataset, "train", classes=("a",), storage=storage, closing=closing)
-        fit.run(RandomCrops(scenes, size=32, batch=2, seed=config.seed))
+    with storage.raster_environment(), RasterPool() as pool:
+        scenes = open_scenes(plan.dataset, "train", classes=("a",), storage=storage, pool=pool)
+        crops = RandomCrops(scenes, size=32, batch=2, seed=config.seed)
+        Fit(SegmentationLearner(network, cross_entropy_objective, crops), config.optimisation).run()
     assert same(found, network.state_dict())
     tracking = Tracking(mlflow_settings)
     assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
@@ -92,44 +91,34 @@ class KilledError(Exception):
 
 
 class Dying(OnlyRank):
-    """Dies in the middle of a checkpoint, or right after one."""
+    """Dies once a checkpoint was saved and before anybody hears of it."""
 
-    def __init__(self, *arguments, at, half):
+    def __init__(self, *arguments, at):
         super().__init__(*arguments)
-        self._at, self._half = at, half
+        self._at = at
 
-    def _keep(self, step):
-        if step == self._at and self._half:
-            (self.last / "progress.json").unlink()
-            self._storage.upload(self.last / "state.pt", f"{self._prefix}/checkpoint-{step}/state.pt")
+    def report(self, report):
+        if report.checkpoint and report.iteration == self._at:
             raise KilledError
-        super()._keep(step)
-        if step == self._at:
-            raise KilledError
+        super().report(report)
 
 
-@pytest.mark.parametrize(
-    ("at", "half", "left"), [(2, False, [3, 4, 5]), (4, True, [3, 4, 5]), (4, False, [5])]
-)
-def test_a_job_goes_on_with_its_last_whole_checkpoint(
-    plan, run_id, mlflow_settings, tmp_path, at, half, left
-):
+@pytest.mark.parametrize(("at", "left"), [(2, [3, 4, 5]), (4, [5]), (5, [])])
+def test_a_job_goes_on_with_its_last_checkpoint(plan, run_id, mlflow_settings, at, left):
     tracking, storage = Tracking(mlflow_settings), Storage(mlflow_settings)
-    prefix = f"{mlflow_settings.data_prefix}/training/straight"
-    with train_in_process(plan, run_id, prefix, mlflow_settings) as folder:
-        straight = weights_of(folder)
+    straight = f"{mlflow_settings.data_prefix}/training/straight"
+    if not storage.exists(f"{straight}/latest.txt"):
+        train_in_process(plan, run_id, straight)
 
-    prefix = f"{mlflow_settings.data_prefix}/training/killed-{at}-{half}"
-    dying = Dying(tmp_path, MlflowCallback(run_id), storage, prefix, at=at, half=half)
+    prefix = f"{mlflow_settings.data_prefix}/training/killed-{at}"
     with pytest.raises(KilledError):
-        train(plan, dying)
-    kept = {part for address in storage.list(prefix) for part in address.split("/") if "checkpoint-" in part}
-    assert kept == ({"checkpoint-2", "checkpoint-4"} if half else {f"checkpoint-{at}"})
+        train(plan, Dying(MlflowCallback(run_id), at=at), prefix)
     again = tracking.create_run(PRETRAINING, name="again", tags={})
-    with train_in_process(plan, again, prefix, mlflow_settings) as folder:
-        assert same(weights_of(folder), straight)
+    train_in_process(plan, again, prefix)
+    assert same(weights_of(storage, prefix), weights_of(storage, straight))
     assert [step for step, _ in tracking.metric_history(again, "loss")] == left
-    assert tracking.get(again).tags["icss.resumed_at"] == str(left[0] - 1)
+    if left:
+        assert tracking.get(again).tags["icss.resumed_at"] == str(left[0] - 1)
 
 
 def test_a_training_that_goes_wrong_says_so_in_its_run(plan, run_id, mlflow_settings, monkeypatch):
@@ -138,11 +127,8 @@ def test_a_training_that_goes_wrong_says_so_in_its_run(plan, run_id, mlflow_sett
 
     monkeypatch.setattr(Fit, "run", fail)
     prefix = f"{mlflow_settings.data_prefix}/training/wrong"
-    with (
-        pytest.raises(TrainingError, match="RuntimeError: out of memory"),
-        train_in_process(plan, run_id, prefix, mlflow_settings),
-    ):
-        pass
+    with pytest.raises(TrainingError, match="RuntimeError: out of memory"):
+        train_in_process(plan, run_id, prefix)
     kept = Tracking(mlflow_settings).read_bytes(run_id, "failures/1.txt").decode()
     assert "out of memory" in kept
 
@@ -150,8 +136,5 @@ def test_a_training_that_goes_wrong_says_so_in_its_run(plan, run_id, mlflow_sett
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(plan, run_id, mlflow_settings):
     asked = plan.model_copy(update={"config": plan.config.model_copy(update={"gpu": True})})
-    with (
-        pytest.raises(InvalidParameterError, match="sees none"),
-        train_in_process(asked, run_id, f"{mlflow_settings.data_prefix}/x", mlflow_settings),
-    ):
-        pass
+    with pytest.raises(InvalidParameterError, match="sees none"):
+        train_in_process(asked, run_id, f"{mlflow_settings.data_prefix}/x")

@@ -8,12 +8,12 @@ from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, ModelCard, Normalisation, Segmenter, save_model
+from services.data.dataset import read_dataset
 from services.errors import ConflictError
 from services.ingest import ingest_town
 from services.registry import Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, SWEEPS, Tracking
-from services.training.plan import read_dataset
 from services.tune.answer import gather
 from services.tune.interactive import run as module
 from services.tune.interactive.answer import write_session_answer

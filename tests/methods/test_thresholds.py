@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from icss_core.continual import entropy_thresholds
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.losses.plop_labels import _entropy
+from icss_core.methods.thresholds import entropy_thresholds
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.raster.source import ArraySource
 

@@ -1,0 +1,151 @@
+"""`continual`: new classes learnt from scenes on top of a version that knows others (MiB and its rivals)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.continual import class_prototypes, first_task_of, task_objective, weight_anchor_of
+from icss_core.data.scene_request import SceneRequest
+from icss_core.errors import InvalidParameterError
+from icss_core.labels import BACKGROUND, IGNORE
+from icss_core.learners.kind import LearnerKind, LearnerParameters
+from icss_core.losses.prototypes import PROTOTYPES_ARTEFACT, Prototypes
+from icss_core.methods import DensePreset, needs_of
+from icss_core.methods.registry import misfit
+from icss_core.regularisation.importance import IMPORTANCES_ARTEFACT, flat_importances, importances_of
+from icss_core.training import SegmentationLearner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from icss_core.data.batch import Batch
+    from icss_core.data.labelled_scene import LabelledScene
+    from icss_core.learners.kind import LearnerContext
+    from icss_core.networks.model_folder import ModelCard
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.regularisation.weight_anchor import WeightAnchor
+    from icss_core.training import Objective
+
+
+class ContinualParameters(LearnerParameters):
+    """A method; crops, batch and optimisation of the training around it are what counts."""
+
+    preset: DensePreset
+
+    @property
+    def method(self) -> str:
+        """See `LearnerParameters`."""
+        return self.preset.method
+
+    @property
+    def preset_name(self) -> str:
+        """See `LearnerParameters`."""
+        return self.preset.name
+
+    def check(self, *, card: ModelCard, crop: int) -> None:
+        """See `LearnerParameters`."""
+        reason = misfit(self.preset, architecture=card.architecture, crop=crop)
+        if reason is not None:
+            raise InvalidParameterError(reason)
+
+
+class ContinualLearner(SegmentationLearner):
+    """A task on scenes; keeps for the task after what its method wants to know of this one."""
+
+    def __init__(
+        self,
+        network: Segmenter,
+        objective: Objective,
+        batches: Callable[[int], Batch],
+        *,
+        anchor: WeightAnchor | None,
+        prototypes: Callable[[], Prototypes] | None,
+    ) -> None:
+        super().__init__(network, objective, batches, anchor=anchor)
+        self._prototypes = prototypes
+
+    def artefacts(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """See `Learner`: how much weights mattered, and class means, where the method has them."""
+        kept: dict[str, Mapping[str, Tensor]] = {}
+        if self._anchor is not None:
+            weights = {name: one.detach() for name, one in self.network.named_parameters()}
+            kept[IMPORTANCES_ARTEFACT] = flat_importances(self._anchor.gatherer.result(weights))
+        if self._prototypes is not None:
+            kept[PROTOTYPES_ARTEFACT] = self._prototypes()._asdict()
+        return kept
+
+
+def _build(parameters: ContinualParameters, context: LearnerContext) -> ContinualLearner:
+    memory = context.memory
+    preset = parameters.preset.model_copy(update={"optimisation": context.optimisation})
+    if memory is None:
+        preset, network = first_task_of(preset), context.new_network()
+    else:
+        generator = torch.Generator().manual_seed(context.seed)
+        n_new = context.card.architecture.n_classes - memory.network.n_classes
+        network = memory.network.extend(n_new, init=preset.head_init, generator=generator)
+    scenes = context.scenes(_scenes_wanted(preset, context))
+    objective = task_objective(
+        preset,
+        n_classes=network.n_classes,
+        memory=None if memory is None else memory.network,
+        device=context.device,
+        iterations=context.optimisation.iterations,
+        seed=context.seed,
+        artefact=lambda _: None if memory is None else memory.artefact(_),
+        scenes=scenes,
+        crop=context.crop,
+    )
+    importances = None if memory is None else memory.artefact(IMPORTANCES_ARTEFACT)
+    anchor = weight_anchor_of(
+        preset,
+        network,
+        memory=None if memory is None else memory.network,
+        importances=importances_of(importances or {}),
+    )
+    return ContinualLearner(
+        network,
+        objective,
+        context.crops(scenes),
+        anchor=anchor,
+        prototypes=_prototypes_of(network, scenes, context) if preset.prototypes else None,
+    )
+
+
+def _scenes_wanted(preset: DensePreset, context: LearnerContext) -> SceneRequest:
+    names = context.card.label_space.names
+    n_old = 1 if context.memory is None else context.memory.network.n_classes
+    needs = needs_of(preset)
+    return SceneRequest(
+        hidden=() if preset.labels == "all" else tuple(names[1:n_old]),
+        others=IGNORE if preset.others == "ignored" else BACKGROUND,
+        image_labels=any(need.image_labels for need in needs),
+        background=preset.background,
+        maps=tuple(sorted(need.map_name for need in needs if need.map_name is not None)),
+    )
+
+
+def _prototypes_of(
+    network: Segmenter, scenes: Sequence[LabelledScene], context: LearnerContext
+) -> Callable[[], Prototypes]:
+    kept = None if context.memory is None else context.memory.artefact(PROTOTYPES_ARTEFACT)
+    return lambda: class_prototypes(
+        network,
+        scenes,
+        size=context.crop,
+        device=context.device,
+        known=None if kept is None else Prototypes(**kept),
+        precision=context.optimisation.precision,
+    )
+
+
+CONTINUAL = LearnerKind(
+    name="continual",
+    summary="classes of a task on top of those of a registered version",
+    parameters=ContinualParameters,
+    build=_build,
+)

@@ -1,0 +1,108 @@
+"""What a kind of training is: the networks that learn, from which batches, by which loss, and what is kept.
+
+The loop (`fit.Fit`), the Ray Train worker, checkpoints and registration know learners by this class alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import torch
+    from torch import Tensor, nn
+
+    from icss_core.networks.segmenter import Segmenter
+
+
+class TrainingBatch(Protocol):
+    """What the loop does with a batch: `icss_core.data.batch.Batch`, or a pair of them from two streams."""
+
+    def __len__(self) -> int:
+        """Crops in it."""
+
+    def to(self, device: torch.device) -> Self:
+        """The batch on a device."""
+
+    def pin(self) -> Self:
+        """The batch in page-locked memory."""
+
+    def parts(self, number: int) -> list[Self]:
+        """The batch cut into at most so many parts."""
+
+
+Samples = TypeVar("Samples", bound=TrainingBatch)
+Outputs = TypeVar("Outputs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that share a learning rate."""
+
+    parameters: Iterable[nn.Parameter]
+    lr_factor: float = 1.0
+    """Times the learning rate of the optimisation."""
+
+
+class Learner(ABC, Generic[Samples, Outputs]):
+    """One training. A kind of training is a subclass: the abstract methods, and of the others what it needs.
+
+    A training may be stopped after any iteration and go on in another process: there the learner is built
+    anew from the same arguments, `modules()` get their weights back, then `load_state_dict` is called.
+    """
+
+    network: Segmenter
+    """What becomes the version: it is validated on the way, and registered in the end."""
+
+    leaves_gradients_out: bool = False
+    """Whether some iterations give no gradient to some parameters, as phases do; costs workers time."""
+
+    @abstractmethod
+    def batch(self, iteration: int) -> Samples:
+        """The batch of an iteration, from 0: a pure function of it. Called in a background thread."""
+
+    @abstractmethod
+    def forward(self, batch: Samples) -> Outputs:
+        """Run the networks on a batch, on its device; in the training's precision."""
+
+    @abstractmethod
+    def objective(self, outputs: Outputs, batch: Samples) -> Mapping[str, Tensor]:
+        """Terms of the loss by name, float32 scalars, already weighted; their sum is minimised."""
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All that learns, by name, the network among it. Frozen networks are not listed."""
+        return {"network": self.network}
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Every parameter that learns, once."""
+        return [
+            ParameterGroup(
+                parameters=[
+                    parameter
+                    for module in self.modules().values()
+                    for parameter in module.parameters()
+                    if parameter.requires_grad
+                ]
+            )
+        ]
+
+    def begin(self, iteration: int) -> None:
+        """Called before each iteration, from 0, also where a training goes on: phases switch here."""
+
+    def after_backward(self) -> Mapping[str, Tensor]:
+        """Called when all gradients are there, before they are used; may add to them. Gives terms to log."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the learner remembers between iterations besides weights: tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+
+    def artefacts(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Tensors that the finished version keeps beside its weights, by artefact and name."""
+        return {}

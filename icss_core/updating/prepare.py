@@ -1,0 +1,180 @@
+"""Before an update learns: what the memory network says of the image, and the network that starts from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from icss_core.compute.device import default_device
+from icss_core.labels import BACKGROUND, IGNORE
+from icss_core.methods import ClickTask, TaskContext, build_objective, needs_of, provide_from_clicks
+from icss_core.methods.memory_needs import MEMORY_LABELS, MEMORY_LOGITS, PROTOTYPES
+from icss_core.raster.tile_cache import CachedSource
+from icss_core.training import Fit, SegmentationLearner
+from icss_core.training.online_memory import OnlineMemory
+from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, sweep_windows
+from icss_core.updating.head_fit import fit_classifier
+from icss_core.updating.memory import labelled_rows, remember
+from icss_core.updating.memory_features import MemoryFeatures
+from icss_core.updating.mosaic import Mosaic
+from icss_core.updating.progress import UpdateClock
+from icss_core.updating.tiles import working_area
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icss_core.clicks.click_set import ClickSet
+    from icss_core.compute.precision import Precision
+    from icss_core.labels import LabelSpace
+    from icss_core.losses import Prototypes
+    from icss_core.methods import Need, Preset
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.raster.source import RasterSource
+    from icss_core.updating.memory import Memory
+    from icss_core.updating.runtime import Runtime
+    from icss_core.updating.tiles import WorkingArea
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedUpdate:
+    """An update about to learn."""
+
+    network: Segmenter
+    """To be trained: the memory network, extended, its head fitted where the preset says so."""
+    fit: Fit
+    label_space: LabelSpace
+    """Extended."""
+    n_old: int
+    source: RasterSource
+    area: WorkingArea
+    clicks: ClickSet
+    known: Memory
+    """What the memory network says."""
+    clock: UpdateClock
+    device: torch.device
+    precision: Precision
+
+
+def prepare(
+    memory: Segmenter,
+    label_space: LabelSpace,
+    extended: LabelSpace,
+    source: RasterSource,
+    clicks: ClickSet,
+    preset: Preset,
+    *,
+    seed: int,
+    runtime: Runtime,
+) -> PreparedUpdate:
+    """Ask the memory network about the working area, extend it, and set up its training.
+
+    Arguments and errors as those of `update`, which has checked them.
+    """
+    device = runtime.device or default_device()
+    memory = memory.to(device)
+    needs = needs_of(preset)
+    precision = preset.optimisation.precision
+    cached = CachedSource(source)
+    area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
+    windows = len(sweep_windows(source.height, source.width, area, preset.crops))
+    clock = UpdateClock(runtime.on_progress, area, preset.iterations_on(windows))
+    known = remember(
+        memory,
+        cached,
+        area,
+        clicks,
+        preset.pseudo_labels,
+        keep_logits=MEMORY_LOGITS in needs,
+        device=device,
+        precision=precision,
+        seed=seed,
+        progress=clock.tiles("memory"),
+        should_stop=runtime.should_stop,
+    )
+    labels = known.pseudo_labels.merged(clicks)
+    generator = torch.Generator().manual_seed(seed)
+    network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
+    prototypes = None
+    if preset.head_fit.iterations or PROTOTYPES in needs:
+        clock.tell("head", 0, 1)
+        rows, prototypes = labelled_rows(
+            memory,
+            cached,
+            area,
+            labels,
+            len(extended),
+            device=device,
+            precision=precision,
+            should_stop=runtime.should_stop,
+        )
+        # the memory network has no prototype of a class it does not know
+        prototypes.counts[len(label_space) :] = 0
+        if preset.head_fit.iterations:
+            fit_classifier(
+                network.classifier, rows, iterations=preset.head_fit.iterations, pull=preset.head_fit.pull
+            )
+        clock.tell("head", 1, 1)
+    context = TaskContext(
+        n_classes=len(extended),
+        n_old=len(label_space),
+        seed=seed,
+        iterations=max(clock.iterations, 1),
+        rounds=preset.rounds,
+        provided=provide_from_clicks(needs, _click_task(memory, prototypes, device, precision)),
+    )
+    crop_source = CropSource(
+        source=cached,
+        area=area,
+        labels=labels,
+        maps=_maps(needs, known, area),
+        facts=_facts(needs, labels, len(extended)),
+    )
+    sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
+    learner = SegmentationLearner(
+        network, build_objective(preset, context), sampler(crop_source, preset.crops, seed=seed)
+    )
+    optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
+    return PreparedUpdate(
+        network=network,
+        fit=Fit(learner, optimisation, device=device),
+        label_space=extended,
+        n_old=len(label_space),
+        source=cached,
+        area=area,
+        clicks=clicks,
+        known=known,
+        clock=clock,
+        device=device,
+        precision=precision,
+    )
+
+
+def _click_task(
+    memory: Segmenter, prototypes: Prototypes | None, device: torch.device, precision: Precision
+) -> ClickTask:
+    return ClickTask(
+        memory_output=OnlineMemory(memory, device=device, precision=precision, with_levels=True),
+        memory_features=MemoryFeatures(memory, device=device, precision=precision),
+        prototypes=prototypes,
+    )
+
+
+def _maps(needs: frozenset[Need[Any]], known: Memory, area: WorkingArea) -> dict[str, Mosaic]:
+    """What the memory network said, for crops to be cut from; the needs themselves say under which names."""
+    maps = {}
+    if MEMORY_LOGITS in needs:
+        maps[MEMORY_LOGITS.name] = Mosaic(area, known.logits, fill=math.nan)
+    if MEMORY_LABELS in needs:
+        labels = [torch.from_numpy(one) for one in known.labels]
+        maps[MEMORY_LABELS.name] = Mosaic(area, labels, fill=IGNORE)
+    return maps
+
+
+def _facts(needs: frozenset[Need[Any]], labels: ClickSet, n_classes: int) -> dict[str, Tensor]:
+    """What is known of the whole image: the classes that somebody, or the memory network, saw in it."""
+    possible = torch.zeros(n_classes, dtype=torch.bool)
+    possible[[BACKGROUND, *labels.counts()]] = True
+    return {need.name: possible for need in needs if need.image_labels}

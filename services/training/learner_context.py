@@ -1,0 +1,102 @@
+"""What a training job gives to its learner: scenes, crops, and the version it starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from icss_core.data.random_crops import RandomCrops
+from icss_core.learners import LearnerContext, MemoryVersion
+from icss_core.networks.model_folder import load_artefact, load_model
+from icss_core.networks.segmenter import Segmenter
+from services.data.scenes import open_scenes
+from services.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from icss_core.data.batch import Batch
+    from icss_core.data.labelled_scene import LabelledScene
+    from icss_core.data.scene_request import SceneRequest
+    from icss_core.raster.raster_pool import RasterPool
+    from services.settings import Settings
+    from services.storage import Storage
+    from services.training.plan import Plan
+
+_STREAM_SEED = 7919
+"""Apart from stream to stream; a prime, so that streams of neighbouring seeds do not meet."""
+
+
+def learner_context(
+    plan: Plan,
+    *,
+    rank: int,
+    device: torch.device,
+    settings: Settings,
+    storage: Storage,
+    pool: RasterPool,
+) -> LearnerContext:
+    """The context of one rank.
+
+    Args:
+        plan: of the job.
+        rank: number of this one; ranks see different crops.
+        device: where it computes.
+        settings: where the version before is registered.
+        storage: where scenes lie.
+        pool: opens and closes their rasters.
+
+    Raises:
+        IcssError: the version before cannot be had.
+    """
+    config = plan.config
+    memory = None
+    if config.memory is not None:
+        folder = Registry(settings).fetch(config.model, config.memory)
+        network, _ = load_model(folder)
+        memory = MemoryVersion(
+            network=network.to(device).eval(), artefact=lambda name: load_artefact(folder, name)
+        )
+
+    def scenes(request: SceneRequest) -> Sequence[LabelledScene]:
+        return open_scenes(
+            plan.dataset,
+            "train",
+            classes=plan.classes,
+            storage=storage,
+            pool=pool,
+            request=request,
+            only=plan.scenes,
+        )
+
+    def crops(
+        scenes: Sequence[LabelledScene], *, batch: int | None = None, stream: int = 0
+    ) -> Callable[[int], Batch]:
+        return RandomCrops(
+            scenes,
+            size=config.crop,
+            batch=batch or config.batch,
+            seed=config.seed + stream * _STREAM_SEED,
+            rank=rank,
+            upside_down=config.upside_down,
+            scale=config.scale,
+            area=config.area,
+        )
+
+    def new_network() -> Segmenter:
+        return Segmenter(plan.card.architecture, plan.card.normalisation).to(device)
+
+    # the same first weights on every worker and at every start of the job
+    torch.manual_seed(config.seed)
+    return LearnerContext(
+        card=plan.card,
+        memory=memory,
+        scenes=scenes,
+        crops=crops,
+        crop=config.crop,
+        optimisation=config.optimisation,
+        device=device,
+        seed=config.seed,
+        new_network=new_network,
+    )
