@@ -199,7 +199,7 @@ class Dataset(BaseModel):
 
         Args:
             names: classes of a model, in its order.
-            hidden: those of them that count as others, as the classes before it do for a step.
+            hidden: those of them that count as others, as those of earlier tasks do.
             others: index of all classes that are not named: background, or ignore where labels are few.
 
         Returns:

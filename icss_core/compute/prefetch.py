@@ -16,19 +16,19 @@ Item = TypeVar("Item")
 
 def prefetched(
     make: Callable[[int], Item],
-    steps: Iterable[int],
+    items: Iterable[int],
     *,
     depth: int = 2,
     context: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Generator[Item, None, None]:
-    """`make(step)` for each step in order, made ahead by one thread.
+    """`make(item)` for each item in order, made ahead by one thread.
 
     One thread, because a raster handle must not be shared between threads; reading, decoding and stacking
     release the interpreter lock for most of their time.
 
     Args:
         make: called in the background thread only.
-        steps: arguments, in order.
+        items: arguments, in order.
         depth: items made ahead, at least 1.
         context: entered around each call in the background thread (GDAL's settings and credentials are
             thread-local).
@@ -38,17 +38,17 @@ def prefetched(
         waits for the item in the making and drops the rest.
     """
 
-    def make_one(step: int) -> Item:
+    def make_one(item: int) -> Item:
         with context():
-            return make(step)
+            return make(item)
 
-    remaining = iter(steps)
+    remaining = iter(items)
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
     try:
-        waiting = deque(pool.submit(make_one, step) for step in islice(remaining, depth))
+        waiting = deque(pool.submit(make_one, item) for item in islice(remaining, depth))
         while waiting:
             item = waiting.popleft().result()
-            waiting.extend(pool.submit(make_one, step) for step in islice(remaining, 1))
+            waiting.extend(pool.submit(make_one, item) for item in islice(remaining, 1))
             yield item
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Dense steps: new classes learnt from masks of many images, one group of classes after another."""
+"""Tasks on scenes: new classes learnt from masks of many images, one group of classes after another."""
 
 from icss_core.continual.class_prototypes import class_prototypes
 from icss_core.continual.dense_task import first_task_of, task_objective, weight_anchor_of

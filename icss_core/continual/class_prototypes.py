@@ -1,4 +1,4 @@
-"""Mean feature of each class over a step's scenes: what SDR keeps of data that later steps do not see."""
+"""Mean feature of each class over a task's scenes: what SDR keeps of data that later tasks do not see."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def class_prototypes(
     precision: Precision = "auto",
     most: int = 2048,
 ) -> Prototypes:
-    """Class means of a step's deepest features, by the labels that the step sees; the background has none.
+    """Class means of a task's deepest features, by the labels that the task sees; the background has none.
 
     SDR (arXiv 2103.06342) averages over the whole training, while the network changes; here the trained
-    network is asked once, so that the means are its own; in eval mode, so that a step whose batch norms train
+    network is asked once, so that the means are its own; in eval mode, so that a task whose batch norms train
     starts a little apart from them. Means from before are kept as they are, where these
     scenes show nothing of their class.
 
     Args:
         network: as trained; left in eval mode.
-        scenes: of the step, labelled as it sees them.
+        scenes: of the task, labelled as it sees them.
         size: side of the windows, a multiple of the features' stride.
         device: where to compute.
         known: of the version before; (O, C) with O at most the network's classes.
@@ -61,7 +61,7 @@ def class_prototypes(
         samples = labelled_features(features, shown, assignment="pooled")
         found = class_means(samples, n_classes=network.n_classes)
         means = found if means is None else merge_prototypes(means, found)
-    assert means is not None  # noqa: S101 - a step without scenes is refused before
+    assert means is not None  # noqa: S101 - a task without scenes is refused before
     found = Prototypes(means.means.float().cpu(), means.counts.float().cpu())
     if known is None:
         return found

@@ -134,12 +134,12 @@ def weight_anchor_of(
     memory: Segmenter | None,
     importances: Mapping[str, Mapping[str, Tensor]],
 ) -> WeightAnchor | None:
-    """What holds the network's weights, and gathers for the step after; None where the method has none.
+    """What holds the network's weights, and gathers for the task after; None where the method has none.
 
     Args:
         preset: the method with its numbers.
-        network: as the step starts, on its device.
-        memory: the network before the step; None in the first.
+        network: as the task starts, on its device.
+        memory: the network before the task; None in the first.
         importances: what the memory network's version keeps.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What became of each class, step after step: the matrix of step by class, and what it forgot."""
+"""What became of each class, task after task: the matrix of task by class, and what it forgot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scores = dict[str, float | None]
 
 
 class TaskMeans(BaseModel):
-    """Means of pooled IoU after a step, in [0, 1]; None where no class of the group is in the truth."""
+    """Means of pooled IoU after a task, in [0, 1]; None where no class of the group is in the truth."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,50 +27,50 @@ class TaskMeans(BaseModel):
     """What MiB's tables call "all"."""
     old_with_background: float | None
     old_without_background: float | None
-    """Classes of interest of the steps before; None after the first."""
+    """Classes of interest of the tasks before; None after the first."""
     new: float | None
     groups: tuple[float | None, ...]
-    """Of the classes of each step so far."""
+    """Of the classes of each task so far."""
 
 
 class TaskHistory(BaseModel):
-    """Pooled IoU of every class after every step of a protocol."""
+    """Pooled IoU of every class after every task of a protocol."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     groups: tuple[tuple[str, ...], ...]
-    """Class names by step."""
+    """Class names by task."""
     iou: tuple[Scores, ...]
-    """After each step done, by class name, background first; None where the truth lacks the class."""
+    """After each task done, by class name, background first; None where the truth lacks the class."""
 
     @model_validator(mode="after")
     def _steps_know_their_classes(self) -> Self:
-        for step, scores in enumerate(self.iou):
-            expected = [BACKGROUND_CLASS.name, *(name for group in self.groups[: step + 1] for name in group)]
+        for task, scores in enumerate(self.iou):
+            expected = [BACKGROUND_CLASS.name, *(name for group in self.groups[: task + 1] for name in group)]
             if list(scores) != expected:
-                raise ValueError(f"after step {step} the classes are {expected}, not {list(scores)}")
+                raise ValueError(f"after task {task} the classes are {expected}, not {list(scores)}")
         return self
 
     @classmethod
     def start(cls, groups: Sequence[Sequence[str]]) -> TaskHistory:
-        """A history before its first step."""
+        """A history before its first task."""
         return cls(groups=tuple(tuple(group) for group in groups), iou=())
 
     def after(self, report: SegmentationReport) -> TaskHistory:
-        """The history with one more step, scored on all classes so far."""
+        """The history with one more task, scored on all classes so far."""
         scores = {name: one.iou_pooled for name, one in report.classes.items()}
         return TaskHistory(groups=self.groups, iou=(*self.iou, scores))
 
     @property
     def means(self) -> tuple[TaskMeans, ...]:
-        """Means after each step."""
-        return tuple(self._means(step) for step in range(len(self.iou)))
+        """Means after each task."""
+        return tuple(self._means(task) for task in range(len(self.iou)))
 
     @property
     def forgetting(self) -> Scores:
-        """By class of interest: its best IoU after an earlier step, less the one after the last.
+        """By class of interest: its best IoU after an earlier task, less the one after the last.
 
-        Chaudhry et al., arXiv 1801.10112; classes of the last step have none.
+        Chaudhry et al., arXiv 1801.10112; classes of the last task have none.
         """
         if not self.iou:
             return {}
@@ -89,13 +89,13 @@ class TaskHistory(BaseModel):
         return _mean(self.forgetting.values())
 
     def to_markdown(self) -> str:
-        """The matrix as a table in per cent, a row a step, and the means beside it."""
+        """The matrix as a table in per cent, a row a task, and the means beside it."""
         classes = [BACKGROUND_CLASS.name, *(name for group in self.groups for name in group)]
-        groups = [f"step {number}" for number in range(len(self.groups))]
+        groups = [f"task {number}" for number in range(len(self.groups))]
         columns = ["after", *classes, *groups, "old", "new", "all", "all, with background"]
         lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-        for step, (scores, means) in enumerate(zip(self.iou, self.means, strict=True)):
-            cells = [f"step {step}", *(_percent(scores.get(name)) for name in classes)]
+        for task, (scores, means) in enumerate(zip(self.iou, self.means, strict=True)):
+            cells = [f"task {task}", *(_percent(scores.get(name)) for name in classes)]
             cells += [_percent(one) for one in means.groups] + ["-"] * (len(groups) - len(means.groups))
             cells += [_percent(means.old_without_background), _percent(means.new)]
             cells += [_percent(means.all_without_background), _percent(means.all_with_background)]
@@ -107,10 +107,10 @@ class TaskHistory(BaseModel):
         lines += ["", "IoU in per cent, pooled over all images; old, new and all without the background."]
         return "\n".join(lines) + "\n"
 
-    def _means(self, step: int) -> TaskMeans:
-        scores = self.iou[step]
-        old = [scores[name] for group in self.groups[:step] for name in group]
-        new = [scores[name] for name in self.groups[step]]
+    def _means(self, task: int) -> TaskMeans:
+        scores = self.iou[task]
+        old = [scores[name] for group in self.groups[:task] for name in group]
+        new = [scores[name] for name in self.groups[task]]
         background = [scores[BACKGROUND_CLASS.name]]
         return TaskMeans(
             all_with_background=_mean([*background, *old, *new]),
@@ -118,7 +118,7 @@ class TaskHistory(BaseModel):
             old_with_background=_mean([*background, *old]),
             old_without_background=_mean(old),
             new=_mean(new),
-            groups=tuple(_mean([scores[name] for name in group]) for group in self.groups[: step + 1]),
+            groups=tuple(_mean([scores[name] for name in group]) for group in self.groups[: task + 1]),
         )
 
 

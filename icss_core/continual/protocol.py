@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from icss_core.dataset import Dataset
 
 Setting = Literal["disjoint", "overlapped", "partitioned"]
-"""Which images a step sees. disjoint: those that show a class of the step and none of a later one;
-overlapped: all that show a class of the step; partitioned: each image belongs to one step, drawn among those
-whose classes it shows. The masks show the step's classes alone in all of them."""
+"""Which images a task sees. disjoint: those that show a class of the task and none of a later one;
+overlapped: all that show a class of the task; partitioned: each image belongs to one task, drawn among those
+whose classes it shows. The masks show the task's classes alone in all of them."""
 
 Member = int | str
 """Of a group: a class's name, its number in the data set (background 0), or a range of numbers, `1-15`."""
@@ -51,7 +51,7 @@ class Protocol(BaseModel):
         return self
 
     def classes_of(self, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
-        """Class names by step, in the order of the groups.
+        """Class names by task, in the order of the groups.
 
         Raises:
             InvalidParameterError: a number or a name is not a class of interest of the data set, or one is in

@@ -1,4 +1,4 @@
-"""Which images each step of a protocol sees: a manifest that can be made again, and compared by its hash."""
+"""Which images each task of a protocol sees: a manifest that can be made again, and compared by its hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TaskManifest(BaseModel):
-    """The steps of a protocol on a data set: their classes, and their training scenes by name."""
+    """The tasks of a protocol on a data set: their classes, and their training scenes by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,13 +35,13 @@ class TaskManifest(BaseModel):
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def scenes_hash(self, step: int) -> str:
-        """SHA-256 (hexadecimal) of a step's scenes: protocols that begin alike share their beginning."""
-        return hashlib.sha256(json.dumps(self.scenes[step]).encode()).hexdigest()
+    def scenes_hash(self, task: int) -> str:
+        """SHA-256 (hexadecimal) of a task's scenes: protocols that begin alike share their beginning."""
+        return hashlib.sha256(json.dumps(self.scenes[task]).encode()).hexdigest()
 
 
 def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Sequence[str]]) -> TaskManifest:
-    """Decide which training scenes each step sees; see `Setting`.
+    """Decide which training scenes each task sees; see `Setting`.
 
     Args:
         dataset: the data; its training scenes with a mask are shared out.
@@ -51,21 +51,21 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
 
     Raises:
         InvalidParameterError: the protocol names what the data set does not have.
-        DatasetError: a step is left without a scene, or the classes of a scene are not known.
+        DatasetError: a task is left without a scene, or the classes of a scene are not known.
     """
     classes = protocol.classes_of(dataset)
-    step_of = {name.casefold(): step for step, group in enumerate(classes) for name in group}
+    task_of = {name.casefold(): task for task, group in enumerate(classes) for name in group}
     scenes: list[list[str]] = [[] for _ in classes]
     for scene in dataset.scenes_of("train"):
         if scene.mask is None:
             continue
         if scene.name not in labels:
             raise DatasetError(f"nobody says which classes scene {scene.name!r} shows")
-        steps = sorted(
-            {step_of[name.casefold()] for name in labels[scene.name] if name.casefold() in step_of}
+        tasks = sorted(
+            {task_of[name.casefold()] for name in labels[scene.name] if name.casefold() in task_of}
         )
-        for step in _chosen(steps, protocol, scene.name):
-            scenes[step].append(scene.name)
+        for task in _chosen(tasks, protocol, scene.name):
+            scenes[task].append(scene.name)
     empty = [list(group) for group, members in zip(classes, scenes, strict=True) if not members]
     if empty:
         raise DatasetError(
@@ -80,14 +80,14 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
     )
 
 
-def _chosen(steps: Sequence[int], protocol: Protocol, name: str) -> Sequence[int]:
-    """Of the steps whose classes a scene shows, in order, those that see it."""
-    if len(steps) < 2 or protocol.setting == "overlapped":
-        return steps
+def _chosen(tasks: Sequence[int], protocol: Protocol, name: str) -> Sequence[int]:
+    """Of the tasks whose classes a scene shows, in order, those that see it."""
+    if len(tasks) < 2 or protocol.setting == "overlapped":
+        return tasks
     if protocol.setting == "disjoint":
-        # with a class of a later step in it, an image is that step's
-        return steps[-1:]
+        # with a class of a later task in it, an image is that task's
+        return tasks[-1:]
     # from the scene's own name, so that a scene more or less does not move the others
     digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     draw = np.random.default_rng([protocol.seed, digest])
-    return [steps[int(draw.integers(len(steps)))]]
+    return [tasks[int(draw.integers(len(tasks)))]]

@@ -28,7 +28,7 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one optimiser step sees."""
+    """What one iteration sees."""
 
     pixels: Tensor
     """(B, C, h, w), raw values in the image's own dtype."""

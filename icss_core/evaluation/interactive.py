@@ -1,8 +1,8 @@
 """`icss`: every image is a session of its own (ICSS, Lenczner et al.).
 
-A copy of the memory network, clicks drawn from the image's ground truth, a step, and the score on the same
-image, all of it. Nothing is carried over to the next image. The paper chooses among its learning steps by the
-score on the full ground truth, which no user has: here the last step is the result, and the best of the last
+A copy of the memory network, clicks drawn from the image's ground truth, an update, and the score on the same
+image, all of it. Nothing is carried over to the next image. The paper chooses among its rounds by the
+score on the full ground truth, which no user has: here the last is the result, and the best of the last
 half is reported beside it.
 """
 
@@ -61,11 +61,11 @@ class SessionScores(_Frozen):
     pseudo_labels: dict[str, int]
     last: ImageScore
     """After the last iteration: the result."""
-    steps: dict[int, ImageScore]
-    """After the learning steps that were looked at, counted from 1; the last is the result itself."""
+    rounds: dict[int, ImageScore]
+    """After the rounds that were looked at, counted from 1; the last is the result itself."""
     best_of_last_half: ImageScore | None
     """The best of those in the last half and of the result, chosen by their score: an oracle's choice. None
-    where no step was looked at."""
+    where no round was looked at."""
     agreement: float | None
     """Share of unclicked pixels that keep the memory network's class."""
     warnings: tuple[str, ...]
@@ -111,7 +111,7 @@ def run_session(
     """One session.
 
     Args:
-        memory: the network before the step; not changed.
+        memory: the network before the update; not changed.
         label_space: its classes.
         image: the truth's indices are those of the label space extended by `new_classes`.
         new_classes: what is added; the truth must show each of them.
@@ -119,7 +119,7 @@ def run_session(
         annotations: clicks of the background and of each new class, drawn uniformly from the truth; fewer
             where a class has fewer pixels.
         seed: of clicks and training.
-        look_every: score every so many learning steps of the last half, counted back from the result, which
+        look_every: score every so many rounds of the last half, counted back from the result, which
             is scored in any case; None: the result alone. A look predicts the whole image as the result is
             predicted: by our default tiling, for the paper's presets too.
         device: see `update`.
@@ -144,13 +144,13 @@ def run_session(
     looks: dict[int, ImageScore] = {}
     looking = 0.0
 
-    def look(step: int, network: Segmenter) -> None:
+    def look(number: int, network: Segmenter) -> None:
         nonlocal looking
-        left = preset.rounds - step
-        if look_every is None or 2 * step <= preset.rounds or left % look_every:
+        left = preset.rounds - number
+        if look_every is None or 2 * number <= preset.rounds or left % look_every:
             return
         started = time.perf_counter()
-        looks[step] = score_map(map_image(network, image.source), image.truth, names)
+        looks[number] = score_map(map_image(network, image.source), image.truth, names)
         looking += time.perf_counter() - started
 
     result = update(
@@ -177,7 +177,7 @@ def run_session(
         clicks={names[label]: count for label, count in clicks.counts().items()},
         pseudo_labels=result.pseudo_labels,
         last=last,
-        steps=looks,
+        rounds=looks,
         best_of_last_half=best,
         agreement=result.forgetting.agreement,
         warnings=tuple(result.warnings),

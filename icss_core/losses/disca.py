@@ -17,7 +17,7 @@ def memory_label_cross_entropy(
     """Cross-entropy with the memory network's class map, where that map shows a class of interest.
 
     Mean over those pixels, as ICSS (Lenczner et al.) uses DISCA (Lenczner et al., "DISCA", 2021). The
-    published code divides the value by the number of the learning step; the paper does not: that is the
+    published code divides the value by the number of the round; the paper does not: that is the
     caller's business. The original DISCA averages over all pixels, background included.
 
     Args:

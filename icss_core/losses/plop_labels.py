@@ -34,10 +34,10 @@ def complete_background(
     Douillard et al., "PLOP", arXiv 2011.11390, Eqs. 7-9, as the published code has it.
 
     Args:
-        labels: (B, H, W) int64; below O: background of the step (a label of an old class counts as that).
+        labels: (B, H, W) int64; below O: background of the task (a label of an old class counts as that).
         old_logits: (B, O, H, W) float of the memory network; taken as constant.
         thresholds: (O,) largest entropy by class, see `EntropyMedians`.
-        n_classes: N, classes after the step: part of the entropy's scale.
+        n_classes: N, classes after the task: part of the entropy's scale.
         ignore: value of pixels without label.
 
     Raises:
@@ -82,7 +82,7 @@ class EntropyMedians:
 
     Args:
         n_old: O, classes of the memory network.
-        n_classes: N, classes after the step.
+        n_classes: N, classes after the task.
         bins: parts.
     """
 

@@ -4,7 +4,7 @@ Sources: Michieli and Zanuttigh, SDR, arXiv 2103.06342; Lenczner et al., ICSS. D
 published ICSS code, which compares consecutive mini-batches and counts pixels of other classes as zero
 features:
 
-* the previous prototypes are the memory network's, constant during the step;
+* the previous prototypes are the memory network's, constant during the task;
 * means run over the pixels of the class only;
 * every labelled pixel counts (see `prototypes`), not those on the stride-32 grid;
 * classes, and pairs of classes, that a batch lacks are left out of sum and divisor (`present`); `all`

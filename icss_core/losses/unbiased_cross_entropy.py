@@ -1,4 +1,4 @@
-"""Cross-entropy of a step whose background labels may hide every class that was learnt before."""
+"""Cross-entropy of a task whose background labels may hide every class that was learnt before."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def unbiased_cross_entropy(
               \hat p_{i0} = \sum_{c < O} p_{ic}, \quad \hat p_{ic} = p_{ic} \;\text{for}\; c \ge O
 
     with p the softmax of all logits (Cermelli et al., "Modeling the Background for Incremental Learning in
-    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background: a step
+    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background: a task
     does not know it. Computed with log-sum-exp. With O = 1 it is the ordinary cross-entropy.
 
     Args:
         logits: (B, N, H, W) float of the updated network, old classes first.
         labels: (B, H, W) int64, class indices in [0, N), or `ignore`.
-        n_old: O, classes before the step, background included; 1 <= O <= N.
+        n_old: O, classes before the task, background included; 1 <= O <= N.
         over: see `Reduction`; the published training takes "all".
         ignore: value of pixels without label.
 

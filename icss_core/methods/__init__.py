@@ -1,4 +1,4 @@
-"""Methods: presets say how a step goes, and its loss is a cross-entropy plus any of the regularisers.
+"""Methods: presets say what an update or a task does; its loss is a cross-entropy plus any regularisers.
 
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """

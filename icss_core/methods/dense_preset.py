@@ -1,4 +1,4 @@
-"""A preset of a dense step: new classes learnt from masks, or from points and scribbles, of many images."""
+"""A preset of a task on scenes: new classes learnt from masks, points or scribbles of many images."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class AnchorRule(BaseModel):
 
 
 class DensePreset(Method):
-    """Everything that decides what a dense step does, besides its data and the memory network.
+    """Everything that decides what a task on scenes does, besides its data and the memory network.
 
-    The first step, which has no memory network, leaves out whatever needs one.
+    The first task, which has no memory network, leaves out whatever needs one.
     """
 
     anchor: AnchorRule | None = None
     labels: Literal["task", "all"] = "task"
-    """Which classes the masks show: those of the step, or all so far (joint)."""
+    """Which classes the masks show: those of the task, or all so far (joint)."""
     others: Literal["background", "ignored"] = "background"
     """What the masks show other classes as. Where labels are few, those of others say nothing."""
     background: bool = True
     """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a
     class. Asked where a regulariser wants to know which classes are possible."""
     prototypes: bool | None = None
-    """Whether the network is registered with the mean features of its classes, for the steps after."""
+    """Whether the network is registered with the mean features of its classes, for the tasks after."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""
@@ -55,13 +55,13 @@ class DensePreset(Method):
     """Instead: crops are of images resized by a factor drawn from this range. For images that are larger than
     a crop by far, and have a resolution."""
     epochs: int | None = Field(default=30, ge=1)
-    """Passes over the step's images instead of `optimisation.iterations`."""
+    """Passes over the task's images instead of `optimisation.iterations`."""
     first_iterations: int | None = Field(default=None, ge=1)
-    """Of the first step, where `epochs` is None; None: as many as of the others."""
+    """Of the first task, where `epochs` is None; None: as many as of the others."""
     first_lr: float = Field(default=0.01, gt=0)
-    """Learning rate of the first step; `optimisation.lr` is that of the others."""
+    """Learning rate of the first task; `optimisation.lr` is that of the others."""
     test_scales: Scales | None = None
-    """At which validation images are predicted when a step's version is scored, each class by its highest
+    """At which validation images are predicted when a task's version is scored, each class by its highest
     score (`icss_core.inference.multi_scale`). It costs the sum of their squares times as much and changes no
     network; validations within a training are without. None: images as they are."""
 
@@ -71,7 +71,7 @@ class DensePreset(Method):
         return self
 
     def iterations_on(self, images: int) -> int:
-        """Optimisation iterations of a step with so many images."""
+        """Optimisation iterations of a task with so many images."""
         if self.epochs is None:
             return self.optimisation.iterations
         return -(-self.epochs * images // self.batch)

@@ -1,7 +1,7 @@
-"""The presets of dense steps by name: MiB and the methods it is compared with, by the papers' numbers.
+"""The presets of tasks on scenes by name: MiB and the methods it is compared with, by the papers' numbers.
 
 What they do not repeat of the published code, because every method here shares it: the classifier is one
-convolution whose rows grow (the code keeps one a step, which gives the same logits), and importances are
+convolution whose rows grow (the code keeps one a task, which gives the same logits), and importances are
 scaled over all its rows; batch norms are PyTorch's, each worker with its own statistics; mixed precision is
 bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero. They
 learn the borders of VOC's objects as background, here nobody labels them.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SGD: Final = Optimisation(
     optimiser="sgd", lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, schedule="poly"
 )
-"""Of MiB and, in a step, of all its rivals."""
+"""Of MiB and, in a task, of all its rivals."""
 
 _EVERYWHERE: Final = CrossEntropyRule(kind="mean", over="all")
 _UNBIASED: Final = CrossEntropyRule(kind="unbiased", over="all")
@@ -31,7 +31,7 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
         "ft": {"summary": "fine-tuning: nothing is kept on purpose"},
         "joint": {
-            "summary": "all classes so far labelled, on each step's images; with one group, the upper bound",
+            "summary": "all classes so far labelled, on each task's images; with one group, the upper bound",
             "labels": "all",
         },
         "lwf": {"summary": "plain distillation", "regularisers": {"lwf": {"weight": 100}}},

@@ -24,7 +24,7 @@ class DiscaParameters(RegulariserParameters):
     """Numbers of DISCA."""
 
     decay: bool = False
-    """Divide by the number of the learning step, 1, 2, ... (ICSS's code; its paper does not)."""
+    """Divide by the number of the round, 1, 2, ... (ICSS's code; its paper does not)."""
 
 
 def _penalty(parameters: DiscaParameters, context: TaskContext) -> Penalty:

@@ -31,7 +31,7 @@ class CrossEntropyRule(BaseModel):
 
 
 class Method(BaseModel):
-    """The part of a recipe that interactive and dense steps share."""
+    """The part of a recipe that interactive and tasks on scenes share."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

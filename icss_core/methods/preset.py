@@ -23,7 +23,7 @@ class PseudoLabelRule(BaseModel):
 
 
 class CropRule(BaseModel):
-    """Which crops a step of the update sees."""
+    """Which crops an update sees."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

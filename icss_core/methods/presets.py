@@ -9,7 +9,7 @@ What these two do not repeat, because every method here shares it:
 - batch norms keep their running statistics and learn all scales and shifts; the code can freeze 33 of its 50;
 - above `tiles` tiles of 512 pixels the working area is a part of the image;
 - the code has no fixed length: it stops when the score on the full truth has not improved for 15 of its
-  learning steps, or after 100 of them; 30 is the paper's.
+  rounds, or after 100 of them; 30 is the paper's.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _paper(method: str) -> Preset:
     return Preset(
         name=f"icss-paper/{method}",
         method=method,
-        summary="ICSS as its text says: 30 steps of 10 back-propagations, Adam 2e-5, top-N pseudo-labels",
+        summary="ICSS as its text says: 30 rounds of 10 back-propagations, Adam 2e-5, top-N pseudo-labels",
         warning=(
             "the paper's 300 iterations at a learning rate of 2e-5 from a random head usually end below the "
             "memory network; use the default preset for maps that matter"
@@ -87,7 +87,7 @@ def _code(method: str) -> Preset:
     return Preset(
         name=f"icss-code/{method}",
         method=method,
-        summary="ICSS as its code does: 30 steps of 10 sweeps over the image, ten pseudo-labels per click",
+        summary="ICSS as its code does: 30 rounds of 10 sweeps over the image, ten pseudo-labels per click",
         warning=(
             "300 sweeps over a large image take hours, and ten pseudo-labels per click in one "
             "mean drown the new class on a small one; use the default preset for maps that matter"

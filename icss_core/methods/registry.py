@@ -100,7 +100,7 @@ def dense_preset_names() -> list[str]:
 
 
 def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> DensePreset:
-    """A preset of a dense step, with some of its numbers changed.
+    """A preset of a task on scenes, with some of its numbers changed.
 
     Args:
         name: one of `dense_preset_names()`.

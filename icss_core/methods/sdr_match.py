@@ -36,7 +36,7 @@ def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         seen = memory_labels(batch)
         device = output.features.device
-        # the step's masks call old classes background
+        # the task's masks call old classes background
         old = (batch.labels == BACKGROUND) & (seen != BACKGROUND)
         located = torch.where(old, seen, IGNORE)
         samples = labelled_features(output.features, located, assignment=parameters.assignment)
@@ -48,7 +48,7 @@ def _penalty(parameters: SdrMatchParameters, context: TaskContext) -> Penalty:
 
 SDR_MATCH = Regulariser(
     name="sdr-match",
-    summary="features of old classes stay at the class means kept from earlier steps",
+    summary="features of old classes stay at the class means kept from earlier tasks",
     source="Michieli and Zanuttigh, SDR, arXiv 2103.06342, Eq. 4",
     parameters=SdrMatchParameters,
     build=_penalty,

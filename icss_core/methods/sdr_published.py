@@ -27,7 +27,7 @@ class PublishedSdrParameters(RegulariserParameters):
 
 
 def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalty:
-    previous: Tensor | None = None  # class means of the batch before; a new step starts anew
+    previous: Tensor | None = None  # class means of the batch before; a new task starts anew
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         nonlocal previous

@@ -1,4 +1,4 @@
-"""`sdr-shape`: classes contracted, pushed apart, and their features sparse, by the labels of a step alone."""
+"""`sdr-shape`: classes contracted, pushed apart, and their features sparse, by the labels of a task alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SdrShapeParameters(RegulariserParameters):
     """Weights of the three terms.
 
     Unlike in SDR, features are drawn to the mean of their class in the batch, as in ICSS, not to a running
-    one, and the background has no mean in the first step either.
+    one, and the background has no mean in the first task either.
     """
 
     attract: float = Field(default=1e-3, ge=0)
@@ -37,7 +37,7 @@ class SdrShapeParameters(RegulariserParameters):
 def _penalty(parameters: SdrShapeParameters, context: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         features, labels = output.features, batch.labels
-        # what a mask calls background holds classes of other steps: no mean of its own
+        # what a mask calls background holds classes of other tasks: no mean of its own
         named = torch.where(labels == BACKGROUND, IGNORE, labels)
         samples = labelled_features(features, named, assignment=parameters.assignment)
         means = class_means(samples, n_classes=context.n_classes)

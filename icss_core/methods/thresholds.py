@@ -1,4 +1,4 @@
-"""PLOP's thresholds: how uncertain the memory network usually is about each class in the step's images."""
+"""PLOP's thresholds: how uncertain the memory network usually is about each class in the task's images."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def entropy_thresholds(
     """Median entropy by class over the background pixels of the scenes, none below PLOP's least.
 
     Args:
-        memory: the network before the step; left in eval mode.
-        scenes: of the step, labelled as it sees them.
-        n_classes: N, classes after the step.
+        memory: the network before the task; left in eval mode.
+        scenes: of the task, labelled as it sees them.
+        n_classes: N, classes after the task.
         size: side of the windows, in pixels.
         device: where to compute.
         precision: in which type.

@@ -114,7 +114,7 @@ def segmentation_report(
     Args:
         confusion: one matrix per image.
         class_names: N names by index, 0 = background.
-        new_classes: indices of the classes that the step added; all others are old.
+        new_classes: indices of the classes that were added; all others are old.
 
     Raises:
         InvalidParameterError: names and matrices differ in number, or a new class is not an index from 1 to

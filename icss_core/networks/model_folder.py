@@ -1,4 +1,4 @@
-"""A model version on disk: `weights.safetensors`, `model.json`, and what a later step needs.
+"""A model version on disk: `weights.safetensors`, `model.json`, and what a later task needs.
 
 No pickle is read or written.
 """

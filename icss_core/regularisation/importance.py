@@ -44,7 +44,7 @@ class Fisher:
     """EWC: F <- decay g^2 + (1 - decay) F (Kirkpatrick et al., arXiv 1612.00796).
 
     Args:
-        before: where earlier steps left it; weights that are new start at one.
+        before: where earlier tasks left it; weights that are new start at one.
         decay: weight of the newest gradient.
     """
 
@@ -85,11 +85,11 @@ class PathIntegral:
     """PI: how much of the loss's fall each weight's way explains (Zenke et al., arXiv 1703.04200).
 
     delta += g_t (w_{t-1} - w_t) from the second iteration on; the importance is
-    max(0, delta / ((w_end - w_start)^2 + 1e-20)) plus that of the steps before.
+    max(0, delta / ((w_end - w_start)^2 + 1e-20)) plus that of the tasks before.
 
     Args:
         start: weights before the first iteration; for those of the memory network, its own.
-        before: importances of earlier steps.
+        before: importances of earlier tasks.
     """
 
     def __init__(self, start: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> None:
@@ -128,10 +128,10 @@ class RiemannianWalk:
 
     Every `every` iterations score += g (w_mark - w) / (F/2 (w - w_mark)^2 + 1e-8), with the weights w_mark at
     the time before and F before this iteration; the importance is F and max(0, score), the latter averaged
-    with that of the steps before.
+    with that of the tasks before.
 
     Args:
-        fisher: where earlier steps left F.
+        fisher: where earlier tasks left F.
         score: where they left the score.
         decay: of F.
         every: iterations between two looks at the way.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class WeightAnchor:
-    """Holds the weights of a step where the memory network had them, and gathers what the next step needs.
+    """Holds the weights of a task where the memory network had them, and gathers what the next task needs.
 
     The penalty is quadratic, so its gradient is added to the gradients as they are: no graph, and what is
     gathered sees the gradients of the data's loss alone, as published.
@@ -34,9 +34,9 @@ class WeightAnchor:
         kind: what is gathered.
         weight: lambda of the penalty.
         anchors: the memory network's weights by name; one that has grown since is held in its first rows.
-            Empty in the first step, which only gathers.
+            Empty in the first task, which only gathers.
         importances: what the memory network's training gathered, by part and weight.
-        start: the weights the step starts from.
+        start: the weights the task starts from.
         normalise: scale each part to [0, 1] in each tensor before it weighs anything.
         decay: see `Fisher`.
         every: see `RiemannianWalk`.

@@ -1,4 +1,4 @@
-"""The forgetting report of a step: memory and updated network side by side on the working area."""
+"""The forgetting report of an update: memory and updated network side by side on the working area."""
 
 from __future__ import annotations
 

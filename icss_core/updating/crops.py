@@ -75,9 +75,9 @@ class LabelledCrops:
             for label in np.unique(labels.labels[self._owner >= 0])
         ]
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of a step."""
-        rng = np.random.default_rng([self._seed, step])
+    def __call__(self, iteration: int) -> Batch:
+        """The batch of an iteration."""
+        rng = np.random.default_rng([self._seed, iteration])
         return self._image.batch([self._place(rng) for _ in range(self._rule.batch)], self._size)
 
     def _place(self, rng: np.random.Generator) -> Crop:
@@ -117,10 +117,10 @@ class SweepCrops:
         self._image, self._rule, self._seed = image, rule, seed
         self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of a step."""
+    def __call__(self, iteration: int) -> Batch:
+        """The batch of an iteration."""
         crops = []
-        for position in range(step * self._rule.batch, (step + 1) * self._rule.batch):
+        for position in range(iteration * self._rule.batch, (iteration + 1) * self._rule.batch):
             sweep, place = divmod(position, len(self.windows))
             order = np.random.default_rng([self._seed, sweep])
             window = self.windows[int(order.permutation(len(self.windows))[place])]

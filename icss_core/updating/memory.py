@@ -1,4 +1,4 @@
-"""What the memory network contributes to a step: logits to distil, pseudo-labels, features and prototypes."""
+"""What the memory network gives an update: logits to distil, pseudo-labels, features and prototypes."""
 
 from __future__ import annotations
 

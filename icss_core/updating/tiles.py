@@ -1,4 +1,4 @@
-"""The working area of an update: square tiles of the raster that the step looks at, once and for all."""
+"""The working area of an update: square tiles of the raster that it looks at, once and for all."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_the_table_has_a_row_a_step_and_one_for_what_was_forgotten():
     ]
     head, _, *steps, forgotten = rows
     assert head[:6] == ["after", "background", "road", "water", "tree", "roof"]
-    assert [row[0] for row in steps] == ["step 0", "step 1", "step 2"]
+    assert [row[0] for row in steps] == ["task 0", "task 1", "task 2"]
     assert all(len(row) == len(head) for row in (*steps, forgotten))
     assert dict(zip(head, steps[2], strict=True))["tree"] == "-"
     assert dict(zip(head, steps[1], strict=True))["all"] == "58.3"
@@ -70,5 +70,5 @@ def test_the_table_has_a_row_a_step_and_one_for_what_was_forgotten():
 
 
 def test_a_step_with_other_classes_is_refused():
-    with pytest.raises(ValidationError, match="after step 0 the classes are"):
+    with pytest.raises(ValidationError, match="after task 0 the classes are"):
         history((0.9, 0.8))

@@ -49,7 +49,7 @@ def test_a_session_is_an_update_on_clicks_of_the_truth_scored_on_the_whole_image
         assert scores.last.iou[name] == pytest.approx(both / either)
     assert scores.last.mean == pytest.approx(np.mean(list(scores.last.iou.values())))
     assert scores.clicks == {"background": 60, "building": 60}
-    assert (scores.steps, scores.best_of_last_half, scores.iterations) == ({}, None, 12)
+    assert (scores.rounds, scores.best_of_last_half, scores.iterations) == ({}, None, 12)
     assert type(scores).model_validate_json(scores.model_dump_json()) == scores
 
 
@@ -57,9 +57,9 @@ def test_looks_fall_into_the_last_half_and_the_best_is_one_of_them_or_the_result
     preset = get_preset("icss", QUICK | {"rounds": 6})
     plain, _ = run(memory, image, preset)
     scores, _ = run(memory, image, preset, look_every=2)
-    assert list(scores.steps) == [4], "counted back from the result, which is the sixth"
+    assert list(scores.rounds) == [4], "counted back from the result, which is the sixth"
     assert scores.last == plain.last, "looking changes nothing"
-    assert scores.best_of_last_half.mean == max(scores.steps[4].mean, scores.last.mean)
+    assert scores.best_of_last_half.mean == max(scores.rounds[4].mean, scores.last.mean)
 
 
 class OneThreadAtATime(ArraySource):

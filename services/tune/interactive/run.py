@@ -143,7 +143,7 @@ def _one_image(
         clicks={},
         pseudo_labels={},
         last=score_map(labels, image.truth, extended.names),
-        steps={},
+        rounds={},
         best_of_last_half=None,
         agreement=None,
         warnings=(),
