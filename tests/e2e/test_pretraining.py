@@ -155,7 +155,10 @@ def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
     assert resumed_at >= CHECKPOINT_EVERY
     assert resumed_at % CHECKPOINT_EVERY == 0
     steps = [step for step, _ in Tracking(stack.settings).metric_history(record.run_id, "loss")]
-    assert sorted(set(steps)) == list(range(1, ITERATIONS + 1))
+    # what was reported while the worker died may be lost
+    missing = set(range(1, ITERATIONS + 1)) - set(steps)
+    assert missing <= set(range(CHECKPOINT_EVERY + 1, resumed_at + 1))
+    assert max(steps) == ITERATIONS
     assert steps.count(1) == 1, "the training began again from the start"
 
 

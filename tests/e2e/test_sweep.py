@@ -23,7 +23,9 @@ question: Is a weight given up that is behind after an image?
 pairs: [{dataset: town, old: [road], new: building}]
 variants:
   - {preset: icss, label: as it was, overrides: {head_fit.iterations: 0, optimisation.lr: 1.0e-9}}
-  - {preset: icss, vary: {regularisers.distillation.weight: {loguniform: [0.1, 1]}}}
+  - preset: icss
+    overrides: {optimisation.lr: 0.3}
+    vary: {regularisers.distillation.weight: {loguniform: [0.1, 1]}}
 search: {kind: random, samples: 2, seed: 5}
 scheduler: {kind: asha, grace: 1, reduction: 2}
 seeds: [0]
@@ -36,7 +38,7 @@ pretraining:
   {preset: icss-paper, encoder: tu-test_resnet, crop: 64, batch: 2, workers: 0, optimisation.iterations: 20}
 cpus: 1
 """
-"""Four iterations only do harm to a network of twenty: whoever leaves it as it was is ahead."""
+"""Such a learning rate only does harm: whoever leaves the network as it was is ahead."""
 DONE = {"icss.status": "successful"}
 
 
