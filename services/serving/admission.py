@@ -56,7 +56,9 @@ class Admission:
         address = self._images.address(request.image)
         with self._images.opened(address, bands=base.card.architecture.in_channels) as raster:
             self._check_size(preset, raster)
-            clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
+            clicks = clicks_from_geojson(
+                request.clicks, raster, label_space, crs=request.crs, limit=self._limits.max_clicks
+            )
         counts = _counts_by_name(clicks.counts(), label_space)
         if new_class.name not in counts:
             raise ClickError(

@@ -74,7 +74,6 @@ def _object_store(folder: Path) -> Iterator[Settings]:
             s3_endpoint=f"http://127.0.0.1:{port}",
             s3_access_key=KEYS["access_key"],
             s3_secret_key=SecretStr(KEYS["secret_key"]),
-            s3_ranges_with_200=True,
             data_prefix="s3://icss",
             mlflow_uri="http://127.0.0.1:9",
         )
