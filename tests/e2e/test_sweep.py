@@ -35,7 +35,13 @@ control: false
 pictures: 0
 overrides: {optimisation.iterations: 4, crops.size: 64}
 pretraining:
-  {preset: icss-paper, encoder: tu-test_resnet, crop: 64, batch: 2, workers: 0, optimisation.iterations: 20}
+  preset: icss-paper
+  encoder: tu-test_resnet
+  crop: 64
+  batch: 2
+  workers: 0
+  optimisation.iterations: 20
+  optimisation.lr: 0.003
 cpus: 1
 """
 """Such a learning rate only does harm: whoever leaves the network as it was is ahead."""
