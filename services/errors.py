@@ -32,6 +32,10 @@ class TrackingError(IcssError):
     """The MLflow server refused the operation or did not answer."""
 
 
+class TrackingUnavailableError(TrackingError):
+    """The MLflow server did not answer, or fails itself; the same call may succeed in a moment."""
+
+
 class ModelNotFoundError(IcssError):
     """No model is registered under this name."""
 

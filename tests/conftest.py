@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 # Tests run in two processes (pytest-xdist), beside the services: threads of PyTorch on top of them only wait
 # for each other. Set before PyTorch is imported, for processes that tests start too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Tests join the stack's cluster from their own process, as its jobs do. Ray reads these once, when imported.
-RAY_TOKEN = os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-os.environ |= {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVICES = {"stack", "store_settings"}
@@ -57,5 +53,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     from services.local import LocalStack
 
     folder = tmp_path_factory.mktemp("stack")
-    with LocalStack(folder, num_cpus=4, object_store_bytes=200_000_000, ray_token=RAY_TOKEN) as started:
+    with LocalStack(folder, num_cpus=4, object_store_bytes=200_000_000) as started:
         yield started

@@ -1,13 +1,15 @@
-"""What the end-to-end tests share beside the stack: a data set, this process as a job, the demo."""
+"""What the end-to-end tests share beside the stack: a data set, a process for jobs, the demo."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
-import ray
 from demo_options import SMALL
 from rich.console import Console
 
@@ -32,14 +34,18 @@ def town(stack: LocalStack) -> str:
     return f"{dataset.base}/dataset.yaml"
 
 
-@pytest.fixture(scope="module")
-def job_environment(stack: LocalStack) -> Iterator[None]:
-    """This process has the environment of a job of the cluster, and leaves the cluster in the end."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.environment().items():
-            patch.setenv(name, value)
-        yield
-        ray.shutdown()
+@pytest.fixture(scope="session")
+def job_process(stack: LocalStack) -> Iterator[ProcessPoolExecutor]:
+    """One process in place of several jobs: each would take ten seconds of a processor to import everything.
+
+    Not the process of the tests: Ray reads the environment when it is imported, and there it has been.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in stack.environment().items():
+                patch.setenv(name, value)
+            pool.submit(os.getpid).result()  # starts it
+        yield pool
 
 
 @pytest.fixture(scope="session")

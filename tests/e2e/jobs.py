@@ -1,7 +1,8 @@
-"""Ray jobs as a user submits and stops them, and the same commands in the process of the tests."""
+"""Ray jobs as a user submits and stops them, and the same commands one after another in one process."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import time
@@ -54,13 +55,19 @@ def finish(job: subprocess.Popen[str], *, seconds: float = 400) -> str:
     return log
 
 
-def run_here(main: Callable[..., None], *arguments: str) -> str:
-    """What a job's command prints when it runs in this process, which needs `job_environment`.
+def in_cluster(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives while this process, which is `job_process`, is connected to the cluster."""
+    ray.init(log_to_driver=False)
+    try:
+        return function(*arguments)
+    finally:
+        ray.shutdown()
 
-    A job is a new process that imports PyTorch, Ray and MLflow, ten seconds of a processor; this one has.
-    """
+
+def run_command(module: str, *arguments: str) -> str:
+    """What `python -m MODULE ARGUMENTS` prints; it connects to the cluster itself. For `job_process`, too."""
     program = typer.Typer()
-    program.command()(main)
+    program.command()(importlib.import_module(module).main)
     try:
         result: Any = CliRunner().invoke(program, arguments)
     finally:

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-import ray
-from jobs import finish, submit
+from jobs import finish, in_cluster, submit
 
 from icss_core.continual import TaskHistory, read_protocol
 from icss_core.methods import get_dense_preset
@@ -19,9 +18,11 @@ from services.registry import Registry
 from services.tracking import PRETRAINING, PROTOCOLS, Tracking
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from services.local import LocalStack
+    from services.settings import Settings
     from services.tracking import RunRecord
 
 pytestmark = pytest.mark.e2e
@@ -53,9 +54,19 @@ def runs(stack: LocalStack) -> list[RunRecord]:
     return [record for record in found if record.status == "FINISHED"]
 
 
+def run_one_task(asked: ProtocolRun, settings: Settings) -> None:
+    """A protocol that is interrupted after its first task."""
+
+    def interrupt(history: TaskHistory) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_protocol(asked, settings, after_step=interrupt)
+
+
 @pytest.fixture(scope="module")
 def resumed(
-    stack: LocalStack, town: str, protocol: Path, job_environment: None
+    stack: LocalStack, town: str, protocol: Path, job_process: Executor
 ) -> tuple[str, list[RunRecord]]:
     """The log of the job, and what was trained when the protocol was interrupted before."""
     asked = ProtocolRun(
@@ -67,14 +78,7 @@ def resumed(
         encoder="tu-test_resnet",
         workers=0,
     )
-
-    def interrupt(history: TaskHistory) -> None:
-        raise KeyboardInterrupt
-
-    ray.init(log_to_driver=False)
-    with pytest.raises(KeyboardInterrupt):
-        run_protocol(asked, stack.settings, after_step=interrupt)
-    ray.shutdown()
+    job_process.submit(in_cluster, run_one_task, asked, stack.settings).result()
     before = runs(stack)
     command = ["services.continual", "--dataset", town, "--model", MODEL, "--protocol", str(protocol)]
     command += ["--preset", PRESET, "--overrides", json.dumps(NUMBERS)]

@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
-import ray
 import torch
 from affine import Affine
+from jobs import in_cluster
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
+from services.errors import TrainingError
 from services.local.supervisor import descendants
 from services.registry import MEMORY, Registry
 from services.storage import Storage
+from services.submission import submit_pretraining
 from services.tracking import PRETRAINING, RunRecord, Tracking
 from services.training import TrainingConfig
 from services.training.job import pretrain
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from numpy.typing import NDArray
 
     from services.local import LocalStack
@@ -198,9 +202,23 @@ def test_the_network_is_registered_and_normalises_by_the_statistics_of_all_dtype
 
 
 def test_a_finished_job_is_not_done_again(
-    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord], job_environment: None
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord], job_process: Executor
 ) -> None:
-    ray.init(log_to_driver=False)
     config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
-    assert pretrain(config, stack.settings) == 1
+    assert job_process.submit(in_cluster, pretrain, config, stack.settings).result() == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1
+
+
+def test_a_job_that_fails_is_quoted_to_who_submitted_it(stack: LocalStack, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match=r"(?s)ended as FAILED.*s3://icss/nowhere/dataset\.yaml"):
+        submit_pretraining(
+            ["--dataset", "s3://icss/nowhere/dataset.yaml", "--model", "nothing"],
+            address=stack.ray.dashboard,
+            token=stack.ray.token,
+            log=tmp_path / "job.log",
+            on_line=lines.append,
+        )
+    assert (tmp_path / "job.log").read_text().splitlines() == lines
+    with pytest.raises(TrainingError, match="could not be submitted"):
+        submit_pretraining([], address=stack.ray.dashboard, token="another")

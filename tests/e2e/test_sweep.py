@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import run_here, stop_when, submit
+from jobs import run_command, stop_when, submit
 
 from services.tracking import PRETRAINING, SWEEPS, Tracking
-from services.tune.__main__ import main
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from services.local import LocalStack
     from services.tracking import RunRecord
 
@@ -56,7 +57,7 @@ def trials(stack: LocalStack) -> dict[str, RunRecord]:
 
 @pytest.fixture(scope="module")
 def swept(
-    stack: LocalStack, town: str, job_environment: None
+    stack: LocalStack, town: str, job_process: Executor
 ) -> tuple[str, dict[str, RunRecord], dict[str, RunRecord]]:
     """What the second start prints, and the trials when the first was stopped and at the end."""
     sweep = (*TABLE1, "--dataset", f"town={town}")
@@ -64,7 +65,8 @@ def swept(
         ended = lambda: any(record.status == "FINISHED" for record in trials(stack).values())  # noqa: E731
         stop_when(stack, job, ended)
     before = trials(stack)
-    return run_here(main, *sweep), before, trials(stack)
+    printed = job_process.submit(run_command, "services.tune.__main__", *sweep).result()
+    return printed, before, trials(stack)
 
 
 def test_what_was_done_is_not_done_again(swept) -> None:
@@ -103,13 +105,14 @@ def test_a_trial_holds_its_sessions_metrics_and_map(stack, swept) -> None:
     assert tracking.read_bytes(record.run_id, f"maps/{session['image']}.png")[:4] == b"\x89PNG"
 
 
-def test_a_random_search_gives_up_what_is_behind(stack, town, swept, tmp_path) -> None:
+def test_a_random_search_gives_up_what_is_behind(stack, town, swept, job_process, tmp_path) -> None:
     # the memory network is found again
     spec = tmp_path / "random.yaml"
     spec.write_text(RANDOM)
     tracking = Tracking(stack.settings)
     networks = {run.run_id for run in tracking.find(PRETRAINING, tags=DONE)}
-    run_here(main, str(spec), "--dataset", f"town={town}")
+    command = (str(spec), "--dataset", f"town={town}")
+    job_process.submit(run_command, "services.tune.__main__", *command).result()
     assert {run.run_id for run in tracking.find(PRETRAINING, tags=DONE)} == networks
     (parent,) = (run for run in tracking.find(SWEEPS, tags={"icss.kind": "sweep"}) if run.name == "given-up")
     mine = tracking.find(SWEEPS, tags={"icss.kind": "trial", "mlflow.parentRunId": parent.run_id})
@@ -125,8 +128,9 @@ def test_a_random_search_gives_up_what_is_behind(stack, town, swept, tmp_path) -
     assert "stopped after 1 images" in table
 
 
-def test_protocols_are_swept_too(stack, town, swept) -> None:
-    printed = run_here(main, "tune_specs/mib_table1.yaml", "--scale", "smoke", "--dataset", f"town={town}")
+def test_protocols_are_swept_too(stack, town, job_process) -> None:
+    command = ("tune_specs/mib_table1.yaml", "--scale", "smoke", "--dataset", f"town={town}")
+    printed = job_process.submit(run_command, "services.tune.__main__", *command).result()
     tracking = Tracking(stack.settings)
     sweeps = tracking.find(SWEEPS, tags={"icss.kind": "sweep"})
     (parent,) = (run for run in sweeps if run.name == "mib-table1")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from services.local import LocalStack
 
 KEYS = {"access_key": "an-access-key", "secret_key": "a-secret-key"}
+MLFLOW_TOKEN = "a token of the tests for MLflow"
 
 
 @pytest.fixture(scope="session")
@@ -103,10 +104,12 @@ def mlflow_settings(
             port=port,
             artefacts="s3://icss-mlflow",
             s3_endpoint=str(store_settings.s3_endpoint),
+            token=MLFLOW_TOKEN,
             environment=os.environ,
             log=folder / "mlflow.log",
             **KEYS,
         )
         running.callback(server.stop)
         wait_for_mlflow(server, port=port, seconds=120)
-        yield store_settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{port}"})
+        changes = {"mlflow_uri": f"http://127.0.0.1:{port}", "mlflow_token": SecretStr(MLFLOW_TOKEN)}
+        yield store_settings.model_copy(update=changes)
