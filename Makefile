@@ -36,10 +36,11 @@ lint: $(READY)  ## ruff: rules and formatting
 types: $(READY)  ## mypy, strict on icss_core and services
 	$(BIN)/mypy
 
-unit: $(READY)  ## pytest only
-	$(BIN)/pytest
+unit: $(READY)  ## pytest only: in two processes, of which one has the services
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-test: lint types unit  ## everything CI runs
+test: lint  ## everything CI runs
+	@$(MAKE) --no-print-directory --jobs 2 types unit
 
 lock:  ## resolve pyproject.toml into requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements.lock

@@ -1,12 +1,25 @@
-"""What every test may ask for."""
+"""What every test may ask for, and how tests are spread over processes."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.local import LocalStack
+
+# Tests run in two processes (pytest-xdist), beside the services: threads of PyTorch on top of them only wait
+# for each other. Set before PyTorch is imported, for processes that tests start too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+SERVICES = {"stack", "store_settings"}
+"""Fixtures that start servers, which are there once."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,14 +27,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--shared",
         type=Path,
         default=REPOSITORY.parent / "shared",
-        help="folder with data sets and reference values that are not part of the repository",
+        help="folder with images that are not part of the repository",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything that needs a server runs in one process."""
+    for item in items:
+        if SERVICES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("services"))
 
 
 @pytest.fixture(scope="session")
 def shared_dir(pytestconfig: pytest.Config) -> Path:
-    """Folder of data and reference values outside the repository; without it the test is skipped."""
+    """Folder of images outside the repository; without it the test is skipped."""
     folder: Path = pytestconfig.getoption("--shared")
     if not folder.is_dir():
-        pytest.skip(f"needs data outside the repository: no folder {folder} (name another with --shared)")
+        pytest.skip(f"needs images outside the repository: no folder {folder} (name another with --shared)")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """S3, MLflow and Ray on free loopback ports; children use `stack.environment()`."""
+    from services.local import LocalStack
+
+    folder = tmp_path_factory.mktemp("stack")
+    with LocalStack(folder, num_cpus=4, object_store_bytes=200_000_000) as started:
+        yield started

@@ -1,18 +1,17 @@
-"""Reference values kept outside the repository: a loss's cases, compared within their tolerances."""
+"""Reference values (`tests/golden`): a loss's cases, compared within their tolerances."""
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+FOLDER = Path(__file__).resolve().parent / "golden"
 FLOAT_TYPES = (torch.float64, torch.float32)
 
 
@@ -54,17 +53,18 @@ class GoldenCase:
             )
 
 
-def golden_cases(shared_dir: Path, group: str, loss: str) -> list[GoldenCase]:
-    """All cases of a loss; skips where the reference values are not there, fails where the loss has none."""
-    folder = shared_dir / "golden"
-    if not folder.is_dir():
-        pytest.skip(f"needs reference values outside the repository: no folder {folder}")
-    index = json.loads((folder / "index.json").read_text())
-    entries = [entry for entry in index["cases"] if (entry["group"], entry["loss"]) == (group, loss)]
+@functools.cache
+def _index() -> list[dict[str, Any]]:
+    return json.loads((FOLDER / "index.json").read_text(encoding="utf-8"))["cases"]
+
+
+def golden_cases(group: str, loss: str) -> list[GoldenCase]:
+    """All cases of a loss, at least one."""
+    entries = [entry for entry in _index() if (entry["group"], entry["loss"]) == (group, loss)]
     assert entries, f"no reference case {group}.{loss}"
     cases = []
     for entry in entries:
-        with np.load(folder / entry["file"]) as stored:
+        with np.load(FOLDER / entry["file"]) as stored:
             cases.append(GoldenCase(entry, dict(stored)))
     return cases
 

@@ -38,7 +38,7 @@ def at(name: str) -> dict[str, str]:
 def write_tiny_model(folder: Path, *, bands: int = 3) -> Path:
     """A model folder with classes background and road, and random weights that are always the same."""
     classes = (ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="road", colour=(128, 128, 128)))
-    architecture = Architecture(decoder="linknet", encoder="resnet18", in_channels=bands, n_classes=2)
+    architecture = Architecture(decoder="linknet", encoder="tu-test_resnet", in_channels=bands, n_classes=2)
     normalisation = Normalisation(mean=(100.0,) * bands, std=(50.0,) * bands)
     torch.manual_seed(0)
     network = Segmenter(architecture, normalisation)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from icss_core.errors import InvalidParameterError
-from icss_core.inference.scales import check_scales
 from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
 
 
@@ -69,4 +68,6 @@ def _scales(text: str) -> tuple[float, ...]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InvalidParameterError(f"--scales takes numbers as 0.5,1,1.5, not {text!r}") from error
+    from icss_core.inference.scales import check_scales  # with it comes PyTorch, which takes seconds
+
     return check_scales(numbers)

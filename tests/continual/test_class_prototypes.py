@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return Segmenter(Architecture(encoder="resnet18", n_classes=5), identity(3)).eval()
+    return Segmenter(Architecture(encoder="tu-test_resnet", n_classes=5), identity(3)).eval()
 
 
 def scene(seed: int, *, highest: int) -> LabelledScene:
@@ -55,7 +55,8 @@ def test_means_are_those_of_a_loop_over_pixels(network):
 
 
 def test_means_from_before_stay_where_the_step_shows_nothing_of_a_class(network):
-    known = Prototypes(torch.full((3, 512), 7.0), torch.tensor([0.0, 10.0, 20.0]))
+    channels = network.body.encoder.out_channels[-1]
+    known = Prototypes(torch.full((3, channels), 7.0), torch.tensor([0.0, 10.0, 20.0]))
     scenes = [scene(0, highest=4)]
     scenes[0].lookup[1] = 0  # as a later step's masks have it
     found = class_prototypes(network, scenes, size=64, device=CPU, known=known)

@@ -1,4 +1,4 @@
-"""The main job at small scale, on real services; and that it leaves nothing behind."""
+"""The main job at small scale, on real services (see `demo_report`); and that it leaves nothing behind."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import rasterio
+from demo_options import SMALL
+from living import processes_of
 from PIL import Image
 from readme import tour
 from rich.console import Console
@@ -27,52 +29,22 @@ from services.registry import Registry
 
 pytestmark = pytest.mark.e2e
 
-SMALL = {
-    "known": ("road",),
-    "scenes": 6,
-    "size": 192,
-    "crop": 64,
-    "batch": 2,
-    "backbone": "resnet18",
-    "iterations": 6,
-    "minutes": 1.0,
-    "clicks": 10,
-    "overrides": {
-        "optimisation.iterations": 3,
-        "crops.size": 64,
-        "crops.batch": 1,
-        "head_fit.iterations": 2,
-    },
-}
 
-
-@pytest.fixture(scope="module")
-def job(stack, tmp_path_factory):
-    options = DemoOptions(out=tmp_path_factory.mktemp("demo") / "out", control=True, **SMALL)
-    with MainJob(options, stack, Stages(Console(quiet=True))) as job:
-        yield job
-
-
-@pytest.fixture(scope="module")
-def report(job):
-    return job.run()
-
-
-def test_main_job_scores_memory_updated_and_control(report):
-    assert report.classes == ["background", "road", "building"]
-    assert list(report.scores) == ["memory", "updated", "control"]
-    assert report.scores["memory"].classes["building"].iou_image_wise == 0.0
-    (session,) = report.sessions.values()
+def test_main_job_scores_memory_updated_and_control(demo_report):
+    assert demo_report.classes == ["background", "road", "building"]
+    assert list(demo_report.scores) == ["memory", "updated", "control"]
+    assert demo_report.scores["memory"].classes["building"].iou_image_wise == 0.0
+    (session,) = demo_report.sessions.values()
     assert session.clicks == {"background": 10, "building": 10}
-    assert session.version == report.versions["memory"] + 1
+    assert session.version == demo_report.versions["memory"] + 1
     assert session.forgetting is not None
 
 
-def test_main_job_leaves_pictures_maps_and_a_report(report, job):
-    out = job.options.out
-    scene = next(iter(report.sessions))
+def test_main_job_leaves_pictures_maps_and_a_report(demo_report, demo_job):
+    out = demo_job.options.out
+    scene = next(iter(demo_report.sessions))
     kept = DemoReport.model_validate_json((out / "report.json").read_text())
-    assert kept == report
+    assert kept == demo_report
     for picture in ("steps", "changes"):
         with Image.open(out / f"{scene}-{picture}.png") as image:
             assert image.width > 500
@@ -84,26 +56,26 @@ def test_main_job_leaves_pictures_maps_and_a_report(report, job):
     assert len(points["features"]) == 20
 
 
-def test_main_job_registers_with_lineage(report, stack):
+def test_main_job_registers_with_lineage(demo_report, stack):
     registry = Registry(stack.settings)
-    (session,) = report.sessions.values()
+    (session,) = demo_report.sessions.values()
     updated = registry.resolve("town", session.version)
-    assert updated.parent == report.versions["memory"]
+    assert updated.parent == demo_report.versions["memory"]
     assert registry.resolve("town", "updated").version == session.version
-    assert registry.resolve("town", "memory").version == report.versions["memory"]
+    assert registry.resolve("town", "memory").version == demo_report.versions["memory"]
 
 
-def image_address(job, name):
-    base = f"{job.stack.settings.data_prefix}/scenes/town"
-    dataset = Dataset.from_yaml(job.storage.read_bytes(f"{base}/dataset.yaml"), base=base)
+def image_address(demo_job, name):
+    base = f"{demo_job.stack.settings.data_prefix}/scenes/town"
+    dataset = Dataset.from_yaml(demo_job.storage.read_bytes(f"{base}/dataset.yaml"), base=base)
     (image,) = [scene.image for scene in dataset.scenes if scene.name == name]
     return dataset.address(image)
 
 
-def test_printed_commands_work_as_pasted(report, job):
-    scene = next(iter(report.sessions))
-    clicks = job.options.out / f"{scene}-clicks.geojson"
-    printed = dict(commands(job, image_address(job, scene), clicks, pixel=False))
+def test_printed_commands_work_as_pasted(demo_report, demo_job):
+    scene = next(iter(demo_report.sessions))
+    clicks = demo_job.options.out / f"{scene}-clicks.geojson"
+    printed = dict(commands(demo_job, image_address(demo_job, scene), clicks, pixel=False))
     add = printed["Add the class 'building'"]
     quick = " ".join(f"--set {name}={value}" for name, value in SMALL["overrides"].items())
     added = subprocess.run(["bash", "-c", f"{add} {quick}"], capture_output=True, text=True, check=False)
@@ -113,20 +85,20 @@ def test_printed_commands_work_as_pasted(report, job):
         ["bash", "-c", printed["Predict with it"]], capture_output=True, text=True, check=False
     )
     assert mapped.returncode == 0, mapped.stdout + mapped.stderr
-    with rasterio.open(job.options.out / "map.tif") as raster:
+    with rasterio.open(demo_job.options.out / "map.tif") as raster:
         assert raster.shape == (192, 192)
 
 
-def test_tour_of_the_readme_works_as_pasted(report, job, tmp_path):
+def test_tour_of_the_readme_works_as_pasted(demo_report, demo_job, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("the tour uses curl, which this machine lacks")
-    (tmp_path / "out").symlink_to(job.options.out)
+    (tmp_path / "out").symlink_to(demo_job.options.out)
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
-    settings = job.stack.settings
+    settings = demo_job.stack.settings
     variables = {
-        "ICSS_API_URL": job.stack.addresses["API"],
+        "ICSS_API_URL": demo_job.stack.addresses["API"],
         "ICSS_API_TOKEN": settings.api_token.get_secret_value(),
-        "image": image_address(job, "town-06"),
+        "image": image_address(demo_job, "town-06"),
     }
     # the pauses of a reader between the commands are not needed: each waits for its own end
     done = subprocess.run(
@@ -179,24 +151,10 @@ def test_ctrl_c_stops_everything_that_was_started(tmp_path):
         watchdog.start()
         started = next((line for line in process.stdout if "the job starts" in line), None)
         assert started is not None
-        assert _processes_of(out / "stack")
+        assert processes_of(out / "stack")
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(60) == 130
         watchdog.cancel()
     assert "all services are down again" in rest
-    assert _processes_of(out / "stack") == []
-
-
-def _processes_of(folder: Path) -> list[str]:
-    """Command lines of living processes that mention a folder or have it in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                texts = [(entry / name).read_bytes() for name in ("cmdline", "environ")]
-            except OSError:  # it ended while we looked, or is somebody else's
-                continue
-            if any(os.fsencode(folder) in text for text in texts) and texts[0]:
-                found.append(texts[0].replace(b"\0", b" ").decode(errors="replace"))
-    return found
+    assert processes_of(out / "stack") == []

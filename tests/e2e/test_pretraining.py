@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from jobs import in_cluster
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
@@ -29,13 +30,15 @@ from services.training import TrainingConfig
 from services.training.job import pretrain
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from numpy.typing import NDArray
 
     from services.local import LocalStack
 
 pytestmark = pytest.mark.e2e
 
-ITERATIONS = 120
+ITERATIONS = 200
 CHECKPOINT_EVERY = 40
 DTYPES = ("uint8", "uint16", "float32")
 
@@ -99,8 +102,8 @@ def submit(
     """The job as a user submits it."""
     command = (
         f"ray job submit -- python -m services.training --dataset {dataset_uri} --model blocks "
-        f"--classes roof,road --encoder resnet18 --crop 64 --batch 2 --iterations {ITERATIONS} "
-        f"--lr 0.002 --validate-every 60 --checkpoint-every {CHECKPOINT_EVERY} "
+        f"--classes roof,road --encoder tu-test_resnet --crop 64 --batch 2 --iterations {ITERATIONS} "
+        f"--lr 0.002 --validate-every 100 --checkpoint-every {CHECKPOINT_EVERY} "
         f"--workers {workers} --job {job} --no-gpu"
     )
     return subprocess.Popen(
@@ -159,7 +162,10 @@ def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
     assert resumed_at >= CHECKPOINT_EVERY
     assert resumed_at % CHECKPOINT_EVERY == 0
     steps = [step for step, _ in Tracking(stack.settings).metric_history(record.run_id, "loss")]
-    assert sorted(set(steps)) == list(range(1, ITERATIONS + 1))
+    # what was reported while the worker died may be lost
+    missing = set(range(1, ITERATIONS + 1)) - set(steps)
+    assert missing <= set(range(CHECKPOINT_EVERY + 1, resumed_at + 1))
+    assert max(steps) == ITERATIONS
     assert steps.count(1) == 1, "the training began again from the start"
 
 
@@ -199,11 +205,10 @@ def test_the_network_is_registered_and_normalises_by_the_statistics_of_all_dtype
 
 
 def test_a_finished_job_is_not_done_again(
-    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord], job_process: Executor
 ) -> None:
-    # in this process, without a cluster: a job that finds its version registered needs none
     config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
-    assert pretrain(config, stack.settings) == 1
+    assert job_process.submit(in_cluster, pretrain, config, stack.settings).result() == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1
 
 

@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +29,7 @@ from services.tracking import Tracking
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from services.demo.report import DemoReport
     from services.local import LocalStack
 
 pytestmark = pytest.mark.e2e
@@ -41,8 +40,8 @@ MODEL = "serving-test"
 
 
 @pytest.fixture(scope="module")
-def url(stack: LocalStack) -> Iterator[str]:
-    """The application on the stack's Ray cluster, with a tiny model and its scene."""
+def url(stack: LocalStack, demo_report: DemoReport) -> str:
+    """The application that the demo has served, with a tiny model and its scene."""
     settings = stack.settings
     folder = stack.folder / "serving-test"
     folder.mkdir()
@@ -52,23 +51,7 @@ def url(stack: LocalStack) -> Iterator[str]:
     registry.set_alias(MODEL, "memory", version)
     Storage(settings).upload(write_scene(folder / "town.tif"), SCENE)
     Storage(settings).upload(write_scene(folder / "grey.tif", bands=1), GREY)
-    environment = stack.environment() | {"ICSS_THREADS": "1"}
-    serving = subprocess.run(
-        [sys.executable, "-m", "services.serving"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert serving.returncode == 0, serving.stdout + serving.stderr
-    address = f"http://{settings.api_host}:{settings.api_port}"
-    assert address in serving.stdout
-    yield address
-    stopped = subprocess.run(
-        [sys.executable, "-m", "services.serving", "--stop"], env=environment, timeout=120, check=False
-    )
-    assert stopped.returncode == 0
+    return stack.addresses["API"]
 
 
 @pytest.fixture

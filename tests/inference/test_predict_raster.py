@@ -103,9 +103,7 @@ def test_open_raster_is_predicted_and_stays_open(scene: Path, tmp_path: Path) ->
 
 def test_another_data_type_than_the_trained_one_is_refused(scene: Path, tmp_path: Path) -> None:
     network = lived_in_segmenter()
-    with pytest.raises(
-        DtypeMismatchError, match=r"scene\.tif stores uint8, .* trained on uint16"
-    ):
+    with pytest.raises(DtypeMismatchError, match=r"scene\.tif stores uint8, .* trained on uint16"):
         predict_raster(
             network, scene, tmp_path / "map.tif", label_space=LABELS, bands=[1, 2, 3], dtype="uint16"
         )

@@ -9,7 +9,7 @@ from icss_core.errors import InvalidParameterError
 from icss_core.inference.prepare import PreparedNetwork, logits_of, prepare_for_inference
 
 
-def example(bands: int = 3, size: int = 128) -> Tensor:
+def example(bands: int = 3, size: int = 64) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, 256, (2, bands, size, size), generator=generator, dtype=torch.uint8)
 

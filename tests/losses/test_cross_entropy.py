@@ -34,8 +34,8 @@ def naive(logits: torch.Tensor, labels: torch.Tensor) -> dict[int, list[float]]:
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_partial_cross_entropy_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "partial_ce"):
+def test_partial_cross_entropy_matches_reference_values(dtype):
+    for case in golden_cases("icss", "partial_ce"):
         logits = case.tensor("logits", dtype, grad=True)
         weights = case.tensor("class_weights", dtype) if case.has("class_weights") else None
         loss = partial_cross_entropy(

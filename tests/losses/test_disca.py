@@ -11,8 +11,8 @@ from icss_core.losses import memory_label_cross_entropy, partial_cross_entropy
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_value_and_gradient_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "disca"):
+def test_value_and_gradient_match_reference_values(dtype):
+    for case in golden_cases("icss", "disca"):
         logits = case.tensor("logits", dtype, grad=True)
         memory_labels = case.tensor("memory_prob", dtype).argmax(dim=1)
         cross_entropy = partial_cross_entropy(logits, case.tensor("labels", dtype))

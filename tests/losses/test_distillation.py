@@ -39,8 +39,8 @@ def naive(logits: torch.Tensor, old: torch.Tensor, alpha: float) -> list[list[li
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "unbiased_kd"):
+def test_matches_reference_values(dtype):
+    for case in golden_cases("mib", "unbiased_kd"):
         logits, old = case.tensor("logits", dtype, grad=True), case.tensor("old_logits", dtype)
         alpha = case.constants["alpha"]
         loss = unbiased_distillation(logits, old, alpha=alpha)
@@ -50,8 +50,8 @@ def test_matches_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_the_plain_one_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "plain_kd"):
+def test_the_plain_one_matches_reference_values(dtype):
+    for case in golden_cases("mib", "plain_kd"):
         logits, old = case.tensor("logits", dtype, grad=True), case.tensor("old_logits", dtype)
         loss = plain_distillation(logits, old, alpha=case.constants["alpha"])
         case.check("mean", loss, dtype)

@@ -10,8 +10,8 @@ from icss_core.losses import feature_distillation, partial_cross_entropy, plain_
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_the_objective_of_ilt_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "objective_ilt"):
+def test_the_objective_of_ilt_matches_reference_values(dtype):
+    for case in golden_cases("mib", "objective_ilt"):
         logits, body = case.tensor("logits", dtype, grad=True), case.tensor("body", dtype, grad=True)
         kept = 100 * plain_distillation(logits, case.tensor("old_logits", dtype))
         kept = kept + 100 * feature_distillation(body, case.tensor("old_body", dtype))

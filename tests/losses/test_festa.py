@@ -16,8 +16,8 @@ def weighted(maps: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_terms_and_gradients_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "festa_corrected"):
+def test_terms_and_gradients_match_reference_values(dtype):
+    for case in golden_cases("icss", "festa_corrected"):
         maps = case.tensor("maps", dtype, grad=True)
         anchors = case.tensor("anchors", dtype)
         for name, value in festa_terms(maps, anchors)._asdict().items():
@@ -28,9 +28,9 @@ def test_terms_and_gradients_match_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_interior_anchors_match_the_published_code(shared_dir, dtype):
+def test_interior_anchors_match_the_published_code(dtype):
     """Anchors on the border, whose published neighbours wrap to the next row, are refused here."""
-    cases = golden_cases(shared_dir, "icss", "festa_published")
+    cases = golden_cases("icss", "festa_published")
     for case in (case for case in cases if case.entry["variant"] == "interior anchors"):
         maps = case.tensor("maps", dtype, grad=True)
         loss = weighted(maps, case.tensor("anchors", dtype))

@@ -12,8 +12,8 @@ from icss_core.losses import local_pod, merge_into_background
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "plop", "local_pod"):
+def test_matches_reference_values(dtype):
+    for case in golden_cases("plop", "local_pod"):
         constants = case.constants
         layers = range(len(constants["factors"]))
         new = [case.tensor(f"new{i}", dtype, grad=True) for i in layers]

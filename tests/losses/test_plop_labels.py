@@ -13,8 +13,8 @@ from icss_core.losses.plop_labels import _entropy
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_labels_and_loss_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "plop", "pseudo_label_ce"):
+def test_labels_and_loss_match_reference_values(dtype):
+    for case in golden_cases("plop", "pseudo_label_ce"):
         logits, old = case.tensor("logits", dtype, grad=True), case.tensor("old_logits", dtype)
         n_classes = case.constants["n_all"]
         case.check("entropy", _entropy(old, n_classes), dtype)
@@ -28,8 +28,8 @@ def test_labels_and_loss_match_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_medians_are_the_exact_ones_to_half_a_bin(shared_dir, batch):
-    for case in golden_cases(shared_dir, "plop", "thresholds"):
+def test_medians_are_the_exact_ones_to_half_a_bin(batch):
+    for case in golden_cases("plop", "thresholds"):
         old, labels = case.tensor("old_logits", torch.float64), case.tensor("labels", torch.float64)
         constants = case.constants
         medians = EntropyMedians(constants["n_old"], constants["n_all"], bins=2000)

@@ -10,8 +10,8 @@ from icss_core.losses import pooled_distillation
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_value_and_gradient_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "podnet"):
+def test_value_and_gradient_match_reference_values(dtype):
+    for case in golden_cases("icss", "podnet"):
         features = case.tensor("features", dtype, grad=True)
         loss = pooled_distillation(features, case.tensor("memory_features", dtype))
         case.check("loss", loss, dtype)

@@ -35,8 +35,8 @@ def naive_means(full_features: torch.Tensor, labels: torch.Tensor) -> Prototypes
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_running_prototypes_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "sdr", "prototypes"):
+def test_running_prototypes_match_reference_values(dtype):
+    for case in golden_cases("sdr", "prototypes"):
         labels = case.tensor("labels", dtype)
         if case.constants["skip_background"]:
             labels = labels.masked_fill(labels == 0, 255)
@@ -50,10 +50,10 @@ def test_running_prototypes_match_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_pooled_equals_the_published_full_resolution_means(shared_dir, dtype):
+def test_pooled_equals_the_published_full_resolution_means(dtype):
     """The published LATENT_SPACE: false repeats features 32 times; `pooled` gives its means without that."""
     compared = 0
-    for case in golden_cases(shared_dir, "icss", "sdr_published"):
+    for case in golden_cases("icss", "sdr_published"):
         if case.constants["latent_space"] or not case.has("features0"):
             continue
         for batch in (0, 1):

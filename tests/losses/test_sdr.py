@@ -51,8 +51,8 @@ def naive(
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_terms_and_gradients_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "sdr_corrected"):
+def test_terms_and_gradients_match_reference_values(dtype):
+    for case in golden_cases("icss", "sdr_corrected"):
         features = case.tensor("features", dtype, grad=True)
         arguments = (
             features,
@@ -71,8 +71,8 @@ def test_terms_and_gradients_match_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_attraction_to_constant_prototypes_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "sdr", "attraction"):
+def test_attraction_to_constant_prototypes_matches_reference_values(dtype):
+    for case in golden_cases("sdr", "attraction"):
         features = case.tensor("features", dtype, grad=True)
         labels = case.tensor("labels", dtype)
         if case.constants["skip_background"]:
@@ -84,9 +84,9 @@ def test_attraction_to_constant_prototypes_matches_reference_values(shared_dir, 
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_matching_of_the_memory_networks_classes_matches_reference_values(shared_dir, dtype):
+def test_matching_of_the_memory_networks_classes_matches_reference_values(dtype):
     """SDR locates old classes by the memory network's prediction where the labels say background."""
-    for case in golden_cases(shared_dir, "sdr", "matching"):
+    for case in golden_cases("sdr", "matching"):
         stride = case.constants["stride"]
         features = case.tensor("features", dtype, grad=True)
         old = case.tensor("old_logits", dtype).argmax(dim=1)

@@ -10,8 +10,8 @@ from icss_core.losses import class_means, labelled_features, separation, sparsit
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_separation_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "sdr", "repulsion"):
+def test_separation_matches_reference_values(dtype):
+    for case in golden_cases("sdr", "repulsion"):
         features, labels = case.tensor("features", dtype, grad=True), case.tensor("labels", dtype)
         if case.constants["skip_background"]:
             labels = labels.masked_fill(labels == 0, 255)
@@ -23,8 +23,8 @@ def test_separation_matches_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_sparsity_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "sdr", "sparsity"):
+def test_sparsity_matches_reference_values(dtype):
+    for case in golden_cases("sdr", "sparsity"):
         features = case.tensor("features", dtype, grad=True)
         loss = sparsity(features, case.tensor("labels", dtype))
         case.check("loss", loss, dtype)

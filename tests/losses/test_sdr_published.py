@@ -9,8 +9,8 @@ from icss_core.losses import published_sdr_terms
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_two_batches_in_a_row_match_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "icss", "sdr_published"):
+def test_two_batches_in_a_row_match_reference_values(dtype):
+    for case in golden_cases("icss", "sdr_published"):
         name = "features" if case.has("features0") else "logits"
         previous = None
         for batch in (0, 1):

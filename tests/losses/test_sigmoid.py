@@ -20,8 +20,8 @@ def random_case() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_cross_entropy_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "sigmoid_ce"):
+def test_cross_entropy_matches_reference_values(dtype):
+    for case in golden_cases("mib", "sigmoid_ce"):
         logits, labels = case.tensor("logits", dtype, grad=True), case.tensor("labels", dtype)
         everywhere = sigmoid_cross_entropy(logits, labels)
         case.check("pixel", sigmoid_cross_entropy_map(logits, labels), dtype)
@@ -31,8 +31,8 @@ def test_cross_entropy_matches_reference_values(shared_dir, dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_the_objective_of_lwf_mc_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "objective_lwf_mc"):
+def test_the_objective_of_lwf_mc_matches_reference_values(dtype):
+    for case in golden_cases("mib", "objective_lwf_mc"):
         logits = case.tensor("logits", dtype, grad=True)
         own = sigmoid_cross_entropy(logits, case.tensor("labels", dtype))
         kept = 10 * sigmoid_distillation(logits, case.tensor("old_logits", dtype))

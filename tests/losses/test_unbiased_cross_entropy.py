@@ -21,8 +21,8 @@ def random_case(n_classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "unbiased_ce"):
+def test_matches_reference_values(dtype):
+    for case in golden_cases("mib", "unbiased_ce"):
         logits, labels = case.tensor("logits", dtype, grad=True), case.tensor("labels", dtype)
         n_old = case.constants["n_old"]
         case.check("pixel", unbiased_cross_entropy_map(logits, labels, n_old=n_old), dtype)

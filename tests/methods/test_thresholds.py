@@ -23,10 +23,10 @@ def scene(seed: int) -> LabelledScene:
 
 def test_thresholds_are_the_medians_of_background_pixels_by_predicted_class():
     torch.manual_seed(0)
-    memory = Segmenter(Architecture(encoder="resnet18", n_classes=2), identity(3)).eval()
+    memory = Segmenter(Architecture(encoder="tu-test_resnet", n_classes=2), identity(3)).eval()
     scenes = [scene(1), scene(2)]
     with torch.no_grad():  # both classes occur, more and less surely
-        memory.classifier.weight.mul_(20)
+        memory.classifier.weight.mul_(60)
         logits = memory(torch.from_numpy(scenes[0].image._values[None, :, :, :64].copy())).logits
         memory.classifier.bias[1] += (logits[:, 0] - logits[:, 1]).median()
     found = entropy_thresholds(memory, scenes, n_classes=3, size=64, device=CPU, precision="float32")

@@ -31,8 +31,8 @@ def random_maps(seed: int, shape: tuple[int, ...] = (30, 40)) -> tuple[np.ndarra
     return prediction.astype(np.uint8), truth
 
 
-def test_pooled_scores_match_reference_values(shared_dir):
-    for case in golden_cases(shared_dir, "metrics", "pooled"):
+def test_pooled_scores_match_reference_values():
+    for case in golden_cases("metrics", "pooled"):
         n_classes = case.constants["n_classes"]
         matrix = confusion_matrix(case.array("pred"), case.array("gt"), n_classes=n_classes)
         iou = iou_per_class(matrix)
@@ -45,8 +45,8 @@ def test_pooled_scores_match_reference_values(shared_dir):
         case.check("miou_new", mean_defined(iou, case.constants["new"]), torch.float64)
 
 
-def test_image_wise_scores_match_reference_values(shared_dir):
-    for case in golden_cases(shared_dir, "metrics", "image_wise"):
+def test_image_wise_scores_match_reference_values():
+    for case in golden_cases("metrics", "image_wise"):
         for gt, suffix in (("gt", ""), ("gt_ignore", "_ignore")):
             confusion = ConfusionAccumulator(case.constants["n_classes"])
             for number, (truth, prediction) in enumerate(

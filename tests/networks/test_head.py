@@ -18,8 +18,8 @@ def classifier(bias: bool = True) -> nn.Conv2d:
 
 
 @pytest.mark.parametrize("dtype", FLOAT_TYPES)
-def test_background_initialisation_matches_reference_values(shared_dir, dtype):
-    for case in golden_cases(shared_dir, "mib", "head_init"):
+def test_background_initialisation_matches_reference_values(dtype):
+    for case in golden_cases("mib", "head_init"):
         weight, bias = background_init(
             case.tensor("old_weight", dtype)[..., None, None],
             case.tensor("old_bias", dtype),

@@ -31,9 +31,9 @@ def parameters(case: GoldenCase, where: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ["ewc", "pi", "rw"])
-def test_two_steps_match_reference_values(shared_dir, kind):
+def test_two_steps_match_reference_values(kind):
     """The published classes, driven through two trainings, say what each iteration saw and what came out."""
-    for case in golden_cases(shared_dir, "mib", f"penalty_{kind}"):
+    for case in golden_cases("mib", f"penalty_{kind}"):
         numbers = {key: case.constants[key] for key in ("every",)} | {"decay": case.constants["alpha"]}
         numbers["normalise"] = "not normalised" not in case.entry["variant"]
         first = WeightAnchor(

@@ -43,7 +43,7 @@ def make_folder(tmp_path):
 
     def make(seed: int = 0, parent: str | None = None) -> Path:
         torch.manual_seed(seed)
-        architecture = Architecture(encoder="mobilenet_v2", n_classes=2)
+        architecture = Architecture(encoder="tu-test_resnet", n_classes=2)
         card = ModelCard(
             architecture=architecture, normalisation=NORMALISATION, label_space=SPACE, parent=parent
         )

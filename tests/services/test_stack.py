@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from living import processes_of
 from open_ports import beyond_loopback
 from pydantic import SecretStr
 
@@ -104,12 +104,11 @@ def test_a_part_that_does_not_answer_is_given_up(tmp_path) -> None:
 
 
 def test_a_port_in_use_stops_what_had_started(tmp_path) -> None:
-    before = set(descendants(os.getpid()))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         stack = LocalStack(tmp_path / "stack", ports=Ports(s3=taken.getsockname()[1]))
         with pytest.raises(StackError, match=r"(?s)S3 server ended.*address already in use"):
             stack.start()
-    assert set(descendants(os.getpid())) <= before
+    assert processes_of(tmp_path) == []
     assert stack.processes == ()
 
 
@@ -118,38 +117,33 @@ def test_free_ports_are_all_different() -> None:
 
 
 @pytest.mark.e2e
-def test_the_whole_stack_answers_to_its_keys_only_and_ends_without_a_trace(tmp_path, monkeypatch) -> None:
-    before = set(descendants(os.getpid()))
-    handler = signal.getsignal(signal.SIGTERM)
-    said: list[str] = []
-    with LocalStack(tmp_path / "stack", object_store_bytes=100_000_000, on_progress=said.append) as stack:
-        assert len(said) == 3
-        jobs = f"{stack.ray.dashboard}/api/jobs/"
-        assert httpx.get(jobs).status_code == 401
-        assert httpx.get(jobs, headers={"Authorization": f"Bearer {stack.ray.token}"}).json() == []
-        assert httpx.get(f"{stack.settings.mlflow_uri}/health").text == "OK"
-        assert httpx.get(stack.settings.mlflow_uri).status_code == 401
-        with pytest.raises(StorageError, match="SignatureDoesNotMatch"):
-            Storage(stack.settings.model_copy(update={"s3_secret_key": SecretStr("x")})).read_bytes(
-                "s3://icss/x"
-            )
-        started = set(descendants(os.getpid())) - before
-        environment = stack.environment()
-        secrets = [stack.ray.token, environment["ICSS_S3_SECRET_KEY"], environment["ICSS_MLFLOW_TOKEN"]]
-        for pid in started:
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists():
-                assert not any(secret in command.read_text(errors="replace") for secret in secrets)
-        assert beyond_loopback(started) == []
-        folder = stack.ray.certificate.path.parent
-        assert folder.stat().st_mode & 0o777 == 0o700
-        for name in [name for name in os.environ if name.startswith("ICSS_")]:
-            monkeypatch.delenv(name)
-        for name, value in stack.environment().items():
-            monkeypatch.setenv(name, value)
-        assert load_settings() == stack.settings
-    assert not [pid for pid in started if alive(pid)]
-    assert not folder.exists()
-    assert signal.getsignal(signal.SIGTERM) == handler
-    for log in ("s3.log", "mlflow.log", "ray.log"):
-        assert (tmp_path / "stack" / "logs" / log).exists()
+def test_the_whole_stack_answers_to_its_keys_and_on_this_machine_only(stack, monkeypatch) -> None:
+    jobs = f"{stack.ray.dashboard}/api/jobs/"
+    assert httpx.get(jobs).status_code == 401
+    assert httpx.get(jobs, headers={"Authorization": f"Bearer {stack.ray.token}"}).status_code == 200
+    assert httpx.get(f"{stack.settings.mlflow_uri}/health").text == "OK"
+    assert httpx.get(stack.settings.mlflow_uri).status_code == 401
+    with pytest.raises(StorageError, match="SignatureDoesNotMatch"):
+        Storage(stack.settings.model_copy(update={"s3_secret_key": SecretStr("x")})).read_bytes("s3://icss/x")
+    started = {pid for process in stack.processes for pid in (process.pid, *descendants(process.pid))}
+    assert len(started) > 6
+    environment = stack.environment()
+    secrets = [stack.ray.token, environment["ICSS_S3_SECRET_KEY"], environment["ICSS_MLFLOW_TOKEN"]]
+    for pid in started:
+        assert not any(secret in command_of(pid) for secret in secrets)
+    # without what runs on it: the ports of Ray Serve's replicas are tested in tests/e2e/test_serving.py
+    assert beyond_loopback({pid for pid in started if not command_of(pid).startswith("ray::")}) == []
+    assert stack.ray.certificate.path.parent.stat().st_mode & 0o777 == 0o700
+    for name in [name for name in os.environ if name.startswith("ICSS_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == stack.settings
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process, empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""

@@ -18,7 +18,7 @@ from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_ent
 
 def network() -> Segmenter:
     torch.manual_seed(0)
-    return Segmenter(Architecture(encoder="resnet18", n_classes=3), identity(3))
+    return Segmenter(Architecture(encoder="tu-test_resnet", n_classes=3), identity(3))
 
 
 def batches(step: int) -> Batch:
@@ -242,7 +242,7 @@ def test_bfloat16_learns_like_float32():
     losses = {}
     for precision in ("float32", "bfloat16"):
         history = []
-        fit = fit_of(network(), plan(iterations=12, precision=precision), halves)
+        fit = fit_of(network(), plan(iterations=30, precision=precision), halves)
         fit.run(on_iteration=lambda report, into=history: into.append(report.loss))
         losses[precision] = history
     assert losses["bfloat16"][-1] < 0.5 * losses["bfloat16"][0]

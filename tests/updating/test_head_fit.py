@@ -14,7 +14,8 @@ from icss_core.updating.head_fit import classifier_rows, fit_classifier
 @pytest.mark.parametrize("decoder", ["linknet", "unet"])
 def test_rows_times_weights_are_the_networks_logits(decoder):
     torch.manual_seed(0)
-    network = Segmenter(Architecture(decoder=decoder, encoder="resnet18", n_classes=3), identity(3)).eval()
+    architecture = Architecture(decoder=decoder, encoder="tu-test_resnet", n_classes=3)
+    network = Segmenter(architecture, identity(3)).eval()
     with torch.no_grad():
         output = network(torch.rand(2, 3, 64, 64))
     labels = torch.full((2, 64, 64), 255)

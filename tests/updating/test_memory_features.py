@@ -15,7 +15,7 @@ A, B, C = Crop(0, 0), Crop(0, 0, (1,)), Crop(64, 32)
 def network():
     torch.manual_seed(0)
     statistics = Normalisation(mean=(100.0,) * 3, std=(40.0,) * 3)
-    return Segmenter(Architecture(encoder="resnet18", n_classes=2), statistics)
+    return Segmenter(Architecture(encoder="tu-test_resnet", n_classes=2), statistics)
 
 
 def batch(*crops: Crop) -> Batch:
@@ -47,7 +47,7 @@ def test_features_are_the_networks_own_and_distinct_crops_are_computed_once(netw
 
 
 def test_beyond_the_limit_crops_are_computed_each_time(network):
-    one_crop = 512 * 2 * 2 * 4
+    one_crop = network.body.encoder.out_channels[-1] * 2 * 2 * 4
     features = MemoryFeatures(network, device=CPU, precision="float32", limit=one_crop)
     expected = features(batch(A, C))
     counted: list[int] = []

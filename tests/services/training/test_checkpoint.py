@@ -24,7 +24,7 @@ from services.training.checkpoint import (
     save_checkpoint,
 )
 
-ARCHITECTURE = Architecture(encoder="mobilenet_v2", n_classes=2)
+ARCHITECTURE = Architecture(encoder="tu-test_resnet", n_classes=2)
 NORMALISATION = Normalisation(mean=(100.0,) * 3, std=(50.0,) * 3)
 OPTIMISATION = Optimisation(
     iterations=4, lr=0.01, schedule="poly", warmup=1, average_last=0.5, precision="float32"

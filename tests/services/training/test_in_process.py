@@ -42,7 +42,7 @@ def plan(mlflow_settings):
     config = TrainingConfig(
         dataset=f"{dataset.base}/dataset.yaml",
         model="in-process",
-        encoder="mobilenet_v2",
+        encoder="tu-test_resnet",
         crop=32,
         batch=2,
         workers=0,

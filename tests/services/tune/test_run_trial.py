@@ -40,7 +40,7 @@ def trial(mlflow_settings, tracking, tmp_path_factory):
     dataset = read_dataset(f"{made.base}/dataset.yaml", storage)
     torch.manual_seed(0)
     statistics = Normalisation(mean=(110.0,) * 3, std=(50.0,) * 3)
-    network = Segmenter(Architecture(encoder="resnet18", n_classes=2), statistics)
+    network = Segmenter(Architecture(encoder="tu-test_resnet", n_classes=2), statistics)
     folder = tmp_path_factory.mktemp("model")
     card = ModelCard(
         architecture=network.architecture,
