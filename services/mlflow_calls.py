@@ -9,13 +9,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 
-from services.errors import TrackingError
+from services.errors import TrackingError, TrackingUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+_PASSING = frozenset(
+    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED"}
+)
+"""Error codes of a server that is away or failing; a call that never reached it has the first of them."""
 
 
 def client_for(mlflow_uri: str) -> MlflowClient:
@@ -28,14 +33,23 @@ def mlflow_call(what: str) -> Iterator[None]:
     """Turn MLflow's exceptions into ours; `what` ends the sentence "MLflow could not ...".
 
     Raises:
-        TrackingError: the server refused, or did not answer.
+        TrackingUnavailableError: the server did not answer, or failed itself.
+        TrackingError: it refused.
     """
     try:
         yield
     except (MlflowException, RequestException) as error:
-        raise TrackingError(f"MLflow could not {what}: {error}") from error
+        kind = TrackingUnavailableError if _may_pass(error) else TrackingError
+        raise kind(f"MLflow could not {what}: {error}") from error
 
 
 def is_missing(error: MlflowException) -> bool:
     """Whether the server says that the thing asked for is not there."""
     return bool(error.error_code == NOT_FOUND)
+
+
+def _may_pass(error: MlflowException | RequestException) -> bool:
+    """Whether the same call may succeed a moment later."""
+    if isinstance(error, MlflowException):
+        return error.error_code in _PASSING
+    return error.response is None or error.response.status_code >= 500
