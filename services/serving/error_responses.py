@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 
 from icss_core import errors as core
 from services import errors as services
-from services.serving.ports import UnavailableError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,7 +47,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.ObjectNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.StorageError: HTTPStatus.BAD_GATEWAY,
     services.TrackingError: HTTPStatus.BAD_GATEWAY,
-    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    services.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     core.IcssError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The status of an error is that of its nearest listed class; what is not listed is a 500."""

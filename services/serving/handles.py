@@ -8,8 +8,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from icss_core.errors import IcssError
-from services.errors import BusyError
-from services.serving.ports import UnavailableError
+from services.errors import BusyError, UnavailableError
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle

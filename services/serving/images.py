@@ -15,7 +15,7 @@ from icss_core.errors import (
     InvalidParameterError,
 )
 from icss_core.raster.reader import open_raster
-from services.errors import UploadNotFoundError
+from services.errors import ImageChangedError, ObjectNotFoundError, UploadNotFoundError
 from services.s3_address import S3Address
 from services.serving.responses import Upload
 
@@ -55,6 +55,31 @@ class Images:
                 f"no upload has the id {reference.upload!r}; POST /v1/uploads gives ids"
             )
         return address
+
+    def etag(self, address: str) -> str:
+        """What the object store calls the present bytes of an image; see `Storage.etag`.
+
+        Raises:
+            ImageNotFoundError: nothing there.
+        """
+        try:
+            return self._storage.etag(address)
+        except ObjectNotFoundError as error:
+            raise ImageNotFoundError(f"there is no image at {address}") from error
+
+    def require_unchanged(self, address: str, etag: str) -> None:
+        """Make sure that an image still has the bytes it had when `etag` was read.
+
+        Raises:
+            ImageNotFoundError: it is gone.
+            ImageChangedError: it has others.
+        """
+        now = self.etag(address)
+        if now != etag:
+            raise ImageChangedError(
+                f"{address} has been overwritten since the update was accepted (entity tag {etag} then, "
+                f"{now} now); send the request again, with clicks on the new image"
+            )
 
     @contextmanager
     def opened(self, address: str | Path, *, bands: int | None = None) -> Iterator[Raster]:
