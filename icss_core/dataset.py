@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from icss_core.errors import DatasetError, UnknownClassError, faults_of
-from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace
+from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace, name_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +84,10 @@ class Scene(BaseModel):
             raise ValueError(f"address {address!r} leaves the data set's folder")
         return address
 
+    def may_show(self, name: str) -> bool:
+        """Whether a class may occur in the scene; False only where its labels say that it does not."""
+        return self.labels is None or name_key(name) in map(name_key, self.labels)
+
     @model_validator(mode="after")
     def _whole_size(self) -> Self:
         if (self.height is None) != (self.width is None):
@@ -119,12 +123,13 @@ class Dataset(BaseModel):
 
     @model_validator(mode="after")
     def _scenes_agree(self) -> Self:
+        known = {name_key(name) for name in self.classes.names}
         seen: set[str] = set()
         for scene in self.scenes:
             if scene.name in seen:
                 raise ValueError(f"two scenes are named {scene.name!r}")
             seen.add(scene.name)
-            unknown = sorted(set(scene.labels or ()) - set(self.classes.names))
+            unknown = sorted(name for name in set(scene.labels or ()) if name_key(name) not in known)
             if unknown:
                 raise ValueError(f"scene {scene.name!r} has labels that are no class of the set: {unknown}")
         return self
@@ -222,7 +227,7 @@ class Dataset(BaseModel):
             indices = [self.classes.index(name) for name in names]
         except UnknownClassError as error:
             raise DatasetError(f"data set {self.name!r}: {error}") from error
-        if any(name.casefold() == BACKGROUND_CLASS.name for name in names):
+        if any(name_key(name) == BACKGROUND_CLASS.name for name in names):
             raise DatasetError(
                 f"data set {self.name!r}: 'background' is class 0 of every model and is not listed"
             )

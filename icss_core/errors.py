@@ -20,6 +20,10 @@ class InvalidParameterError(IcssError):
     """A number or option is outside what the function accepts."""
 
 
+class OutlinesTooLargeError(InvalidParameterError):
+    """The outlines of a map take more bytes or memory than they may."""
+
+
 class ImageNotFoundError(IcssError):
     """The image does not exist where the address points."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
+from functools import cached_property
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from icss_core.errors import ClassExistsError, UnknownClassError
 
@@ -15,13 +17,59 @@ IGNORE: Final = 255
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Zero width non-joiner and joiner: Persian and emoji (a family, a profession) are spelled with them."""
+_SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
+"""Variation selectors: a sign as text or as emoji; keyboards differ in whether they send one."""
+_BLANK: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and signs by their category that are drawn as nothing."""
+_REFUSED: Final = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Zl": "a line break",
+    "Zp": "a line break",
+    "Cn": "an unassigned character",
+    "Cs": "half a character",
+}
+_PICTOGRAPHS: Final = range(0x1F000, 0x1FB00)
+"""Reserved for emoji; newer ones than this Python knows are in there."""
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one class name have in common; compare names by it, and show them as they are.
+
+    Case, composed or decomposed accents (Unicode canonical caseless matching), amount and kind of white
+    space, and characters that are not drawn make no difference: `straße`, `Straße ` and `STRASSE` are one.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    return " ".join("".join(sign for sign in folded if sign not in _JOINERS | _SELECTORS).split())
+
+
+def _legible(name: str) -> str:
+    """The name in composed form (NFC), if people can read it."""
+    if name != name.strip():
+        raise ValueError(f"a class name neither starts nor ends with white space: {name!r}")
+    for sign in name:
+        category = unicodedata.category(sign)
+        invisible = (category in _REFUSED and sign not in _JOINERS) or sign in _BLANK
+        if invisible and not (category == "Cn" and ord(sign) in _PICTOGRAPHS):
+            what = _REFUSED.get(category, "an invisible character")
+            raise ValueError(f"a class name is plain text; {name!r} has {what}, U+{ord(sign):04X}")
+    if not any(unicodedata.category(sign)[0] in "LNPS" or ord(sign) in _PICTOGRAPHS for sign in name):
+        raise ValueError(f"a class name has at least one letter, digit or sign: {name!r}")
+    return unicodedata.normalize("NFC", name)
+
+
+ClassName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_legible)]
+"""Text of at most 64 characters in any script, without control characters and what cannot be seen."""
+
 
 class ClassInfo(BaseModel):
     """One class: its name, unique in a label space, and its colour as 8-bit (red, green, blue)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
+    name: ClassName
     colour: tuple[Channel, Channel, Channel]
 
 
@@ -38,10 +86,18 @@ class LabelSpace(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> LabelSpace:
-        folded = [name.casefold() for name in self.names]
-        if len(set(folded)) != len(folded):
-            raise ValueError(f"class names must differ (case does not count): {list(self.names)}")
+        if len(self._by_key) < len(self.classes):
+            twice = [name for at, name in enumerate(self.names) if self._by_key[name_key(name)] != at]
+            raise ValueError(
+                "class names must differ in more than case, white space and the encoding of accents; "
+                f"there already is one like {twice[0]!r} in {list(self.names)}"
+            )
         return self
+
+    @cached_property
+    def _by_key(self) -> dict[str, int]:
+        """Index by `name_key`; of equal names the last."""
+        return {name_key(name): position for position, name in enumerate(self.names)}
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -62,28 +118,28 @@ class LabelSpace(BaseModel):
         return tuple(range(1, len(self.classes)))
 
     def index(self, name: str) -> int:
-        """Index of a class by name, case folded.
+        """Index of a class by any spelling of its name; see `name_key`.
 
         Raises:
             UnknownClassError: no class has this name; the message lists those there are.
         """
-        for position, known in enumerate(self.names):
-            if known.casefold() == name.casefold():
-                return position
-        raise UnknownClassError(f"unknown class {name!r}; the model knows {list(self.names)}")
+        position = self._by_key.get(name_key(name))
+        if position is None:
+            raise UnknownClassError(f"unknown class {name!r:.120}; the model knows {list(self.names)}")
+        return position
 
     def extend(self, *new: ClassInfo) -> LabelSpace:
         """A label space with the new classes after the old ones, whose indices stay.
 
         Raises:
-            ClassExistsError: a new name is already taken (case does not count).
+            ClassExistsError: a new name is already taken, perhaps in another spelling.
         """
-        taken = {name.casefold() for name in self.names}
+        taken = set(self._by_key)
         for info in new:
-            if info.name.casefold() in taken:
+            if name_key(info.name) in taken:
                 raise ClassExistsError(
                     f"class {info.name!r} is already in the label space {list(self.names)}; "
                     "choose another name, or another model version without it"
                 )
-            taken.add(info.name.casefold())
+            taken.add(name_key(info.name))
         return LabelSpace(classes=(*self.classes, *new))

@@ -13,7 +13,11 @@ class ConfigurationError(IcssError):
 
 
 class UriNotAllowedError(IcssError):
-    """The address is malformed, or outside the object store prefixes this service may touch."""
+    """The address is outside the object store prefixes this service may touch, or malformed."""
+
+
+class MalformedUriError(UriNotAllowedError):
+    """The address is not one of an object: not s3://bucket/key, or with characters that could mislead."""
 
 
 class StorageError(IcssError):

@@ -81,9 +81,6 @@ class Settings(BaseSettings):
     s3_access_key: str | None = None
     s3_secret_key: SecretStr | None = None
     s3_region: str = "us-east-1"
-    s3_ranges_with_200: bool = Field(
-        default=False, description="the store answers a request for a range with status 200, not 206 (rclone)"
-    )
     data_prefix: S3Prefix = Field(description="where scenes, uploads, maps and checkpoints live")
     allowed_prefixes: Annotated[tuple[S3Prefix, ...], NoDecode] = Field(
         default=(), description="further prefixes that may be read, separated by commas"

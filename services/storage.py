@@ -1,88 +1,49 @@
-"""The object store: bytes and files by s3:// address, and GDAL's environment for windowed reads from it."""
+"""The object store: bytes and files by s3:// address, and rasters in it for windowed reads."""
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
+import botocore.session
 import rasterio
 from boto3.exceptions import Boto3Error
-from botocore import exceptions as botocore_errors
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from rasterio.session import AWSSession
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from rasterio.session import DummySession
 
-from icss_core.raster.environment import PNG_BY_ROWS
-from services.errors import ObjectNotFoundError, StorageError, UriNotAllowedError
+from icss_core.errors import ImageNotFoundError
+from icss_core.raster.environment import READING
+from icss_core.raster.remote import remote_files
+from services.errors import MalformedUriError, ObjectNotFoundError, StorageError, UriNotAllowedError
+from services.object_ranges import ObjectRanges
 from services.s3_address import S3Address
+from services.stored_file import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from services.settings import Settings
 
-_logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-RASTER_EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-"""What GDAL may fetch from the store; sidecar files and formats that point elsewhere are not among them."""
-
-_MISSING = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
-_TRANSIENT = frozenset(
-    {
-        "500",
-        "502",
-        "503",
-        "504",
-        "InternalError",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-    }
-)
-_ATTEMPTS = 4
-
-_GDAL_OPTIONS: dict[str, str | int] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of the folder, no search for sidecar files
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(RASTER_EXTENSIONS),
-    "GDAL_INGESTED_BYTES_AT_OPEN": 32768,  # a whole header in one request
-    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-    "GDAL_HTTP_MULTIPLEX": "YES",
-    "GDAL_HTTP_VERSION": "2TLS",  # HTTP/2 where there is TLS to agree on it, HTTP/1.1 on plain connections
-    "GDAL_HTTP_CONNECTTIMEOUT": 5,
-    "GDAL_HTTP_TIMEOUT": 60,
-    "GDAL_HTTP_MAX_RETRY": 4,
-    "GDAL_HTTP_RETRY_DELAY": 1,
-    "VSI_CACHE": "TRUE",
-    "VSI_CACHE_SIZE": 5_000_000,  # bytes per open file
-    "CPL_VSIL_CURL_CACHE_SIZE": 100_000_000,  # bytes per process
-    "GDAL_CACHEMAX": 200,  # MB per process
-    **PNG_BY_ROWS,  # here, so that opening a raster needs no environment of its own
-}
-
-_GDAL_OPTIONS_FOR_RANGES_WITH_200: dict[str, str | int] = {
-    # GDAL takes the length of a range answered with 200 for the object's. With a listing of the folder (one
-    # for each environment entered or left: new keys make GDAL forget the old one) it knows the true size.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
-    # It does not accept such answers to several ranges asked for at once, and would ask again for each.
-    "GDAL_HTTP_MULTIRANGE": "SERIAL",
-    "CPL_VSIL_CURL_CHUNK_SIZE": 131_072,
-}
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed a moment later."""
-    if isinstance(error, ClientError):
-        details = error.response.get("Error", {})
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return str(details.get("Code")) in _TRANSIENT or status >= 500
-    return isinstance(error, (botocore_errors.ConnectionError, botocore_errors.HTTPClientError))
+_MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_ATTEMPTS: Final = 4
+_TOGETHER: Final = 8
+"""Ranges of files that are fetched at once, in the whole process."""
+_BLOCK_CACHE: Final = 200 * 2**20
+"""Bytes of decoded blocks that GDAL keeps, in the whole process; rasterio takes a number here for bytes."""
 
 
 class Storage:
@@ -95,18 +56,19 @@ class Storage:
         self._settings = settings
         self._prefixes = tuple(S3Address.parse(prefix) for prefix in settings.readable_prefixes)
         secret = settings.s3_secret_key
+        own = botocore.session.get_session()
         session = boto3.Session(
             aws_access_key_id=settings.s3_access_key,
             aws_secret_access_key=None if secret is None else secret.get_secret_value(),
             region_name=settings.s3_region,
+            botocore_session=own,
         )
-        self._session = session
         self._client: Any = session.client(
             "s3",
             endpoint_url=settings.s3_endpoint,
             config=Config(
                 s3={"addressing_style": "path"},
-                retries={"total_max_attempts": 1},  # retried here, and only where it helps
+                retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
                 connect_timeout=5,
                 read_timeout=60,
                 max_pool_connections=50,  # several threads upload in parts, ten connections each
@@ -115,6 +77,12 @@ class Storage:
                 response_checksum_validation="when_required",
             ),
         )
+        self._ranges = ObjectRanges(
+            self._client,
+            credentials=session.get_credentials(),
+            ca_bundle=own.get_config_variable("ca_bundle"),
+        )
+        self._pool = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="store")
 
     def check_allowed(self, uri: str) -> str:
         """The address in its normal form, if this service may touch it.
@@ -124,6 +92,14 @@ class Storage:
         """
         return str(self._allowed(uri))
 
+    def check_object(self, uri: str) -> str:
+        """The address of an object in its normal form, if this service may touch it.
+
+        Raises:
+            UriNotAllowedError: as `check_allowed`, or it names a bucket.
+        """
+        return str(self._object(uri))
+
     def read_bytes(self, uri: str) -> bytes:
         """The whole object.
 
@@ -131,13 +107,13 @@ class Storage:
             ObjectNotFoundError: nothing there.
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
 
         def read() -> bytes:
             body: bytes = self._client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
             return body
 
-        return self._call(read, "read", address)
+        return self._call(_whole_body(read), "read", address)
 
     def write_bytes(self, uri: str, content: bytes, *, content_type: str | None = None) -> str:
         """Write the whole object, replacing one that is there; returns its address.
@@ -145,7 +121,7 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
         extra = {} if content_type is None else {"ContentType": content_type}
         self._call(
             lambda: self._client.put_object(Bucket=address.bucket, Key=address.key, Body=content, **extra),
@@ -160,7 +136,7 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
 
         def send() -> None:
             with path.open("rb") as file:
@@ -176,7 +152,7 @@ class Storage:
             ObjectNotFoundError: nothing there.
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
@@ -194,7 +170,7 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
         try:
             self._call(
                 lambda: self._client.head_object(Bucket=address.bucket, Key=address.key), "look up", address
@@ -247,27 +223,42 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
-        address = self._allowed(uri)
+        address = self._object(uri)
         self._call(
             lambda: self._client.delete_object(Bucket=address.bucket, Key=address.key), "delete", address
         )
 
-    def raster_environment(self) -> rasterio.Env:
-        """GDAL's settings for windowed reads from this store, as a context manager.
+    @contextmanager
+    def raster_environment(self) -> Iterator[None]:
+        """Inside, `open_raster` and `open_mask` open `s3://` addresses of this store, for windowed reads.
 
-        An environment belongs to the thread that enters it: enter one in each thread that opens or reads
-        rasters, around open and reads alike. GDAL's caches are shared by the process.
+        It holds for the thread that enters it. What was opened in it may be read in any thread, and shows the
+        object as it was when it was opened: each opening asks the store anew, and bytes of an object that was
+        replaced meanwhile are a ConflictError.
         """
-        endpoint = self._settings.s3_endpoint
-        options: dict[str, str | int] = dict(_GDAL_OPTIONS)
-        host = None
-        if endpoint is not None:
-            scheme, _, host = endpoint.partition("://")
-            options["AWS_HTTPS"] = "YES" if scheme == "https" else "NO"
-            options["AWS_VIRTUAL_HOSTING"] = "FALSE"
-        if self._settings.s3_ranges_with_200:
-            options |= _GDAL_OPTIONS_FOR_RANGES_WITH_200
-        return rasterio.Env(session=AWSSession(session=self._session, endpoint_url=host), **options)
+        options = rasterio.Env(session=DummySession(), GDAL_CACHEMAX=_BLOCK_CACHE, **READING)
+        with options, remote_files(self.open_file):
+            yield
+
+    def open_file(self, uri: str) -> StoredFile:
+        """An object as a file that is read by ranges of bytes.
+
+        Raises:
+            UriNotAllowedError: outside the allowed prefixes.
+            ImageNotFoundError: nothing there.
+            StorageError: the store refused or did not answer.
+        """
+        try:
+            return StoredFile.open(self._object(uri), self._ranges, self._pool)
+        except ObjectNotFoundError as error:
+            raise ImageNotFoundError(f"there is no image at {uri}") from error
+
+    def _object(self, uri: str) -> S3Address:
+        """The address of an object, not of a bucket, that this service may touch."""
+        address = S3Address.parse(uri)
+        if not address.key:
+            raise MalformedUriError(f"{uri!r} names a bucket; an object in it is s3://{address.bucket}/key")
+        return self._allowed(uri)
 
     def _allowed(self, uri: str) -> S3Address:
         address = S3Address.parse(uri)
@@ -278,18 +269,9 @@ class Storage:
 
     @staticmethod
     def _call(operation: Callable[[], _T], verb: str, address: S3Address) -> _T:
-        """Run one store operation, again after transient failures, with typed errors."""
-        retrying = Retrying(
-            retry=retry_if_exception(_is_transient),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
-            before_sleep=lambda state: _logger.warning(
-                "could not %s %s (attempt %d), trying again", verb, address, state.attempt_number
-            ),
-            reraise=True,
-        )
+        """Run one store operation with typed errors; boto3 itself tries again what may succeed later."""
         try:
-            return retrying(operation)
+            return operation()
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "?"))
             if code in _MISSING:
@@ -297,3 +279,17 @@ class Storage:
             raise StorageError(f"the object store refused to {verb} {address}: {code}") from error
         except (BotoCoreError, Boto3Error) as error:
             raise StorageError(f"the object store did not {verb} {address}: {error}") from error
+
+
+def _whole_body(read: Callable[[], _T]) -> Callable[[], _T]:
+    """The same, again where the connection broke while the body came: boto3 tries again only until then."""
+
+    def again() -> _T:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return read()
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                continue
+        return read()
+
+    return again

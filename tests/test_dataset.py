@@ -1,3 +1,5 @@
+import unicodedata
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,22 @@ def test_select_makes_the_rest_background():
     assert dataset.lookup(["road"], others=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
     sparse = dataset.lookup(["road", "building"], hidden=["road"], others=255)
     assert sparse[mask].tolist() == [[0, 2, 255, 255, 255]]
+
+
+def test_classes_are_found_by_every_spelling():
+    decomposed = unicodedata.normalize("NFD", "hôpital")
+    town = TEXT.replace("name: building", "name: Hôpital").replace("[building]", f"[{decomposed}]")
+    dataset = Dataset.from_yaml(town)
+    assert dataset.select([decomposed]).names == ("background", "Hôpital")
+    assert dataset.lookup([f" {decomposed}"])[1] == 1
+    assert dataset.lookup(["hôpital", "road"], hidden=[decomposed])[:3].tolist() == [0, 0, 2]
+    assert dataset.scenes[0].may_show("HÔPITAL")
+    assert not dataset.scenes[0].may_show("road")
+    assert dataset.scenes[1].may_show("road")
+    with pytest.raises(DatasetError, match="named twice"):
+        dataset.select(["hôpital", decomposed])
+    with pytest.raises(DatasetError, match="class 0 of every model"):
+        Dataset.from_yaml(TEXT.replace("name: land", "name: Background")).select(["background "])
 
 
 @pytest.mark.parametrize(

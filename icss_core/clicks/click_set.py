@@ -66,6 +66,22 @@ class ClickSet:
         nothing = np.empty(0, np.int64)
         return cls(nothing, nothing, nothing)
 
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, list[int]]) -> ClickSet:
+        """What `to_lists` wrote, as it comes back from JSON.
+
+        Raises:
+            ClickError: it is not that.
+        """
+        try:
+            return cls(*(np.asarray(lists[name]) for name in ("rows", "cols", "labels")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClickError("clicks are written as three lists: rows, cols and labels") from error
+
+    def to_lists(self) -> dict[str, list[int]]:
+        """Rows, columns and labels as plain lists, for JSON; what was placed once need not be again."""
+        return {name: getattr(self, name).tolist() for name in ("rows", "cols", "labels")}
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -120,13 +136,13 @@ class ClickSet:
         return ClickSet(self.rows, self.cols, table[self.labels])
 
     def split(self, fraction: float, seed: int) -> tuple[ClickSet, ClickSet]:
-        """Two disjoint sets: the clicks to train on, and a held-out share of each class.
+        """Two disjoint sets: the clicks to train on, and a held-out fraction of each class.
 
         Of n clicks of a class round(fraction * n) are held out, but one at least stays; drawn uniformly,
         the same for the same clicks and seed. Both keep the order of the clicks.
 
         Args:
-            fraction: share held out, 0 <= fraction < 1.
+            fraction: of each class held out, 0 <= fraction < 1.
             seed: seed of the draw.
 
         Raises:

@@ -14,6 +14,8 @@ from icss_core.raster.georeference import floored, map_to_position
 from icss_core.raster.reader import Raster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from icss_core.labels import LabelSpace
@@ -25,6 +27,10 @@ LON_LAT: Final = "EPSG:4326"
 """Coordinates of GeoJSON unless said otherwise: longitude, latitude."""
 PIXEL: Final = "pixel"
 """Instead of a CRS: coordinates are (column, row) of the raster, pixel (0, 0) reaching from 0 to 1."""
+_WORDS: Final = {"Point": "point", "LineString": "line"}
+_GEOMETRIES: Final = frozenset(
+    ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
+)
 
 
 class Kind(NamedTuple):
@@ -33,87 +39,153 @@ class Kind(NamedTuple):
     one: str
     several: str
     geometries: tuple[str, ...]
+    """Those without parts of their own. `Multi...` of them, and collections of both, come apart into them."""
     advice: str
     """What to do where there is none."""
 
 
-def features_of(collection: Mapping[str, Any], kind: Kind) -> Sequence[Any]:
-    """The features, of which there is at least one.
+class Part(NamedTuple):
+    """A point or a line of a feature."""
+
+    named: str
+    """For messages: `feature 3`, or `feature 3, point 2` of several; both counted from 0."""
+    geometry: str
+    """One of the kind's geometries."""
+    coordinates: object
+    """Of it, not checked."""
+
+
+class Feature(NamedTuple):
+    """A feature with its geometry taken apart; at least one part."""
+
+    number: int
+    """In its collection, from 0."""
+    parts: list[Part]
+    properties: Mapping[str, Any]
+
+
+_MAX_DEPTH: Final = 8
+"""Of collections in collections; what GIS write has depth 1."""
+
+
+def features_of(collection: Mapping[str, Any], kind: Kind) -> list[Feature]:
+    """The features, of which there is at least one, with their geometries taken apart.
+
+    Args:
+        collection: a FeatureCollection; or a Feature or a geometry, which is taken for a collection of one.
+        kind: of features.
 
     Raises:
-        ClickError: it is no FeatureCollection, or an empty one.
+        ClickError: it is none of these, or without features, or a feature has no geometry or one of another
+            kind.
     """
-    if not isinstance(collection, Mapping) or collection.get("type") != "FeatureCollection":
-        found = collection.get("type") if isinstance(collection, Mapping) else type(collection).__name__
+    name = collection.get("type") if isinstance(collection, Mapping) else type(collection).__name__
+    features: object = [collection]
+    if name == "FeatureCollection":
+        features = collection.get("features")
+    elif name in _GEOMETRIES:
+        features = [{"type": "Feature", "geometry": collection, "properties": collection.get("properties")}]
+    elif name != "Feature":
         raise ClickError(
-            f"{kind.several} must be a GeoJSON FeatureCollection of {_plural(kind)}, not {found!r}"
+            f"{kind.several} must be a GeoJSON FeatureCollection of {_plural(kind)}, not {name!r:.80}"
         )
-    features = collection.get("features")
     if not isinstance(features, Sequence) or isinstance(features, str):
         raise ClickError("the FeatureCollection has no list of features")
     if not features:
         raise ClickError(f"no {kind.one} at all: the FeatureCollection is empty; {kind.advice}")
-    return features
+    return [_feature(index, feature, kind) for index, feature in enumerate(features)]
 
 
-def geometry_of(index: int, feature: object, kind: Kind) -> tuple[str, object, Mapping[str, Any]]:
-    """Type of a feature's geometry, its coordinates, and the feature's properties.
-
-    Raises:
-        ClickError: it is no feature, or its geometry is of another kind.
-    """
+def _feature(index: int, feature: object, kind: Kind) -> Feature:
     geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
     if not isinstance(feature, Mapping) or not isinstance(geometry, Mapping):
         raise ClickError(
             f"feature {index}: a Feature with a geometry of type {' or '.join(kind.geometries)} is needed, "
             f"not {feature!r:.80}"
         )
-    name = geometry.get("type")
-    if name not in kind.geometries:
-        raise ClickError(f"feature {index}: its geometry is a {name!r}; {kind.several} are {_plural(kind)}")
+    single = list(_single_geometries(index, geometry, kind, depth=0))
+    if not single:
+        raise ClickError(f"feature {index}: its {geometry.get('type')} is empty; {kind.advice}")
+    alone = len(single) == 1
+    parts = [
+        Part(f"feature {index}" if alone else f"feature {index}, {_WORDS[name]} {number}", name, coordinates)
+        for number, (name, coordinates) in enumerate(single)
+    ]
     properties = feature.get("properties")
-    return name, geometry.get("coordinates"), properties if isinstance(properties, Mapping) else {}
+    return Feature(index, parts, properties if isinstance(properties, Mapping) else {})
 
 
-def coordinates_of(index: int, values: object) -> tuple[float, float]:
-    """The two numbers of a position; a third one, the altitude, is ignored.
+def _single_geometries(
+    index: int, geometry: object, kind: Kind, *, depth: int
+) -> Iterator[tuple[str, object]]:
+    """Type and coordinates of what a geometry is made of."""
+    name = geometry.get("type") if isinstance(geometry, Mapping) else None
+    if not isinstance(geometry, Mapping) or not isinstance(name, str):
+        raise ClickError(f"feature {index}: {geometry!r:.80} is no geometry")
+    if name in kind.geometries:
+        yield name, geometry.get("coordinates")
+        return
+    single = name.removeprefix("Multi")
+    if name == "GeometryCollection" and depth < _MAX_DEPTH:
+        for member in _members(index, name, geometry.get("geometries")):
+            yield from _single_geometries(index, member, kind, depth=depth + 1)
+    elif name != single and single in kind.geometries:
+        for coordinates in _members(index, name, geometry.get("coordinates")):
+            yield single, coordinates
+    else:
+        raise ClickError(
+            f"feature {index}: its geometry is a {name!r:.80}; {kind.several} are {_plural(kind)}"
+        )
+
+
+def _members(index: int, name: str, members: object) -> Sequence[object]:
+    if not isinstance(members, Sequence) or isinstance(members, str):
+        raise ClickError(f"feature {index}: a {name} has a list of parts, not {members!r:.80}")
+    return members
+
+
+def coordinates_of(named: str, values: object) -> tuple[float, float]:
+    """The two numbers of a position; what follows them, altitude and measure, is ignored.
+
+    Args:
+        named: what has the position, for messages.
+        values: what stands in its place.
 
     Raises:
         ClickError: they are not two finite numbers.
     """
-    numbers = isinstance(values, Sequence) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
-    )
-    if not numbers or not isinstance(values, Sequence) or len(values) not in (2, 3):
-        raise ClickError(f"feature {index}: coordinates must be two numbers [x, y], not {values!r:.80}")
+    if not isinstance(values, Sequence) or not 2 <= len(values) <= 4 or not all(map(_is_number, values[:2])):
+        raise ClickError(f"{named}: coordinates must be two numbers [x, y], not {values!r:.80}")
     try:
         x, y = float(values[0]), float(values[1])
     except OverflowError as error:
-        raise ClickError(f"feature {index}: coordinates must be finite numbers") from error
+        raise ClickError(f"{named}: coordinates must be finite numbers") from error
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise ClickError(f"feature {index}: coordinates must be finite numbers, not [{x}, {y}]")
+        raise ClickError(f"{named}: coordinates must be finite numbers, not [{x}, {y}]")
     return x, y
 
 
-def label_of(
-    index: int, at: tuple[float, float], properties: Mapping[str, Any], label_space: LabelSpace
-) -> int:
-    """Index of the class that a feature names; its coordinates are for the message.
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def label_of(feature: Feature, at: tuple[float, float], label_space: LabelSpace) -> int:
+    """Index of the class that a feature names; the coordinates where it starts are for the message.
 
     Raises:
         ClickError: it names none.
         UnknownClassError: the label space lacks it.
     """
-    name = properties.get("class")
+    name = feature.properties.get("class")
     if not isinstance(name, str) or not name:
         raise ClickError(
-            f"feature {index} at ({at[0]}, {at[1]}): it needs a property 'class' with the name of one of "
-            f"{list(label_space.names)}, not {name!r}"
+            f"feature {feature.number} at ({at[0]}, {at[1]}): it needs a property 'class' with the name of "
+            f"one of {list(label_space.names)}, not {name!r:.80}"
         )
     try:
         return label_space.index(name)
     except UnknownClassError as error:
-        raise UnknownClassError(f"feature {index} at ({at[0]}, {at[1]}): {error}") from error
+        raise UnknownClassError(f"feature {feature.number} at ({at[0]}, {at[1]}): {error}") from error
 
 
 def system_of(collection: Mapping[str, Any], crs: str | None) -> str:
@@ -138,7 +210,7 @@ def positions(
     ys: NDArray[np.float64],
     system: str,
     *,
-    feature: int | None = None,
+    names: Sequence[str],
 ) -> Points:
     """Rows and columns (n,) float64 on the raster, or off it; (0, 0) is the corner of the first pixel.
 
@@ -147,7 +219,7 @@ def positions(
         xs: (n,) as the features have them.
         ys: (n,) likewise.
         system: "pixel", or a CRS.
-        feature: the one that all belong to, for messages; None: each is a feature of its own.
+        names: (n,) of the points, for messages; or one that is all points' name.
 
     Raises:
         ClickError: coordinates that are none of `system`, or have no place in the raster's CRS.
@@ -161,14 +233,14 @@ def positions(
         if len(impossible):
             first = int(impossible[0])
             raise ClickError(
-                f"feature {first if feature is None else feature} at ({xs[first]:.10g}, {ys[first]:.10g}) "
+                f"{names[first if len(names) > 1 else 0]} at ({xs[first]:.10g}, {ys[first]:.10g}) "
                 "is no longitude and latitude; "
                 f'name the CRS the coordinates are in, or crs="{PIXEL}" for (column, row)'
             )
     try:
         return map_to_position(georeferenced(raster), xs, ys, system)
-    except ClickError as error:  # without `feature`, its "point" is the position of our feature
-        named = "the features" if feature is None else f"feature {feature}"
+    except ClickError as error:
+        named = names[0] if len(names) == 1 else "the points"
         raise ClickError(f"{named} cannot be placed on the raster: {error}") from error
 
 
@@ -207,7 +279,7 @@ def _swapped(raster: Raster | RasterSource, points: Points) -> bool:
     """The points would all be on the raster if x were the latitude and y the longitude."""
     xs, ys = points
     try:
-        rows, cols = positions(raster, ys, xs, LON_LAT)
+        rows, cols = positions(raster, ys, xs, LON_LAT, names=["the points"])
     except ClickError:
         return False
     return bool(on_raster(floored(rows), floored(cols), raster).all())

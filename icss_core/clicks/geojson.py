@@ -1,4 +1,4 @@
-"""Clicks as GeoJSON: a FeatureCollection of Points with a property `class`.
+"""Clicks as GeoJSON: points with a property `class`.
 
 Coordinates are longitude and latitude (RFC 7946), or those of any CRS named by the caller, or pixels said
 explicitly. The `crs` member of GeoJSON from before RFC 7946, which desktop GIS still write, is honoured
@@ -18,7 +18,6 @@ from icss_core.clicks.features import (
     Kind,
     coordinates_of,
     features_of,
-    geometry_of,
     georeferenced,
     label_of,
     off_raster,
@@ -30,10 +29,11 @@ from icss_core.errors import ClickError
 from icss_core.raster.georeference import floored, pixel_to_map
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from icss_core.clicks.features import Feature
     from icss_core.labels import LabelSpace
     from icss_core.raster.reader import Raster
     from icss_core.raster.source import RasterSource
@@ -44,14 +44,16 @@ _NAMED_AT_MOST: Final = 5
 
 
 class _Point(NamedTuple):
+    named: str
     x: float
     y: float
     label: int
 
 
 class _Placed(NamedTuple):
-    """Coordinates as given, (n,) each, and the pixels they fall into, (n,) each."""
+    """Names of the points and coordinates as given, (n,) each, and the pixels they fall into, (n,) each."""
 
+    names: list[str]
     xs: NDArray[np.float64]
     ys: NDArray[np.float64]
     rows: NDArray[np.int64]
@@ -64,36 +66,42 @@ def clicks_from_geojson(
     label_space: LabelSpace,
     *,
     crs: str | None = None,
+    limit: int | None = None,
 ) -> ClickSet:
     """Clicks of a raster, every one of them on a pixel with data.
 
     Args:
-        collection: a parsed GeoJSON FeatureCollection of Points. Each has a property `class`, the name of
-            a class of the label space (case does not count); a third coordinate (altitude) is ignored.
+        collection: parsed GeoJSON: a FeatureCollection, or a Feature. Each feature has a property `class`,
+            the name of a class of the label space in any spelling, and a Point, a MultiPoint, every point of
+            which is a click, or a GeometryCollection of these. Altitudes are ignored.
         raster: the raster clicked on. Without georeference only `crs="pixel"` works.
         label_space: the classes, the one to be added included.
         crs: what the coordinates are in: None for the collection's own `crs` member or else longitude and
-            latitude; "pixel" for (column, row), fractions allowed; anything else rasterio understands
-            ("EPSG:32631").
+            latitude; "pixel" for (column, row), fractions allowed; or what `parse_crs` reads ("EPSG:32631").
+        limit: points that are accepted; None: any number.
 
     Returns:
         ClickSet with at least one click, in the order of the features; the last of several on a pixel wins.
 
     Raises:
-        ClickError: not a FeatureCollection of Points with classes, no feature at all, a coordinate that is no
-            finite number, or clicks off the raster or on pixels without data. The message names the feature
-            by its position, counted from 0, its coordinates, and what would be right.
+        ClickError: not GeoJSON of points with classes, no point at all, a coordinate that is no finite
+            number, or clicks off the raster or on pixels without data. The message names the feature and,
+            of several, the point, both counted from 0, the coordinates, and what would be right. Also more
+            points than `limit`.
         UnknownClassError: a class that the label space lacks; the message names the feature and the classes.
         InvalidParameterError: an unknown CRS, or map coordinates on a raster without georeference.
         ImageUnreadableError: the raster is damaged where the clicks are.
     """
-    points = [
-        _point(index, feature, label_space) for index, feature in enumerate(features_of(collection, _CLICKS))
-    ]
+    features = features_of(collection, _CLICKS)
+    amount = sum(len(feature.parts) for feature in features)
+    if limit is not None and amount > limit:
+        raise ClickError(f"{amount} clicks; {limit} are accepted at once")
+    points = [point for feature in features for point in _points(feature, label_space)]
+    names = [point.named for point in points]
     system = system_of(collection, crs)
     xs, ys = np.array([point.x for point in points]), np.array([point.y for point in points])
-    rows, cols = positions(raster, xs, ys, system)
-    placed = _Placed(xs, ys, floored(rows), floored(cols))
+    rows, cols = positions(raster, xs, ys, system, names=names)
+    placed = _Placed(names, xs, ys, floored(rows), floored(cols))
     inside = on_raster(placed.rows, placed.cols, raster)
     if not inside.all():
         raise ClickError(off_raster(raster, _named(placed, ~inside), (xs[~inside], ys[~inside]), system))
@@ -143,19 +151,20 @@ def clicks_to_geojson(
     return collection
 
 
-def _point(index: int, feature: object, label_space: LabelSpace) -> _Point:
-    _, coordinates, properties = geometry_of(index, feature, _CLICKS)
-    x, y = coordinates_of(index, coordinates)
-    return _Point(x, y, label_of(index, (x, y), properties, label_space))
+def _points(feature: Feature, label_space: LabelSpace) -> Iterator[_Point]:
+    places = [coordinates_of(part.named, part.coordinates) for part in feature.parts]
+    label = label_of(feature, places[0], label_space)
+    for part, (x, y) in zip(feature.parts, places, strict=True):
+        yield _Point(part.named, x, y, label)
 
 
 def _named(placed: _Placed, which: NDArray[np.bool_]) -> str:
     """The first few clicks of a mask, by feature, coordinates and pixel, and how many more there are."""
-    positions = np.flatnonzero(which)
+    chosen = np.flatnonzero(which)
     named = ", ".join(
-        f"feature {i} at ({placed.xs[i]:.10g}, {placed.ys[i]:.10g}), "
+        f"{placed.names[i]} at ({placed.xs[i]:.10g}, {placed.ys[i]:.10g}), "
         f"row {placed.rows[i]}, column {placed.cols[i]}"
-        for i in positions[:_NAMED_AT_MOST]
+        for i in chosen[:_NAMED_AT_MOST]
     )
-    rest = len(positions) - _NAMED_AT_MOST
+    rest = len(chosen) - _NAMED_AT_MOST
     return f"{named} and {rest} more" if rest > 0 else named

@@ -66,7 +66,7 @@ class PseudoLabelSelector:
 
     Args:
         classes: old classes of interest, label-space indices from 1 to 254.
-        per_class: most pixels of one class, at least 0.
+        per_class: limit on the pixels of one class, at least 0.
         kind: see `Kind`.
         threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for
             `top_n`.
@@ -124,8 +124,8 @@ class PseudoLabelSelector:
                 usable &= confidence >= kept.confidence.min()  # the others cannot enter any more
             rows, cols = np.nonzero(usable)
             if len(rows) and self._per_class:
-                found = self._found(confidence[rows, cols], rows + row, cols)
-                self._kept[label] = self._best(kept, found)
+                candidates = self._ranked_candidates(confidence[rows, cols], rows + row, cols)
+                self._kept[label] = self._best(kept, candidates)
 
     def candidates(self) -> dict[int, int]:
         """Pixels of each class that could have been taken so far."""
@@ -143,16 +143,16 @@ class PseudoLabelSelector:
             return ClickSet.empty()
         return ClickSet(np.concatenate(rows), np.concatenate(cols), np.concatenate(labels))
 
-    def _found(
+    def _ranked_candidates(
         self, confidence: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> _Kept:
         pixel = rows.astype(np.uint64) << np.uint64(32) | cols.astype(np.uint64)
         rank = confidence.astype(np.float32) if self._ranked else np.zeros(len(rows), np.float32)
         return _Kept(rank, _mixed(pixel ^ self._salt), rows, cols).at(~np.isnan(confidence))
 
-    def _best(self, kept: _Kept, found: _Kept) -> _Kept:
+    def _best(self, kept: _Kept, candidates: _Kept) -> _Kept:
         """The `per_class` entries of highest confidence; among equals, those of the smallest keys."""
-        entries = kept.joined(found)
+        entries = kept.joined(candidates)
         excess = len(entries) - self._per_class
         if excess <= 0:
             return entries

@@ -1,4 +1,4 @@
-"""Scribbles as GeoJSON: a FeatureCollection of lines with a property `class`, as a mask of few labels.
+"""Scribbles as GeoJSON: lines and points with a property `class`, as a mask of few labels.
 
 Coordinates are those of clicks (`icss_core.clicks.geojson`): longitude and latitude, or any CRS named by the
 caller or the file, or pixels. Between its corners a line is straight on the raster, whatever the CRS.
@@ -15,7 +15,6 @@ from icss_core.clicks.features import (
     Kind,
     coordinates_of,
     features_of,
-    geometry_of,
     label_of,
     off_raster,
     positions,
@@ -29,13 +28,12 @@ from icss_core.raster.lines import line_pixels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from icss_core.clicks.features import Feature, Part
     from icss_core.labels import LabelSpace
     from icss_core.raster.reader import Raster
     from icss_core.raster.source import RasterSource
 
-_SCRIBBLES: Final = Kind(
-    "scribble", "scribbles", ("LineString", "MultiLineString", "Point"), "draw at least one line"
-)
+_SCRIBBLES: Final = Kind("scribble", "scribbles", ("LineString", "Point"), "draw at least one line")
 _WIDTH: Final = 3.0
 """Pixels; that of ScribbleSup's lines as they are used elsewhere here."""
 _WIDEST: Final = 1000.0
@@ -44,6 +42,7 @@ _FARTHEST: Final = 1e9
 
 
 class _Scribble(NamedTuple):
+    named: str
     lines: list[NDArray[np.float64]]
     """(n, 2) x and y as given; a Point is a line of one position."""
     label: int
@@ -65,21 +64,22 @@ def scribbles_from_geojson(
     pixels without data is left out.
 
     Args:
-        collection: a parsed GeoJSON FeatureCollection of LineStrings, MultiLineStrings and Points. Each has a
-            property `class`, the name of a class of the label space (case does not count), and may have a
-            property `width`. Where features overlap, the later one wins. A third coordinate is ignored.
+        collection: parsed GeoJSON: a FeatureCollection, or a Feature. Each feature has a property `class`,
+            the name of a class of the label space in any spelling, may have a property `width`, and has a
+            LineString, a Point, a MultiLineString or MultiPoint, or a GeometryCollection of these. Where
+            features overlap, the later one wins. Altitudes are ignored.
         raster: the raster drawn on. Without georeference only pixel coordinates work.
         label_space: the classes.
         crs: what the coordinates are in: None for the collection's own `crs` member (which may name "pixel"
-            too) or else longitude and latitude; "pixel" for (column, row), fractions allowed; anything else
-            rasterio understands ("EPSG:32631").
+            too) or else longitude and latitude; "pixel" for (column, row), fractions allowed; or what
+            `parse_crs` reads ("EPSG:32631").
         width: of lines that do not state theirs, in pixels of the raster, 1 to 1000.
 
     Returns:
         (H, W) uint8, label-space indices, 255 where nothing was drawn. Later features may hide a whole one.
 
     Raises:
-        ClickError: not a FeatureCollection of lines and points with classes, no feature at all, a coordinate
+        ClickError: not GeoJSON of lines and points with classes, no feature at all, a coordinate
             that is no finite number, a width out of bounds, or a feature that touches no pixel of the raster,
             or none with data. The message names the feature by its position, counted from 0, the coordinates
             it starts at, and what would be right.
@@ -87,62 +87,53 @@ def scribbles_from_geojson(
         InvalidParameterError: an unknown CRS, or map coordinates on a raster without georeference.
         ImageUnreadableError: the raster is damaged where the scribbles are.
     """
-    scribbles = [
-        _scribble(index, feature, label_space, width)
-        for index, feature in enumerate(features_of(collection, _SCRIBBLES))
-    ]
+    features = features_of(collection, _SCRIBBLES)
+    scribbles = [_scribble(feature, label_space, width) for feature in features]
     system = system_of(collection, crs)
     mask = np.full((raster.height, raster.width), IGNORE, np.uint8)
-    for index, scribble in enumerate(scribbles):
-        rows, cols = _pixels(index, scribble, raster, system)
+    for scribble in scribbles:
+        rows, cols = _pixels(scribble, raster, system)
         mask[rows, cols] = scribble.label
     return mask
 
 
-def _scribble(index: int, feature: object, label_space: LabelSpace, width: float) -> _Scribble:
-    kind, coordinates, properties = geometry_of(index, feature, _SCRIBBLES)
-    match kind:
-        case "Point":
-            lines = [np.array([coordinates_of(index, coordinates)])]
-        case "LineString":
-            lines = [_line(index, coordinates)]
-        case _:
-            if not isinstance(coordinates, Sequence) or not coordinates:
-                raise ClickError(f"feature {index}: it has no lines but {coordinates!r:.80}")
-            lines = [_line(index, line) for line in coordinates]
-    label = label_of(index, _start(lines), properties, label_space)
-    stated = properties.get("width")
+def _scribble(feature: Feature, label_space: LabelSpace, width: float) -> _Scribble:
+    lines = [_line(part) for part in feature.parts]
+    label = label_of(feature, _start(lines), label_space)
+    named = f"feature {feature.number}"
+    stated = feature.properties.get("width")
     value = width if stated is None else stated
     # NaN is not between
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _WIDEST:
-        raise ClickError(
-            f"feature {index}: the width of a line is from 1 to {_WIDEST:g} pixels, not {value!r:.80}"
-        )
-    return _Scribble(lines, label, float(value))
+        raise ClickError(f"{named}: the width of a line is from 1 to {_WIDEST:g} pixels, not {value!r:.80}")
+    return _Scribble(named, lines, label, float(value))
 
 
-def _line(index: int, values: object) -> NDArray[np.float64]:
-    """(n, 2) x and y, n >= 2."""
+def _line(part: Part) -> NDArray[np.float64]:
+    """(n, 2) x and y, n >= 2; n = 1 of a Point."""
+    values = part.coordinates
+    if part.geometry == "Point":
+        return np.array([coordinates_of(part.named, values)])
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) < 2:
         raise ClickError(
-            f"feature {index}: a line is a list of at least two positions [x, y], not {values!r:.80}"
+            f"{part.named}: a line is a list of at least two positions [x, y], not {values!r:.80}"
         )
-    return np.array([coordinates_of(index, position) for position in values])
+    return np.array([coordinates_of(part.named, position) for position in values])
 
 
 def _pixels(
-    index: int, scribble: _Scribble, raster: Raster | RasterSource, system: str
+    scribble: _Scribble, raster: Raster | RasterSource, system: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns (n,) of the pixels with data that a feature touches, at least one."""
     corners = np.concatenate(scribble.lines)
-    placed = np.column_stack(positions(raster, corners[:, 0], corners[:, 1], system, feature=index))
+    placed = np.column_stack(positions(raster, corners[:, 0], corners[:, 1], system, names=[scribble.named]))
     ends = np.cumsum([len(line) for line in scribble.lines])[:-1]
     rows, cols = np.empty((2, 0), np.int64)
     if (abs(placed) <= _FARTHEST).all():
         shape = (raster.height, raster.width)
         rows, cols = line_pixels(np.split(placed, ends), width=scribble.width, shape=shape)
     x, y = _start(scribble.lines)
-    named = f"feature {index} at ({x:.10g}, {y:.10g})"
+    named = f"{scribble.named} at ({x:.10g}, {y:.10g})"
     if not len(rows):
         raise ClickError(off_raster(raster, named, (corners[:, 0], corners[:, 1]), system))
     valid = on_data(rows, cols, raster)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import InvalidParameterError, faults_of
+from icss_core.labels import name_key
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -61,8 +62,8 @@ class Protocol(BaseModel):
         groups = tuple(
             tuple(one for member in group for one in _named(member, names)) for group in self.groups
         )
-        flat = [name.casefold() for group in groups for name in group]
-        known = {name.casefold() for name in names} - {BACKGROUND_CLASS.name}
+        flat = [name_key(name) for group in groups for name in group]
+        known = {name_key(name) for name in names} - {BACKGROUND_CLASS.name}
         unknown, twice = sorted(set(flat) - known), sorted({name for name in flat if flat.count(name) > 1})
         if unknown or twice:
             raise InvalidParameterError(
@@ -119,7 +120,7 @@ def _named(member: Member, names: tuple[str, ...]) -> list[str]:
     found = _RANGE.fullmatch(member) if isinstance(member, str) else None
     if isinstance(member, str) and found is None:
         # as the data set spells it, where it has it at all
-        return [next((name for name in names if name.casefold() == member.casefold()), member)]
+        return [next((name for name in names if name_key(name) == name_key(member)), member)]
     low, high = (int(member), int(member)) if found is None else map(int, found.groups())
     if not 0 < low <= high < len(names):
         raise InvalidParameterError(

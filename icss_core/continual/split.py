@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.continual.protocol import Protocol
 from icss_core.errors import DatasetError
+from icss_core.labels import name_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,16 +55,14 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
         DatasetError: a task is left without a scene, or the classes of a scene are not known.
     """
     classes = protocol.classes_of(dataset)
-    task_of = {name.casefold(): task for task, group in enumerate(classes) for name in group}
+    task_of = {name_key(name): task for task, group in enumerate(classes) for name in group}
     scenes: list[list[str]] = [[] for _ in classes]
     for scene in dataset.scenes_of("train"):
         if scene.mask is None:
             continue
         if scene.name not in labels:
             raise DatasetError(f"nobody says which classes scene {scene.name!r} shows")
-        tasks = sorted(
-            {task_of[name.casefold()] for name in labels[scene.name] if name.casefold() in task_of}
-        )
+        tasks = sorted({task_of[key] for key in map(name_key, labels[scene.name]) if key in task_of})
         for task in _chosen(tasks, protocol, scene.name):
             scenes[task].append(scene.name)
     empty = [list(group) for group, members in zip(classes, scenes, strict=True) if not members]

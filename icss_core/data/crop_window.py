@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     Range = tuple[float, float]
 
 _ASPECT: Final = (3 / 4, 4 / 3)
-"""Width over height of windows that are shares of an image's area."""
+"""Width over height of windows that are fractions of an image's area."""
 _ATTEMPTS: Final = 10
 _MOST_SIDES: Final = 4
-"""A share is at most of so many crops along a side: half of a scene of 20 000 pixels is no crop."""
+"""A fraction is one of at most so many crops along a side: half of a scene of 20 000 pixels is no crop."""
 
 
 def check_resizing(*, scale: Range | None, area: Range | None) -> None:
@@ -51,18 +51,19 @@ def scaled_window(
 
 
 def area_window(rng: np.random.Generator, height: int, width: int, *, size: int, area: Range) -> Window:
-    """A rectangle by its share of the scene's area, as Inception was trained and MiB after it.
+    """A rectangle by its fraction of the scene's area, as Inception was trained and MiB after it.
 
-    Share and aspect, 3:4 to 4:3, are drawn until a rectangle fits, ten times; then it is the middle of the
-    scene (torchvision's `RandomResizedCrop`). It never reaches beyond the scene. Of a scene of more than four
-    crops along a side, the share is one of a part of that size.
+    Fraction and aspect, 3:4 to 4:3, are drawn until a rectangle fits, ten times; then it is the middle of the
+    scene. It never reaches beyond the scene. Of a scene of more than four crops along a side, the fraction is
+    one of a part of that size. As torchvision's `RandomResizedCrop.get_params`, which is not used: it draws
+    from torch's global generator, and a batch has to be a pure function of its iteration's own.
 
     Args:
         rng: what is drawn from.
         height: of the scene.
         width: likewise.
         size: of the crop after resizing, in pixels.
-        area: smallest and largest share; above 1 nothing fits.
+        area: smallest and largest fraction; above 1 nothing fits.
     """
     high, wide = min(height, _MOST_SIDES * size), min(width, _MOST_SIDES * size)
     for _ in range(_ATTEMPTS):

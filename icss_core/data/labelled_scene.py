@@ -96,8 +96,10 @@ class LabelledScene:
             return pixels.values, np.full(pixels.valid.shape, IGNORE, np.uint8), pixels.valid
         self._check_fits("mask", self.mask)
         mask = self.mask.read(window)
-        labels = self.lookup[mask.values[0].astype(np.uint8, copy=False)]
-        labels[~(pixels.valid & mask.valid)] = IGNORE
+        labels = self.lookup.take(mask.values[0])
+        valid = pixels.valid & mask.valid
+        if not valid.all():
+            labels[~valid] = IGNORE
         return pixels.values, labels, pixels.valid
 
     def _check_fits(self, kind: str, raster: RasterSource) -> None:

@@ -26,7 +26,9 @@ def resize_pixels(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     values = found[0].numpy()
     if np.issubdtype(pixels.dtype, np.integer):
         limits = np.iinfo(pixels.dtype)
-        values = np.rint(values).clip(limits.min, limits.max)
+        values = np.rint(values, out=values)
+        if limits.bits > 16:  # a mean of smaller ones, rounded, is one of them; float32 may round these up
+            values = values.clip(limits.min, limits.max)
     return values.astype(pixels.dtype)
 
 
@@ -57,5 +59,5 @@ def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         size: new height and width.
     """
     rows, cols = (((np.arange(size) + 0.5) * length / size).astype(np.intp) for length in labels.shape)
-    taken: NDArray[np.uint8] = labels[rows[:, None], cols]
+    taken: NDArray[np.uint8] = labels.take(rows, axis=0).take(cols, axis=1)
     return taken

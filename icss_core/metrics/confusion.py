@@ -99,7 +99,7 @@ def f1_per_class(matrix: Counts) -> Scores:
 
 
 def recall_per_class(matrix: Counts) -> Scores:
-    """Share of a class's pixels found (class accuracy): (..., N); NaN where the truth lacks the class."""
+    """Class accuracy, true pixels of it that are right: (..., N); NaN where the truth lacks the class."""
     hits, true, _ = _marginals(matrix)
     return _ratio(hits, true, defined=true > 0)
 
@@ -120,9 +120,9 @@ def accuracy(matrix: Counts) -> Scores:
 def mean_defined(scores: Scores, classes: Sequence[int] | None = None) -> Scores:
     """Mean over the last axis of the scores that are not NaN, of some classes or all; NaN where none is."""
     chosen = scores if classes is None else scores[..., list(classes)]
-    known = ~np.isnan(chosen)
-    amount = known.sum(axis=-1)
-    return _ratio(np.where(known, chosen, 0).sum(axis=-1), amount, defined=amount > 0)
+    defined = ~np.isnan(chosen)
+    amount = defined.sum(axis=-1)
+    return _ratio(np.where(defined, chosen, 0).sum(axis=-1), amount, defined=amount > 0)
 
 
 class ConfusionAccumulator:

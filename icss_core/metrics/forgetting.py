@@ -33,17 +33,17 @@ class ForgettingLimits(_Frozen):
     """When the report warns; meant to stay silent on a sound update with some hundred clicks a class."""
 
     lost: Share = 0.3
-    """An old class of interest lost more than this share of its unclicked pixels, to whatever class."""
+    """An old class of interest lost more than this fraction of its unclicked pixels, to whatever class."""
     smallest_share: Share = 0.001
-    """Old classes on less than this share of the image are too small to warn about."""
+    """Old classes on less than this fraction of the image are too small to warn about."""
     clicked_accuracy: Share = 0.7
-    """A class is right on fewer than this share of its clicks."""
+    """A class is right on fewer than this fraction of its clicks."""
     fewest_clicks: Annotated[int, Field(ge=1)] = 5
     """Classes with fewer clicks than this are not judged by them."""
     worse_on_clicks: Share = 0.1
     """The updated network is right on old-class clicks by more than this below the memory network."""
     covers: Share = 0.95
-    """A new class covers more than this share of the image."""
+    """A new class covers more than this fraction of the image."""
 
 
 class ClassForgetting(_Frozen):
@@ -55,15 +55,15 @@ class ClassForgetting(_Frozen):
     updated_pixels: int
     """Pixels the updated network gives to it."""
     agreement: Share | None
-    """Of the unclicked pixels the memory network gave to this old class, the share it keeps."""
+    """Of the unclicked pixels the memory network gave to this old class, the fraction it keeps."""
     taken_by_new: Share | None
-    """Of the same pixels, the share that is a new class now."""
+    """Of the same pixels, the fraction that is a new class now."""
     taken_by_old: Share | None
-    """Of the same pixels, the share that is another old class now; the three add up to 1."""
+    """Of the same pixels, the fraction that is another old class now; the three add up to 1."""
     lost_share_of_image: Share | None
-    """Pixels that were this class and are another now, as a share of the image."""
+    """Pixels that were this class and are another now, as a fraction of the image."""
     gained_share_of_image: Share | None
-    """Pixels that were another class and are this one now, as a share of the image."""
+    """Pixels that were another class and are this one now, as a fraction of the image."""
     clicks: int
     """Clicks of the class on compared pixels."""
     clicked_accuracy: Share | None
@@ -214,30 +214,30 @@ def _warnings(classes: dict[str, ClassForgetting], pixels: int, limits: Forgetti
     """Plain sentences, old classes first."""
     if not pixels:
         return ["no pixel of the image could be compared: it has no data where the networks predicted"]
-    found: list[str] = []
+    warnings: list[str] = []
     for name, scores in list(classes.items())[BACKGROUND + 1 :]:
         big = scores.memory_pixels >= limits.smallest_share * pixels
         if big and scores.agreement is not None and scores.agreement < 1 - limits.lost:
-            found.append(
+            warnings.append(
                 f"old class {name!r} lost {1 - scores.agreement:.0%} of the memory network's pixels of it, "
                 f"{scores.taken_by_new:.0%} to new classes and {scores.taken_by_old:.0%} to old ones"
             )
     for name, scores in classes.items():
-        found += _click_warnings(name, scores, limits)
+        warnings += _click_warnings(name, scores, limits)
         covered = scores.updated_pixels / pixels
         if scores.new and (covered == 0 or covered > limits.covers):
-            found.append(f"new class {name!r} covers {covered:.0%} of the {pixels:,} pixels compared")
-    return found
+            warnings.append(f"new class {name!r} covers {covered:.0%} of the {pixels:,} pixels compared")
+    return warnings
 
 
 def _click_warnings(name: str, scores: ClassForgetting, limits: ForgettingLimits) -> list[str]:
     if scores.clicks < limits.fewest_clicks or scores.clicked_accuracy is None:
         return []
     right, before = scores.clicked_accuracy, scores.memory_clicked_accuracy
-    found = f"class {name!r} is right on {right:.0%} of its {scores.clicks} clicks"
+    sentence = f"class {name!r} is right on {right:.0%} of its {scores.clicks} clicks"
     if before is not None and right < before - limits.worse_on_clicks:
-        return [f"{found}; the memory network was right on {before:.0%}, so the update made it worse"]
-    return [found] if right < limits.clicked_accuracy else []
+        return [f"{sentence}; the memory network was right on {before:.0%}, so the update made it worse"]
+    return [sentence] if right < limits.clicked_accuracy else []
 
 
 def _check(where: str, totals: Counts, n_classes: int) -> None:

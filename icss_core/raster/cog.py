@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
@@ -140,7 +141,7 @@ class CogSink:
                     self._tiled_path, self._cog_path, driver="COG", compress="deflate", blocksize=BLOCK,
                     overview_resampling="nearest", bigtiff="if_safer",
                 )  # fmt: skip
-            except RasterioError as error:
+            except (RasterioError, CPLE_BaseError) as error:
                 raise OSError(f"the map {self.path} cannot be written: {error}") from error
         if self._bands == 2:
             mark_extra_sample_unspecified(self._cog_path)

@@ -1,9 +1,8 @@
-"""GDAL settings (S3 endpoint, credentials, cache size) that follow the work into another thread.
+"""What holds while rasters are read, and follows the work into another thread: GDAL's settings, the store.
 
 `rasterio.Env` sets options for the whole process when entered on the main thread, and for the calling
-thread only when entered on any other. A thread that a web worker starts therefore does not see the
-credentials its parent entered, and would read as somebody else or not at all. `capture` in the parent and
-`enter` in the child.
+thread only when entered on any other. A thread that a web worker starts therefore does not see the settings
+its parent entered. `capture` in the parent and `enter` in the child.
 """
 
 from __future__ import annotations
@@ -18,54 +17,60 @@ import rasterio.env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
 
+from icss_core.raster.remote import remote_files, remote_opener
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PNG_BY_ROWS: Final = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
-"""GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one and
-gives pixels from uninitialised memory; row by row it sees the damage. It asks on opening and on reading."""
+    from icss_core.raster.remote import RemoteOpener
+
+READING: Final = {
+    # GDAL 3.10 decodes a PNG that is read at once in one go, and then takes a truncated file for a whole one
+    # and gives pixels from uninitialised memory; row by row it sees the damage.
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    # The only address that GDAL itself may fetch over a network is one that does not exist: a file that
+    # names others (overviews, masks, metadata) leads nowhere. See `icss_core.raster.remote`.
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
+}
+"""Options in force wherever a raster is opened or read."""
 
 _filters = threading.RLock()
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
 class RasterEnvironment:
-    """A copy of the GDAL options in force where `capture` was called; may hold secrets, so it has no repr."""
+    """A copy of the GDAL options in force where `capture` was called, and what opens remote files there."""
 
     options: Mapping[str, object]
-
-    def __repr__(self) -> str:
-        return f"RasterEnvironment({len(self.options)} options)"
+    opener: RemoteOpener | None = None
 
     @classmethod
     def capture(cls) -> RasterEnvironment:
-        """The options of the calling thread's innermost `rasterio.Env`; none where there is no Env."""
-        return cls(rasterio.env.getenv() if rasterio.env.hasenv() else {})
+        """The options of the calling thread's innermost `rasterio.Env`; none where there is no Env.
+
+        Keys of a cloud are left out: GDAL fetches nothing itself, and rasterio refuses them as plain options.
+        """
+        options = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+        plain = {name: value for name, value in options.items() if not name.startswith("AWS_")}
+        return cls(plain, remote_opener())
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Put the captured options in force in the calling thread, until the block ends.
-
-        rasterio refuses AWS keys as plain options (it wants a boto3 session, which the core does not
-        know), so they are set once the Env stands; leaving the Env clears them as it clears the others.
-        """
-        plain = {key: value for key, value in self.options.items() if key not in _CREDENTIALS}
-        secret = {key: value for key, value in self.options.items() if key in _CREDENTIALS}
-        with rasterio.Env(session=DummySession(), **plain):
-            rasterio.env.setenv(**secret)
+        """Put what was captured in force in the calling thread, until the block ends."""
+        remote = nullcontext() if self.opener is None else remote_files(self.opener)
+        with rasterio.Env(session=DummySession(), **self.options), remote:
             yield
 
 
 def gdal_ready(**options: str) -> AbstractContextManager[object]:
-    """A context in which GDAL's errors become exceptions: the caller's Env, or a new one.
+    """A context in which GDAL's errors become exceptions and `READING` holds: the caller's Env, or a new one.
 
-    Leaving an Env inside another sets the outer one's keys again, at which GDAL forgets what it knows of the
-    store (folders it has listed above all). So none is entered where the options hold already.
+    Entering one costs more than a small read, so none is entered where the options hold already.
 
     Args:
-        options: GDAL options that must hold inside.
+        options: further GDAL options that must hold inside.
     """
+    options = READING | options
     context: AbstractContextManager[object]
     if not rasterio.env.hasenv():
         context = rasterio.Env.from_defaults(session=DummySession(), **options)

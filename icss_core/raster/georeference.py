@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from affine import Affine
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import GCPTransformer
 from rasterio.warp import transform as reproject
 
 from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.raster.crs import parse_crs, without_files
 from icss_core.raster.environment import gdal_ready
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from rasterio.crs import CRS
 
     from icss_core.raster.reader import Raster
 
@@ -80,7 +81,7 @@ def map_to_position(
     elif raster.transform.is_degenerate:
         raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
     else:
-        col, row = _applied(~raster.transform, x, y)
+        col, row = applied(~raster.transform, x, y)
     return np.asarray(row, np.float64), np.asarray(col, np.float64)
 
 
@@ -94,14 +95,18 @@ def raster_crs(raster: Raster) -> CRS:
     """The CRS in which the raster's transform, or its ground control points, are given.
 
     Raises:
-        InvalidParameterError: it has none; only pixel coordinates mean something on it.
+        InvalidParameterError: it has none, so that only pixel coordinates mean something on it; or its
+            definition names a file.
     """
     crs = raster.crs if raster.transform != Affine.identity() else raster.gcps_crs or raster.crs
     if crs is None or (raster.transform == Affine.identity() and not raster.gcps):
         raise InvalidParameterError(
             f"{raster.address} has no georeference; give pixel coordinates (col, row) instead"
         )
-    return crs
+    try:
+        return without_files(crs)
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"{raster.address}: {error}") from error
 
 
 def pixel_corner_to_map(
@@ -112,23 +117,8 @@ def pixel_corner_to_map(
         with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
             x, y = transformer.xy(rows, cols, offset="ul")
     else:
-        x, y = _applied(raster.transform, cols, rows)
+        x, y = applied(raster.transform, cols, rows)
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
-
-
-def parse_crs(crs: CRS | str) -> CRS:
-    """A CRS from what a user wrote.
-
-    Raises:
-        InvalidParameterError: it is not an EPSG code, WKT or PROJ text that PROJ knows.
-    """
-    if isinstance(crs, CRS):
-        return crs
-    try:
-        with gdal_ready():
-            return CRS.from_user_input(crs)
-    except CRSError as error:
-        raise InvalidParameterError(f"unknown CRS {crs!r}; write for example 'EPSG:4326'") from error
 
 
 def _reprojected(
@@ -160,9 +150,10 @@ def _vector(values: ArrayLike) -> NDArray[np.float64]:
     return np.atleast_1d(np.asarray(values, np.float64))
 
 
-def _applied(
+def applied(
     transform: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (n,) and (n,) after an affine transform."""
     return (
         transform.a * x + transform.b * y + transform.c,
         transform.d * x + transform.e * y + transform.f,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask
 from icss_core.raster.windows import grid
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def image_labels(dataset: Dataset, storage: Storage) -> dict[str, tuple[str, ...
 def _read(dataset: Dataset, scene: Scene, storage: Storage) -> tuple[str, ...]:
     assert scene.mask is not None  # noqa: S101 - asked for scenes with one
     present: set[int] = set()
-    with open_raster(storage.check_allowed(dataset.address(scene.mask))) as mask:
+    with open_mask(storage.check_allowed(dataset.address(scene.mask))) as mask:
         for window in grid(mask.height, mask.width, window=_WINDOW, stride=_WINDOW):
             read = mask.read(window)
             present.update(np.unique(read.values[0][read.valid]).tolist())

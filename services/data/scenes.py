@@ -9,6 +9,8 @@ import numpy as np
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
+from icss_core.labels import name_key
+from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from icss_core.data.scene_request import SceneKind
     from icss_core.dataset import Dataset, Scene, Split
-    from icss_core.raster.raster_pool import RasterPool
+    from icss_core.raster.raster_pool import Opener, RasterPool
     from icss_core.raster.source import RasterSource
     from services.storage import Storage
 
@@ -53,12 +55,12 @@ def open_scenes(
     request = request or SceneRequest()
     lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
 
-    def raster(address: str) -> RasterSource:
-        return pool.source(storage.check_allowed(dataset.address(address)))
+    def raster(address: str, opener: Opener = open_mask) -> RasterSource:
+        return pool.source(storage.check_object(dataset.address(address)), opener)
 
     return [
         LabelledScene(
-            image=raster(scene.image),
+            image=raster(scene.image, open_raster),
             mask=None if scene.mask is None else raster(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, request) if request.image_labels else None,
@@ -84,8 +86,8 @@ def _possible(scene: Scene, classes: tuple[str, ...], request: SceneRequest) -> 
     """(N,) classes of a model that a scene may show."""
     if scene.labels is None:
         raise DatasetError(f"scene {scene.name!r} does not say which classes it shows")
-    shown = {name.casefold() for name in scene.labels} - {name.casefold() for name in request.hidden}
-    return np.array([request.background, *(name.casefold() in shown for name in classes)])
+    shown = set(map(name_key, scene.labels)) - set(map(name_key, request.hidden))
+    return np.array([request.background, *(name_key(name) in shown for name in classes)])
 
 
 def _map_address(scene: Scene, name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from icss_core.errors import DatasetError
 from icss_core.labels import IGNORE
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window
 from services.ingest import ingest_dubai, ingest_folder, ingest_town
 from services.pictures import to_rgb
@@ -78,11 +78,7 @@ def true_scenes(
         DatasetError: no validation scene has the new class, or a class is unknown.
     """
     table = dataset.lookup(classes)
-    candidates = [
-        scene
-        for scene in dataset.scenes_of("val")
-        if scene.mask and (scene.labels is None or new in scene.labels)
-    ]
+    candidates = [scene for scene in dataset.scenes_of("val") if scene.mask and scene.may_show(new)]
     if not candidates:
         raise DatasetError(f"no validation scene of {dataset.name!r} has the class {new!r}")
     chosen = [candidates[i * len(candidates) // count] for i in range(count)] if count else []
@@ -93,7 +89,7 @@ def true_scenes(
                 pixels = raster.read(Window(0, 0, raster.height, raster.width))
                 rgb = to_rgb(pixels.values, pixels.valid)
                 georeferenced = raster.crs is not None
-            with open_raster(dataset.address(scene.mask or "")) as raster:
+            with open_mask(dataset.address(scene.mask or "")) as raster:
                 labelled = raster.read(Window(0, 0, raster.height, raster.width))
             truth = table[np.where(labelled.valid, labelled.values[0], IGNORE).astype(np.uint8)]
             truth[~pixels.valid] = IGNORE
@@ -103,7 +99,7 @@ def true_scenes(
 
 def read_map(path: Path) -> npt.NDArray[np.uint8]:
     """Class indices (H, W) uint8 of a class map, 255 = no data."""
-    with open_raster(path) as raster:
+    with open_mask(path) as raster:
         pixels = raster.read(Window(0, 0, raster.height, raster.width))
     return np.where(pixels.valid, pixels.values[0], IGNORE).astype(np.uint8)
 

@@ -33,6 +33,7 @@ def stay_up(job: MainJob, console: Console) -> None:
         console.print(f"  {name:14} {address}")
     console.print(f"  {'API page':14} {job.stack.addresses['API']}/docs")
     console.print(f"  {'token':14} {job.stack.settings.require_api_token()}")
+    console.print(f"  {'image':14} {scenes[0].address}", soft_wrap=True)
     for title, command in commands(job, scenes[0].address, clicks, pixel=not scenes[0].georeferenced):
         console.print(f"\n[bold]{title}[/]")
         console.print(command, soft_wrap=True, markup=False)

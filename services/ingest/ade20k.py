@@ -15,7 +15,7 @@ import numpy as np
 
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import DatasetError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace
+from icss_core.labels import IGNORE, ClassInfo, LabelSpace, name_key
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
 
@@ -89,8 +89,8 @@ def read_classes(path: Path) -> LabelSpace:
             raise DatasetError(f"{path}: line {line!r} is not class {len(classes)} with its name")
         names = [name.strip() for name in fields[-1].split(",")]
         # two classes may share a first name: the next one tells them apart
-        name = next((one for one in names if one.casefold() not in taken), f"{names[0]} {len(classes)}")
-        taken.add(name.casefold())
+        name = next((one for one in names if name_key(one) not in taken), f"{names[0]} {len(classes)}")
+        taken.add(name_key(name))
         classes.append(ClassInfo(name=name, colour=_colour(len(classes))))
     if len(classes) != _CLASSES + 1:
         raise DatasetError(f"{path} lists {len(classes) - 1} classes, not {_CLASSES}")

@@ -12,7 +12,7 @@ from affine import Affine
 from icss_core.clicks import point_per_region, scribble_per_region
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window
 from services.data.dataset import read_dataset
 from services.ingest.writer import DatasetWriter
@@ -115,7 +115,7 @@ def _read(
                 place = {"crs": crs, "transform": raster.transform}
         if scene.mask is None:
             return pixels.values, None, place
-        with open_raster(storage.check_allowed(dataset.address(scene.mask))) as raster:
+        with open_mask(storage.check_allowed(dataset.address(scene.mask))) as raster:
             mask = raster.read(Window(0, 0, raster.height, raster.width)).values[0].astype(np.uint8)
     mask[~pixels.valid] = IGNORE
     return pixels.values, mask, place

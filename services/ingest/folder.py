@@ -30,7 +30,8 @@ from pydantic import TypeAdapter, ValidationError
 from icss_core.clicks import scribbles_from_geojson
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import ClickError, DatasetError, InvalidParameterError, UnknownClassError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace
+from icss_core.labels import IGNORE, ClassInfo, LabelSpace, name_key
+from icss_core.raster.formats import IMAGE_EXTENSIONS, MASK_EXTENSIONS
 from icss_core.raster.reader import open_raster
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from services.ingest.writer import Progress
     from services.storage import Storage
 
-_ENDINGS: Final = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2"})
 _SCRIBBLES: Final = frozenset({".geojson"})
 _COLOURS: Final = (
     (52, 90, 200),
@@ -55,7 +55,7 @@ _COLOURS: Final = (
     (247, 201, 72),
     (148, 82, 190),
 )
-_VALIDATION_SHARE: Final = 5
+_VALIDATION_EVERY: Final = 5
 """Without split.csv every fifth scene is for validation."""
 
 
@@ -71,7 +71,7 @@ def ingest_folder(
             fit it, or scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
     """
     images = _by_name(source / "images" if (source / "images").is_dir() else source)
-    masks = _by_name(source / "masks")
+    masks = _masks(source / "masks")
     scribbles = _by_name(source / "masks", _SCRIBBLES)
     both = sorted(set(masks) & set(scribbles))
     if both:
@@ -84,7 +84,7 @@ def ingest_folder(
     if orphans:
         raise DatasetError(f"{source / 'objectness'}: no image for {orphans}")
     if not images:
-        raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(_ENDINGS))}")
+        raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(IMAGE_EXTENSIONS))}")
     classes, lookup = _classes(source)
     if (masks or scribbles) and classes is None:
         raise DatasetError(f"{source} has masks but no classes.yaml that says what their values mean")
@@ -104,17 +104,26 @@ def ingest_folder(
     return writer.finish()
 
 
-def _by_name(folder: Path, endings: Collection[str] = _ENDINGS) -> dict[str, Path]:
+def _by_name(folder: Path, endings: Collection[str] = IMAGE_EXTENSIONS) -> dict[str, Path]:
     """Files of a folder with these endings by stem, made safe for an address; none without the folder."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         if path.suffix.lower() not in endings:
             continue
         name = re.sub(r"[^\w.-]", "_", path.stem)
-        if name in found:
-            raise DatasetError(f"{found[name]} and {path} would both be scene {name!r}")
-        found[name] = path
-    return found
+        if name in by_name:
+            raise DatasetError(f"{by_name[name]} and {path} would both be scene {name!r}")
+        by_name[name] = path
+    return by_name
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    """Mask files of a folder by stem."""
+    masks = _by_name(folder)
+    lossy = sorted(path.name for path in masks.values() if path.suffix.lower() not in MASK_EXTENSIONS)
+    if lossy:
+        raise DatasetError(f"{folder}: {lossy} may have changed values; save masks as PNG or GeoTIFF")
+    return masks
 
 
 def _classes(source: Path) -> tuple[LabelSpace | None, dict[int, int]]:
@@ -151,10 +160,10 @@ def _entries(content: object) -> tuple[list[str | ClassInfo], dict[int, int]]:
     entries: list[str | ClassInfo] = [BACKGROUND_CLASS]
     lookup: dict[int, int] = {}
     for value, entry in sorted(by_value.items()):
-        name = entry if isinstance(entry, str) else entry.name
-        if name.casefold().split()[:1] == ["ignore"]:
+        key = name_key(entry if isinstance(entry, str) else entry.name)
+        if key.split()[:1] == ["ignore"]:
             lookup[value] = IGNORE
-        elif name.casefold() == BACKGROUND_CLASS.name:
+        elif key == BACKGROUND_CLASS.name:
             lookup[value] = 0
         else:
             lookup[value] = len(entries)
@@ -203,7 +212,7 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
     path = source / "split.csv"
     if not path.is_file():
         labelled = [name for name in names if name in masked]
-        step = min(_VALIDATION_SHARE, max(len(labelled), 1 if scribbled else 2))
+        step = min(_VALIDATION_EVERY, max(len(labelled), 1 if scribbled else 2))
         chosen = set(labelled[step - 1 :: step])
         return {
             name: "val" if name in chosen else "train" if name in masked | scribbled else "test"
@@ -217,7 +226,7 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
                     # with an ending or without
                     name = re.sub(r"[^\w.-]", "_", row.get("name") or "")
                     stem, dot, ending = name.rpartition(".")
-                    splits[stem if dot + ending.lower() in _ENDINGS else name] = split
+                    splits[stem if dot + ending.lower() in IMAGE_EXTENSIONS else name] = split
                 case other:
                     raise DatasetError(
                         f"{path}, line {line}: split must be train, val or test, not {other!r}"

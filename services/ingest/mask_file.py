@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
 from icss_core.labels import IGNORE
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ def read_values(path: Path) -> npt.NDArray[Any]:
         ImageNotFoundError: no such file.
         ImageUnreadableError: not a raster we read, or damaged.
     """
-    open_raster(path).close()
+    open_mask(path).close()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
         with rasterio.open(path) as source:
@@ -76,9 +76,9 @@ def read_mask(
     mask = np.empty(values.shape[1:], dtype=np.uint8)
     for top in range(0, values.shape[1], _ROWS):  # packed colours take four bytes a pixel: not all at once
         part = values[:3, top : top + _ROWS]
-        mask[top : top + _ROWS], known = _indices(rounded[part], palette)
-        if not known.all():
-            row, col = np.argwhere(~known)[0]
+        mask[top : top + _ROWS], listed = _indices(rounded[part], palette)
+        if not listed.all():
+            row, col = np.argwhere(~listed)[0]
             odd = "#{:02X}{:02X}{:02X}".format(*part[:, row, col])
             raise DatasetError(f"{path}: colour {odd} at row {top + row}, column {col} belongs to no class")
     return mask
@@ -90,12 +90,12 @@ def _indices(
     """Indices (H, W) of colours (3, H, W), and where a colour is in the palette at all."""
     packed = _pack(colours.astype(np.uint32))
     mask = np.full(packed.shape, IGNORE, dtype=np.uint8)
-    known = np.zeros(packed.shape, dtype=bool)
+    listed = np.zeros(packed.shape, dtype=bool)
     for colour, index in palette.items():
         where = packed == _pack(np.asarray(colour, dtype=np.uint32))
         mask[where] = index
-        known |= where
-    return mask, known
+        listed |= where
+    return mask, listed
 
 
 def _rounding(palette: Mapping[Colour, int], tolerance: int) -> npt.NDArray[np.uint8]:

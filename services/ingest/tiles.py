@@ -11,10 +11,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.raster.formats import GEOTIFF
 from services.ingest.mask_file import read_mask
 from services.ingest.writer import DatasetWriter
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from services.ingest.writer import Progress
     from services.storage import Storage
 
-_ENDINGS: Final = frozenset({".tif", ".tiff"})
 _T = TypeVar("_T")
 
 
@@ -160,7 +160,7 @@ def _rasters(source: Path) -> list[Path]:
         Path(folder) / file
         for folder, _, files in os.walk(source, followlinks=True)
         for file in files
-        if Path(file).suffix.lower() in _ENDINGS
+        if Path(file).suffix.lower() in GEOTIFF.extensions
     )
 
 
@@ -170,24 +170,24 @@ def _by_tile(files: Iterable[Path], names: Sequence[FileName], tiles: Sequence[s
     Raises:
         DatasetError: two files of a tile have the same name, or a file is of no tile of the set.
     """
-    known = {tuple(int(number) for number in tile.split("_")): tile for tile in tiles}
-    found: dict[str, Path] = {}
+    published = {tuple(int(number) for number in tile.split("_")): tile for tile in tiles}
+    chosen: dict[str, Path] = {}
     for name in names:
         here: dict[str, Path] = {}
         for path in files:
             numbers = name.numbers(path)
             if numbers is None:
                 continue
-            if numbers not in known:
+            if numbers not in published:
                 raise DatasetError(f"{path} is of none of the set's tiles, which are {', '.join(tiles)}")
-            tile = known[numbers]
-            if tile in found:
+            tile = published[numbers]
+            if tile in chosen:
                 continue
             if tile in here:
                 raise DatasetError(f"{here[tile]} and {path} are both of tile {tile}; keep the right one")
             here[tile] = path
-        found |= here
-    return {tile: found[tile] for tile in tiles if tile in found}
+        chosen |= here
+    return {tile: chosen[tile] for tile in tiles if tile in chosen}
 
 
 def _nothing(source: Path, tiles: TileSet, kind: str, names: Sequence[FileName]) -> str:

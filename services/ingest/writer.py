@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -18,7 +19,7 @@ from rasterio.io import MemoryFile
 from icss_core.dataset import Dataset, Scene
 from icss_core.errors import DatasetError
 from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     """Called after each scene: how many are done, how many there are, the scene's name."""
 
 MANIFEST: Final = "dataset.yaml"
+_HASH_LENGTH: Final = 16
+"""Hexadecimal digits of a file's hash in its name: 64 bits."""
 _TILED: Final[dict[str, Any]] = {
     "driver": "GTiff",
     "tiled": True,
@@ -45,6 +48,10 @@ _TILED: Final[dict[str, Any]] = {
 
 class DatasetWriter:
     """Puts scenes under a prefix; dataset.yaml comes last, so an aborted run leaves no half data set.
+
+    The name of each file ends with a hash of its content. So a data set that is written again over another
+    never changes a file that the other's dataset.yaml names, and whoever has read one dataset.yaml sees one
+    data set. Files that no dataset.yaml names any more stay.
 
     Images become tiled, losslessly compressed GeoTIFFs (512-pixel blocks, for reading by windows); masks
     alike, with one band. Masks have no nodata value: 255 is one of their values, not a hole in them.
@@ -125,8 +132,8 @@ class DatasetWriter:
                 rasterio.shutil.copy(path, target, **_TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
                 if alpha_is_data:
                     _unmark_alpha(target)
-            except RasterioError as error:
-                raise DatasetError(f"{path} cannot be copied: {error}") from error
+            except (RasterioError, CPLE_BaseError) as error:
+                raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
             if objectness is not None:
                 likely = Path(folder) / "objectness.tif"
                 _copy_objectness(name, objectness, likely, shape)
@@ -168,10 +175,14 @@ class DatasetWriter:
             labels = self._labels(name, mask, shape)
             masked = _geotiff(mask[None], place)
         rasters = {"images": image, "masks": masked, "objectness": objectness}
-        addresses = {kind: f"{kind}/{name}.tif" for kind, raster in rasters.items() if raster is not None}
-        digest = hashlib.sha256()
-        for kind, relative in addresses.items():
-            self._put(rasters[kind], f"{self._prefix}/{relative}", digest)
+        addresses: dict[str, str] = {}
+        checksum = hashlib.sha256()
+        for kind, raster in rasters.items():
+            if raster is not None:
+                digest = _digest(raster)
+                checksum.update(digest)
+                addresses[kind] = f"{kind}/{name}-{digest.hex()[:_HASH_LENGTH]}.tif"
+                self._put(raster, f"{self._prefix}/{addresses[kind]}")
         scene = Scene(
             name=name,
             image=addresses["images"],
@@ -181,20 +192,15 @@ class DatasetWriter:
             width=shape[1],
             split=split,
             labels=labels,
-            checksum=digest.hexdigest(),
+            checksum=checksum.hexdigest(),
         )
         self._scenes.append(scene)
         return scene
 
-    def _put(self, raster: bytes | Path | None, address: str, digest: hashlib._Hash) -> None:
-        """Store a raster, its bytes added to the digest."""
+    def _put(self, raster: bytes | Path, address: str) -> None:
         if isinstance(raster, Path):
-            with raster.open("rb") as file:
-                while chunk := file.read(2**20):
-                    digest.update(chunk)
             self._storage.upload(raster, address)
-        elif raster is not None:
-            digest.update(raster)
+        else:
             self._storage.write_bytes(address, raster, content_type="image/tiff")
 
     def _labels(self, name: str, mask: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -214,13 +220,21 @@ class DatasetWriter:
         return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
 
 
+def _digest(raster: bytes | Path) -> bytes:
+    """SHA-256 of a raster file's bytes."""
+    if isinstance(raster, bytes):
+        return hashlib.sha256(raster).digest()
+    with raster.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
     """A raster of objectness as a tiled GeoTIFF, after checking it."""
-    with open_raster(path) as raster:
-        found = (raster.height, raster.width)
-        if found != tuple(shape):
+    with open_mask(path) as raster:
+        size = (raster.height, raster.width)
+        if size != tuple(shape):
             raise DatasetError(
-                f"scene {name!r}: the objectness is {found[0]} x {found[1]} pixels, "
+                f"scene {name!r}: the objectness is {size[0]} x {size[1]} pixels, "
                 f"the image {shape[0]} x {shape[1]}"
             )
         if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
@@ -230,8 +244,15 @@ def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]
             )
     try:
         rasterio.shutil.copy(path, target, **_TILED)
-    except RasterioError as error:
-        raise DatasetError(f"{path} cannot be copied: {error}") from error
+    except (RasterioError, CPLE_BaseError) as error:
+        raise DatasetError(f"{path} cannot be copied: {_without(target.parent, error)}") from error
+
+
+def _without(folder: str | Path, error: BaseException) -> str:
+    """What GDAL said, without the temporary folder that it was copying to."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).replace(f"{folder}/", "the copy's ")
 
 
 def _unmark_alpha(path: Path) -> None:

@@ -171,7 +171,6 @@ class LocalStack:
             s3_access_key=secrets.token_hex(10),
             s3_secret_key=SecretStr(secrets.token_hex(20)),
             data_prefix=f"s3://{DATA_BUCKET}",
-            s3_ranges_with_200=True,
             mlflow_uri=f"http://127.0.0.1:{mlflow_port}",
             api_token=SecretStr(secrets.token_urlsafe(32)),
             api_port=api_port,

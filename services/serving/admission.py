@@ -57,7 +57,9 @@ class Admission:
         etag = self._images.etag(address)  # before it is read: one that is overwritten meanwhile is noticed
         with self._images.opened(address, bands=base.card.architecture.in_channels) as raster:
             self._check_size(preset, raster)
-            clicks = clicks_from_geojson(request.clicks, raster, label_space, crs=request.crs)
+            clicks = clicks_from_geojson(
+                request.clicks, raster, label_space, crs=request.crs, limit=self._limits.max_clicks
+            )
         counts = _counts_by_class(clicks.counts(), label_space)
         if all(count.label != label_space.index(new_class.name) for count in counts):
             raise ClickError(

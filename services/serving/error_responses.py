@@ -37,6 +37,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     core.CancelledError: HTTPStatus.CONFLICT,
     services.ConflictError: HTTPStatus.CONFLICT,
     services.UriNotAllowedError: HTTPStatus.FORBIDDEN,
+    services.MalformedUriError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.UnauthorisedError: HTTPStatus.UNAUTHORIZED,
     services.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     services.BusyError: HTTPStatus.TOO_MANY_REQUESTS,

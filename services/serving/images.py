@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from rasterio.env import setenv
-
-from icss_core.errors import (
-    BandMismatchError,
-    ImageNotFoundError,
-    ImageUnreadableError,
-    InvalidParameterError,
-)
+from icss_core.errors import BandMismatchError, ImageUnreadableError, InvalidParameterError
+from icss_core.raster.formats import FORMAT_NAMES, format_of
 from icss_core.raster.reader import open_raster
 from services.errors import ImageChangedError, ObjectNotFoundError, UploadNotFoundError
 from services.s3_address import S3Address
@@ -27,8 +21,6 @@ if TYPE_CHECKING:
     from services.serving.addresses import ImageReference
     from services.settings import Settings
     from services.storage import Storage
-
-_EXTENSIONS: Final = {"GTiff": "tif", "COG": "tif", "PNG": "png", "JPEG": "jpg"}
 
 
 class Images:
@@ -47,7 +39,7 @@ class Images:
             UploadNotFoundError: no upload has this id.
         """
         if reference.uri is not None:
-            return self._storage.check_allowed(reference.uri)
+            return self._storage.check_object(reference.uri)
         folder = self._uploads.child(str(reference.upload))
         address = next(iter(self._storage.list(str(folder))), None)
         if address is None:
@@ -86,7 +78,7 @@ class Images:
         """Open an image for windowed reads, in this thread only.
 
         Args:
-            address: checked s3:// address or a local file.
+            address: checked s3:// address, or a local file that came with the request.
             bands: number of bands it must have; None: any.
 
         Raises:
@@ -95,24 +87,19 @@ class Images:
             BandMismatchError: another number of bands.
             InvalidParameterError: more pixels than the service takes.
         """
-        if isinstance(address, str) and not self._storage.exists(address):
-            # asked here and not of GDAL, which remembers for good that a file was missing
-            raise ImageNotFoundError(f"there is no image at {address}")
-        with self._storage.raster_environment():
-            # GDAL would go on showing an object that was replaced, for as long as the process lives
-            setenv(CPL_VSIL_CURL_NON_CACHED="/vsis3/")
-            with open_raster(address) as raster:
-                self._check(address, raster, bands)
-                yield raster
+        name = address if isinstance(address, str) else "the uploaded image"
+        with self._storage.raster_environment(), open_raster(address, name=name) as raster:
+            self._check(raster, bands)
+            yield raster
 
-    def _check(self, address: str | Path, raster: Raster, bands: int | None) -> None:
+    def _check(self, raster: Raster, bands: int | None) -> None:
         if raster.height * raster.width > self._max_pixels:
             raise InvalidParameterError(
-                f"{address} has {raster.height} x {raster.width} pixels; "
+                f"{raster.address} has {raster.height} x {raster.width} pixels; "
                 f"this service takes {self._max_pixels}"
             )
         if bands is not None and raster.bands != bands:
-            raise BandMismatchError(f"{address} has {raster.bands} bands, the model takes {bands}")
+            raise BandMismatchError(f"{raster.address} has {raster.bands} bands, the model takes {bands}")
 
     def keep(self, file: Path) -> Upload:
         """Check that a local file is an image and copy it to the store.
@@ -124,12 +111,13 @@ class Images:
         """
         identifier = uuid.uuid4().hex
         with self.opened(file) as raster:
-            extension = _EXTENSIONS.get(image_driver(file))
-            if extension is None:
-                raise ImageUnreadableError("the upload is not a GeoTIFF, PNG or JPEG")
+            with file.open("rb") as stream:
+                kind = format_of(stream.read(16))
+            if kind is None:
+                raise ImageUnreadableError(f"the uploaded image is not {FORMAT_NAMES}")
             upload = Upload(
                 id=identifier,
-                uri=str(self._uploads.child(identifier, f"image.{extension}")),
+                uri=str(self._uploads.child(identifier, f"image{kind.extensions[0]}")),
                 bytes=file.stat().st_size,
                 width=raster.width,
                 height=raster.height,
@@ -139,14 +127,3 @@ class Images:
             )
         self._storage.upload(file, upload.uri)
         return upload
-
-
-def image_driver(file: Path) -> str:
-    """Which of the formats we read a file is, by its first bytes; empty if none."""
-    with file.open("rb") as stream:
-        start = stream.read(8)
-    if start[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        return "GTiff"
-    if start == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    return "JPEG" if start[:3] == b"\xff\xd8\xff" else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from icss_core.errors import InvalidParameterError
 from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
 from icss_core.inference.scales import Scales
-from icss_core.raster.polygons import polygons
+from icss_core.raster.polygons import write_polygons
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
@@ -152,6 +151,6 @@ def _write_map(
 
 
 def _write_polygons(map_file: Path, model: LoadedModel, job: PredictionJob, path: Path) -> Path:
-    collection = polygons(map_file, model.card.label_space, min_area=job.min_area)
-    path.write_text(json.dumps(collection), encoding="utf-8")
+    with path.open("wb") as file:
+        write_polygons(file, map_file, model.card.label_space, min_area=job.min_area)
     return path

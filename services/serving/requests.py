@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from icss_core.inference.scales import Scales
+from icss_core.labels import ClassName
 from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
@@ -87,7 +88,7 @@ class _Request(BaseModel):
 class NewClass(_Request):
     """The class to be added."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$", examples=["building"])]
+    name: Annotated[ClassName, Field(examples=["building"])]
     colour: Colour | None = Field(
         default=None, description="colour on maps; left out: one unlike those already taken"
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from icss_core.clicks.geojson import clicks_from_geojson
+from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
 from services.metric_buffer import MetricBuffer
@@ -18,6 +20,8 @@ from services.serving.update_pictures import update_pictures
 from services.serving.update_records import RecordedResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from icss_core.networks.segmenter import Segmenter
     from icss_core.training import IterationReport
     from icss_core.updating import UpdateResult
@@ -64,10 +68,10 @@ class UpdateRun:
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         started = time.monotonic()
         memory = control.outlast(lambda: self.models.get(order.model, order.base_version))
-        self._images.require_unchanged(order.image, order.image_etag)
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
         with (
+            self._pinned(order),
             self._images.opened(order.image, bands=memory.card.architecture.in_channels) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):
@@ -91,8 +95,6 @@ class UpdateRun:
             control.outlast(metrics.flush)
             control.enter("pictures")
             pictures = update_pictures(memory.network, result.network, raster, clicks, extended)
-        # again, now that nothing more is read: an image that was overwritten meanwhile was read in part
-        self._images.require_unchanged(order.image, order.image_etag)
         recorded = RecordedResult(
             forgetting=result.forgetting,
             warnings=list(result.warnings),
@@ -132,6 +134,23 @@ class UpdateRun:
                     order.model, folder, run_id=update_id, parent=order.base_version, tags=tags
                 )
             )
+
+    @contextmanager
+    def _pinned(self, order: UpdateOrder) -> Iterator[None]:
+        """A block in which the image has the bytes that were accepted, from first to last.
+
+        Raises:
+            ImageChangedError: it has not; also in place of the errors that this causes in the block.
+        """
+        self._images.require_unchanged(order.image, order.image_etag)
+        try:
+            yield
+        except CancelledError:
+            raise
+        except IcssError:
+            self._images.require_unchanged(order.image, order.image_etag)
+            raise
+        self._images.require_unchanged(order.image, order.image_etag)
 
     def _registered(self, model: str, update_id: str) -> int | None:
         """The version that this update made before a crash."""

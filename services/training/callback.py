@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import re
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ray.train import UserCallback
 
+from icss_core.labels import BACKGROUND
 from services.errors import TrackingError
 from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.report import IterationPoint, WorkerReport
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEGEND: Final = "classes.json"
+"""Artefact beside metrics that go by the index of a class: its name."""
 _logger = logging.getLogger(__name__)
 
 
@@ -33,6 +39,7 @@ class MlflowCallback(UserCallback):
         self._points: list[tuple[int, float, dict[str, float]]] = []
         self._tags: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._has_legend = False
         self._tracking: Tracking | None = None
 
     def after_report(
@@ -48,10 +55,13 @@ class MlflowCallback(UserCallback):
         if first.checkpoint:
             self._tags["icss.checkpoint_step"] = str(first.iteration)
         summaries = combined([one.points for one in reports])
-        scores = {} if first.validation is None else named_scores(first.validation)
+        scores = {} if first.validation is None else scores_of(first.validation)
         self._points += [(iteration, time.time(), values) for iteration, values in summaries]
         if scores:
             self._points.append((first.iteration, time.time(), scores))
+        if first.validation is not None and not self._has_legend:
+            self._texts[LEGEND] = legend(first.validation)
+            self._has_legend = True
         self._send()
         self._say(first, summaries, scores)
 
@@ -89,7 +99,10 @@ class MlflowCallback(UserCallback):
         if summaries:
             last = summaries[-1][1]
             parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
-        parts += [f"{name} {value:.3f}" for name, value in scores.items()]
+        validation = report.validation or {}
+        iou = {f"val_iou/{name}": value for name, value in validation.items() if not math.isnan(value)}
+        means = {name: value for name, value in scores.items() if not name.startswith("val_iou/")}
+        parts += [f"{name} {value:.3f}" for name, value in (iou | means).items()]
         if report.checkpoint:
             parts.append("checkpoint saved")
         sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
@@ -125,19 +138,23 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def metric_name(name: str) -> str:
-    """A name that MLflow takes: letters, digits, and a few signs; others become underscores."""
-    return re.sub(r"[^A-Za-z0-9_. :/-]", "_", name)
+def scores_of(validation: dict[str, float]) -> dict[str, float]:
+    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background.
 
-
-def named_scores(validation: dict[str, float]) -> dict[str, float]:
-    """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background."""
-    known = [(name, value) for name, value in validation.items() if not math.isnan(value)]
-    scores = {metric_name(f"val_iou/{name}"): value for name, value in known}
+    Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
+    differ in such signs alone would become one metric. `LEGEND` has the names.
+    """
+    known = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
+    scores = {f"val_iou/{index}": value for index, value in known}
     for key, values in (
         ("val_miou", [value for _, value in known]),
-        ("val_miou_of_interest", [value for name, value in known if name != next(iter(validation))]),
+        ("val_miou_of_interest", [value for index, value in known if index != BACKGROUND]),
     ):
         if values:
             scores[key] = sum(values) / len(values)
     return scores
+
+
+def legend(names: Iterable[str]) -> str:
+    """Class names by index, as JSON, for the artefact `LEGEND`."""
+    return json.dumps(dict(enumerate(names)), ensure_ascii=False, indent=1)

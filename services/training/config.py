@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from icss_core.data.crop_window import check_resizing
 from icss_core.errors import InvalidParameterError
+from icss_core.labels import name_key
 from icss_core.learners import LearnerKind, LearnerParameters, learner_kind
 from icss_core.learners.supervised import SUPERVISED
 from icss_core.networks.segmenter import Decoder
@@ -100,7 +101,7 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _some_classes(self) -> TrainingConfig:
-        if len(set(self.classes)) != len(self.classes):
+        if len(set(map(name_key, self.classes))) != len(self.classes):
             raise ValueError(f"a class is named twice in {self.classes}")
         check_resizing(scale=self.scale, area=self.area)
         return self

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset
 from icss_core.errors import DatasetError, InvalidParameterError
+from icss_core.labels import name_key
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
@@ -82,7 +83,7 @@ def make_plan(
     if not chosen:
         raise DatasetError(f"data set {dataset.name!r} has no training scene with a mask")
     names = config.classes or tuple(
-        name for name in dataset.classes.names if name.casefold() != BACKGROUND_CLASS.name
+        name for name in dataset.classes.names if name_key(name) != BACKGROUND_CLASS.name
     )
     card = (
         _first_card(config, dataset, names, chosen, storage)
@@ -142,7 +143,7 @@ def _grown_card(
     """Of a network that starts from a version of the same model."""
     space = dataset.select(names)
     before = memory.label_space.names
-    if [name.casefold() for name in before] != [name.casefold() for name in space.names[: len(before)]]:
+    if list(map(name_key, before)) != list(map(name_key, space.names[: len(before)])):
         raise InvalidParameterError(
             f"{config.model} version {config.memory} knows {list(before)}, the training builds on "
             f"{list(space.names)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icss_core.labels import IGNORE
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window
 from services.errors import TrackingError
 from services.pictures import grid_picture, read_map, to_rgb
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset
+    from icss_core.raster.reader import Raster
     from services.storage import Storage
     from services.tracking import Tracking
 
@@ -52,8 +53,8 @@ def maps_picture(
         if all(one is None for one in maps):
             continue
         with storage.raster_environment():
-            image = _whole(storage.check_allowed(dataset.address(scene.image)))
-            mask = _whole(storage.check_allowed(dataset.address(scene.mask)))
+            image = _whole(open_raster(storage.check_allowed(dataset.address(scene.image))))
+            mask = _whole(open_mask(storage.check_allowed(dataset.address(scene.mask))))
         rgb, truth = to_rgb(image), dataset.lookup(tuple(names))[mask[0]]
         unknown = np.full(truth.shape, IGNORE, np.uint8)
         rows.append([rgb, truth, *(unknown if one is None else one for one in maps)])
@@ -68,6 +69,6 @@ def _map(tracking: Tracking, run_id: str, image: str) -> npt.NDArray[np.uint8] |
     return read_map(content)
 
 
-def _whole(address: str) -> npt.NDArray[Any]:
-    with open_raster(address) as raster:
+def _whole(raster: Raster) -> npt.NDArray[Any]:
+    with raster:
         return raster.read(Window(0, 0, raster.height, raster.width)).values

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -122,3 +123,12 @@ def test_a_hundred_thousand_clicks_are_fast():
     for row in range(100):
         clicks.label_map(Window(row, 0, 256, 256))
     assert time.perf_counter() - start < 2
+
+
+def test_clicks_survive_json():
+    clicks = ClickSet([3, 1, 4], [1, 5, 9], [0, 2, 1])
+    assert ClickSet.from_lists(json.loads(json.dumps(clicks.to_lists()))) == clicks
+    assert ClickSet.from_lists(ClickSet.empty().to_lists()) == ClickSet.empty()
+    for wrong in ({}, {"rows": [1], "cols": [1]}, {"rows": [1], "cols": [[1]], "labels": [1, [2]]}, []):
+        with pytest.raises(ClickError):
+            ClickSet.from_lists(wrong)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,21 @@ def raster(folder: Path, name: str = "utm", *, nodata: tuple[slice, slice] | Non
 def feature(x: object, y: object, name: object = "road") -> dict[str, Any]:
     geometry = {"type": "Point", "coordinates": [x, y]}
     return {"type": "Feature", "geometry": geometry, "properties": {"class": name}}
+
+
+def shape(kind: str, coordinates: object, name: object = "road") -> dict[str, Any]:
+    return feature(0, 0, name) | {"geometry": {"type": kind, "coordinates": coordinates}}
+
+
+def gathered(*geometries: object) -> dict[str, Any]:
+    return feature(0, 0) | {"geometry": {"type": "GeometryCollection", "geometries": list(geometries)}}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    made = shape("Point", [1, 2])
+    for _ in range(depth):
+        made = gathered(made["geometry"])
+    return made
 
 
 def collection(*features: object, **members: object) -> dict[str, Any]:
@@ -151,6 +167,35 @@ def test_altitude_is_ignored():
     assert len(clicks_from_geojson(collection(point), ARRAY, SPACE, crs="pixel")) == 1
 
 
+def test_every_geometry_of_points_is_clicks():
+    """As desktop GIS export a layer of points; Z and M are ignored."""
+    points = [[1, 2], [3.5, 4, 120.0], [5, 6, 0, 9]]
+    many = shape("MultiPoint", points)
+    several = [
+        gathered(*(shape("Point", point)["geometry"] for point in points)),
+        gathered(shape("MultiPoint", points[:2])["geometry"], shape("Point", points[2])["geometry"]),
+        gathered(gathered(many["geometry"])["geometry"]),
+    ]
+    expected = ClickSet([2, 4, 6], [1, 3, 5], [1, 1, 1])
+    for document in (many, collection(many), many["geometry"] | {"properties": {"class": "Road"}}, *several):
+        assert clicks_from_geojson(document, ARRAY, SPACE, crs="pixel") == expected
+    assert len(clicks_from_geojson(collection(many, feature(8, 8)), ARRAY, SPACE, crs="pixel", limit=4)) == 4
+    with pytest.raises(ClickError, match="4 clicks; 3 are accepted"):
+        clicks_from_geojson(collection(many, feature(8, 8)), ARRAY, SPACE, crs="pixel", limit=3)
+    with pytest.raises(ClickError, match=r"feature 1, point 2 at \(95, 6\), row 6, column 95"):
+        clicks_from_geojson(
+            collection(feature(1, 1), shape("MultiPoint", [*points[:2], [95, 6]])), ARRAY, SPACE, crs="pixel"
+        )
+    with pytest.raises(ClickError, match=r"feature 0, point 1 at \(500, 6\) is no longitude"):
+        clicks_from_geojson(collection(shape("MultiPoint", [[9, 9], [500, 6]])), ARRAY, SPACE)
+
+
+def test_classes_are_found_in_every_spelling():
+    space = SPACE.extend(ClassInfo(name="Hôpital", colour=(1, 2, 3)))
+    points = [feature(1, 1, name) for name in ("hôpital", unicodedata.normalize("NFD", "HÔPITAL "))]
+    assert clicks_from_geojson(collection(*points), ARRAY, space, crs="pixel").labels.tolist() == [3]
+
+
 def test_old_crs_member_is_honoured_and_the_callers_word_is_stronger(tmp_path):
     x, y = NORTH_UP @ (10.5, 20.5)
     member = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32631"}}
@@ -168,7 +213,21 @@ def test_old_crs_member_is_honoured_and_the_callers_word_is_stronger(tmp_path):
     ("value", "match"),
     [
         ([], "FeatureCollection of Points, not 'list'"),
-        ({"type": "Feature"}, "not 'Feature'"),
+        ({"type": "Feature"}, "feature 0: a Feature with a geometry"),
+        ({"type": "Topology"}, "not 'Topology'"),
+        ({"type": "Point", "coordinates": [1, 2]}, r"feature 0 at \(1.0, 2.0\): it needs a property 'class'"),
+        (collection(shape("MultiPoint", [])), "feature 0: its MultiPoint is empty"),
+        (collection(shape("MultiPoint", 7)), "feature 0: a MultiPoint has a list of parts, not 7"),
+        (collection(shape("MultiPoint", [[1, 1], [2, "a"]])), "feature 0, point 1: .*two numbers"),
+        (collection(shape("GeometryCollection", None)), "feature 0: a GeometryCollection has a list"),
+        (collection(gathered(7)), "feature 0: 7 is no geometry"),
+        (collection(gathered(*[gathered()["geometry"]])), "feature 0: its GeometryCollection is empty"),
+        (collection(nested(20)), "feature 0: its geometry is a 'GeometryCollection'"),
+        (
+            collection(shape("MultiPolygon", [])),
+            "feature 0: its geometry is a 'MultiPolygon'",
+        ),
+        (collection(shape("Point", [1, 2, 3, 4, 5])), "two numbers"),
         ({"type": "FeatureCollection"}, "no list of features"),
         ({"type": "FeatureCollection", "features": "abc"}, "no list of features"),
         (collection(), "no click at all"),

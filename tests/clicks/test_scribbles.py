@@ -157,14 +157,28 @@ def test_likely_mistakes_are_named(tmp_path):
         scribbles_from_geojson(collection(placed), ARRAY, SPACE)
 
 
+def test_every_geometry_of_lines_and_points_is_scribbles():
+    lines = [[[5, 5], [40, 5, 9.5]], [[5, 20], [40, 20]]]
+    apart = collection(*(feature(line) for line in lines), feature([60, 30], kind="Point"))
+    expected = scribbles_from_geojson(apart, ARRAY, SPACE, crs="pixel")
+    members = [
+        {"type": "MultiLineString", "coordinates": lines},
+        {"type": "MultiPoint", "coordinates": [[60, 30]]},
+    ]
+    together = feature(None)
+    together["geometry"] = {"type": "GeometryCollection", "geometries": members}
+    for document in (together, collection(together)):
+        assert np.array_equal(scribbles_from_geojson(document, ARRAY, SPACE, crs="pixel"), expected)
+
+
 @pytest.mark.parametrize(
     ("value", "match"),
     [
-        ([], "scribbles must be .* of LineStrings, MultiLineStrings and Points, not 'list'"),
+        ([], "scribbles must be .* of LineStrings and Points, not 'list'"),
         (collection(), "no scribble at all: .*draw at least one line"),
         (
             collection(LINES[0], 7),
-            "feature 1: a Feature with a geometry of type LineString or MultiLineString",
+            "feature 1: a Feature with a geometry of type LineString or Point",
         ),
         (
             collection(feature([[[0, 0], [1, 1], [1, 0], [0, 0]]], kind="Polygon")),
@@ -173,7 +187,11 @@ def test_likely_mistakes_are_named(tmp_path):
         (collection(feature([[1, 1]])), "feature 0: a line is a list of at least two"),
         (collection(feature([1, 1])), "feature 0: coordinates must be two numbers"),
         (collection(feature("abc")), "feature 0: a line is a list"),
-        (collection(feature([], kind="MultiLineString")), r"feature 0: it has no lines but \[\]"),
+        (collection(feature([], kind="MultiLineString")), "feature 0: its MultiLineString is empty"),
+        (
+            collection(feature([[[1, 1], [2, 2]], [[1, 1]]], kind="MultiLineString")),
+            "feature 0, line 1: a line is",
+        ),
         (collection(feature([[1, 1], [2, float("nan")]])), "feature 0: .*finite"),
         (
             collection(feature([[1, 2], [2, 2]], None)),

@@ -16,6 +16,7 @@ from PIL import Image
 from readme import tour
 from rich.console import Console
 
+from icss_core.dataset import Dataset
 from icss_core.errors import DatasetError
 from services.demo.job import MainJob
 from services.demo.options import DemoOptions
@@ -92,11 +93,17 @@ def test_main_job_registers_with_lineage(report, stack):
     assert registry.resolve("town", "memory").version == report.versions["memory"]
 
 
+def image_address(job, name):
+    base = f"{job.stack.settings.data_prefix}/scenes/town"
+    dataset = Dataset.from_yaml(job.storage.read_bytes(f"{base}/dataset.yaml"), base=base)
+    (image,) = [scene.image for scene in dataset.scenes if scene.name == name]
+    return dataset.address(image)
+
+
 def test_printed_commands_work_as_pasted(report, job):
     scene = next(iter(report.sessions))
-    address = f"{job.stack.settings.data_prefix}/scenes/town/images/{scene}.tif"
     clicks = job.options.out / f"{scene}-clicks.geojson"
-    printed = dict(commands(job, address, clicks, pixel=False))
+    printed = dict(commands(job, image_address(job, scene), clicks, pixel=False))
     add = printed["Add the class 'building'"]
     quick = " ".join(f"--set {name}={value}" for name, value in SMALL["overrides"].items())
     added = subprocess.run(["bash", "-c", f"{add} {quick}"], capture_output=True, text=True, check=False)
@@ -119,6 +126,7 @@ def test_tour_of_the_readme_works_as_pasted(report, job, tmp_path):
     variables = {
         "ICSS_API_URL": job.stack.addresses["API"],
         "ICSS_API_TOKEN": settings.api_token.get_secret_value(),
+        "image": image_address(job, "town-06"),
     }
     # the pauses of a reader between the commands are not needed: each waits for its own end
     done = subprocess.run(

@@ -158,14 +158,16 @@ def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
     assert steps.count(1) == 1, "the training began again from the start"
 
 
-def test_the_record_says_what_was_trained_on_what(finished: tuple[str, RunRecord]) -> None:
+def test_the_record_says_what_was_trained_on_what(stack: LocalStack, finished: tuple[str, RunRecord]) -> None:
     _, record = finished
     assert {"icss.revision", "icss.manifest_hash", "icss.preset", "icss.dataset"} <= record.tags.keys()
     assert record.params["optimisation.iterations"] == str(ITERATIONS)
     assert {"loss", "lr", "samples_per_second", "input_wait_share", "val_miou"} <= record.metrics.keys()
     assert 0 <= record.metrics["input_wait_share"] <= 1
-    assert record.metrics["val_iou/roof"] > 0.6
-    assert record.metrics["val_iou/road"] > 0.6
+    assert record.metrics["val_iou/1"] > 0.6
+    assert record.metrics["val_iou/2"] > 0.6
+    names = Tracking(stack.settings).read_json(record.run_id, "classes.json")
+    assert names == {"0": "background", "1": "roof", "2": "road"}
 
 
 def test_the_network_is_registered_and_normalises_by_the_statistics_of_all_dtypes(

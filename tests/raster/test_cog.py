@@ -14,7 +14,8 @@ from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.cog import CONFIDENCE_STEPS, CogSink
 from icss_core.raster.environment import georeference_optional
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,6 @@ def test_a_flipped_identity_transform_is_no_warning(tmp_path: Path) -> None:
         source = write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint8), transform=Affine(1, 0, 0, 0, -1, 0))
     with open_raster(source) as raster, CogSink(tmp_path / "b.tif", like=raster, label_space=LABELS) as sink:
         sink.write(0, np.zeros((9, 9), np.uint8), None)
+    with open_mask(tmp_path / "b.tif") as written:
+        assert written.transform == Affine(1, 0, 0, 0, -1, 0)
+        assert written.read(Window(0, 0, 9, 9)).values.shape == (1, 9, 9)

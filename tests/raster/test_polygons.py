@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,18 @@ from affine import Affine
 from awkward_rasters import RASTERS, write
 from pyproj import Geod
 from rasterio.warp import transform
-from shapely.geometry import shape
+from shapely import segmentize
+from shapely.geometry import LineString, box, shape
 
-from icss_core.errors import BandMismatchError, ImageNotFoundError, InvalidParameterError
+from icss_core.errors import (
+    BandMismatchError,
+    ImageNotFoundError,
+    InvalidParameterError,
+    OutlinesTooLargeError,
+)
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.cog import CogSink
-from icss_core.raster.polygons import polygons
+from icss_core.raster.polygons import polygons, write_polygons
 from icss_core.raster.reader import open_raster
 
 if TYPE_CHECKING:
@@ -28,6 +35,15 @@ LABELS = LabelSpace(
         ClassInfo(name="building", colour=(10, 20, 250)),
     )
 )
+
+
+def collection_of(*arguments: object, **options: object) -> dict[str, Any]:
+    """What `write_polygons` writes, read again."""
+    file = io.BytesIO()
+    written = write_polygons(file, *arguments, **options)
+    collection = json.loads(file.getvalue())
+    assert written == (len(collection["features"]), len(file.getvalue()))
+    return collection
 
 
 def class_map(folder: Path, source: str = "strips.tif", **profile: object) -> Path:
@@ -49,8 +65,9 @@ def class_map(folder: Path, source: str = "strips.tif", **profile: object) -> Pa
 
 
 def test_regions_have_class_colour_and_geodesic_area(tmp_path: Path) -> None:
-    collection = polygons(class_map(tmp_path), LABELS)
-    json.dumps(collection)
+    collection = collection_of(class_map(tmp_path), LABELS)
+    # a generator, feature by feature
+    assert json.loads(json.dumps(list(polygons(tmp_path / "map.tif", LABELS)))) == collection["features"]
     assert collection["type"] == "FeatureCollection"
     assert collection["coordinates"] == "EPSG:4326"
     found = sorted(
@@ -69,7 +86,7 @@ def test_regions_have_class_colour_and_geodesic_area(tmp_path: Path) -> None:
 
 def test_outlines_lie_where_the_pixels_are(tmp_path: Path) -> None:
     path = class_map(tmp_path)
-    road = next(f for f in polygons(path, LABELS)["features"] if f["properties"]["class"] == "road")
+    road = next(f for f in polygons(path, LABELS) if f["properties"]["class"] == "road")
     with rasterio.open(path) as file:
         corners = zip(file.transform @ (10, 10), file.transform @ (50, 30), strict=True)
         xs, ys = transform(file.crs, "EPSG:4326", *corners)
@@ -78,7 +95,7 @@ def test_outlines_lie_where_the_pixels_are(tmp_path: Path) -> None:
 
 
 def test_rings_turn_as_rfc_7946_asks(tmp_path: Path) -> None:
-    for feature in polygons(class_map(tmp_path), LABELS, include_background=True)["features"]:
+    for feature in polygons(class_map(tmp_path), LABELS, include_background=True):
         geometry = shape(feature["geometry"])
         assert geometry.is_valid
         assert geometry.exterior.is_ccw
@@ -87,15 +104,15 @@ def test_rings_turn_as_rfc_7946_asks(tmp_path: Path) -> None:
 
 def test_small_regions_and_background_are_left_out_as_asked(tmp_path: Path) -> None:
     path = class_map(tmp_path)
-    assert len(polygons(path, LABELS, min_area=1.0)["features"]) == 2
-    assert len(polygons(path, LABELS, min_area=1e6)["features"]) == 0
-    everything = polygons(path, LABELS, include_background=True)["features"]
+    assert len(list(polygons(path, LABELS, min_area=1.0))) == 2
+    assert len(list(polygons(path, LABELS, min_area=1e6))) == 0
+    everything = polygons(path, LABELS, include_background=True)
     total = sum(feature["properties"]["area_m2"] for feature in everything)
     assert total == pytest.approx(140 * 133 * 0.25 / 0.9996**2, rel=1e-4)
 
 
 def test_without_georeference_coordinates_are_pixels_and_say_so(tmp_path: Path) -> None:
-    collection = polygons(class_map(tmp_path, "nowhere.tif"), LABELS, min_area=2)
+    collection = collection_of(class_map(tmp_path, "nowhere.tif"), LABELS, min_area=2)
     assert collection["coordinates"] == "pixel"
     road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
     assert road["properties"]["area_pixels"] == 800
@@ -105,7 +122,7 @@ def test_without_georeference_coordinates_are_pixels_and_say_so(tmp_path: Path) 
 
 
 def test_ground_control_points_place_outlines(tmp_path: Path) -> None:
-    collection = polygons(class_map(tmp_path, "gcps.tif"), LABELS, min_area=2)
+    collection = collection_of(class_map(tmp_path, "gcps.tif"), LABELS, min_area=2)
     road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
     np.testing.assert_allclose(
         shape(road["geometry"]).bounds, (9 + 10e-5, 48 - 30e-5, 9 + 50e-5, 48 - 10e-5), atol=1e-9
@@ -114,7 +131,7 @@ def test_ground_control_points_place_outlines(tmp_path: Path) -> None:
 
 def test_outlines_across_the_antimeridian_are_cut(tmp_path: Path) -> None:
     path = class_map(tmp_path, crs="EPSG:4326", transform=Affine(0.01, 0, 179.7, 0, -0.01, 10))
-    road = next(f for f in polygons(path, LABELS)["features"] if f["properties"]["class"] == "road")
+    road = next(f for f in polygons(path, LABELS) if f["properties"]["class"] == "road")
     whole, _ = Geod(ellps="WGS84").geometry_area_perimeter(
         shape({
             "type": "Polygon",
@@ -134,13 +151,68 @@ def test_outlines_across_the_antimeridian_are_cut(tmp_path: Path) -> None:
     assert max(longitudes) - min(longitudes) < 1 or road["geometry"]["type"] == "MultiPolygon"
 
 
+def test_a_collection_of_too_many_bytes_is_not_written(tmp_path: Path) -> None:
+    path = class_map(tmp_path)
+    whole = io.BytesIO()
+    size = write_polygons(whole, path, LABELS).bytes
+    assert write_polygons(io.BytesIO(), path, LABELS, max_bytes=size).features == 4
+    part = io.BytesIO()
+    with pytest.raises(OutlinesTooLargeError, match=f"more than {size - 1} bytes .the first 3 fit"):
+        write_polygons(part, path, LABELS, max_bytes=size - 1)
+    assert len(part.getvalue()) < size
+    assert whole.getvalue().startswith(part.getvalue())
+
+
+def test_corners_are_counted_before_outlines_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a grid of single pixels are known; strips of the count overlap as they should."""
+    monkeypatch.setattr("icss_core.raster.polygons._STRIP", 7)
+    source = write(tmp_path / "source.tif", np.zeros((1, 41, 30), np.uint8))
+    labels = np.zeros((41, 30), np.uint8)
+    labels[1:-1:2, 1:-1:2] = 1
+    corners = 4 * int(labels.sum())
+    path = tmp_path / "map.tif"
+    with open_raster(source) as raster, CogSink(path, like=raster, label_space=LABELS) as sink:
+        sink.write(0, labels, None)
+    monkeypatch.setattr("icss_core.raster.polygons.MAX_CORNERS", corners)
+    assert sum(1 for _ in polygons(path, LABELS)) == labels.sum()
+    monkeypatch.setattr("icss_core.raster.polygons.MAX_CORNERS", corners - 1)
+    with pytest.raises(OutlinesTooLargeError, match="corners; take the map itself"):
+        next(polygons(path, LABELS))
+
+
+def test_a_place_in_no_known_crs_gives_pixels(tmp_path: Path) -> None:
+    """As world files give it: a transform, and nobody says of what."""
+    collection = collection_of(class_map(tmp_path, crs=None), LABELS, min_area=2)
+    assert collection["coordinates"] == "pixel"
+    road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
+    assert road["properties"]["area_pixels"] == 800
+    assert shape(road["geometry"]).bounds == (10, 10, 50, 30)
+
+
+def test_long_edges_stay_where_the_map_has_them(tmp_path: Path) -> None:
+    """Edges of GeoJSON are straight in longitude and latitude, those of the map on the map."""
+    pixel, size = 1000.0, 140
+    transform_of_map = Affine(pixel, 0, 399_960, 0, -pixel, 5_000_040)
+    source = write(tmp_path / "a.tif", np.zeros((1, size, size), np.uint8), transform=transform_of_map)
+    path = tmp_path / "map.tif"
+    with open_raster(source) as raster, CogSink(path, like=raster, label_space=LABELS) as sink:
+        sink.write(0, np.ones((size, size), np.uint8), None)
+    (feature,) = polygons(path, LABELS)
+    along = np.asarray(segmentize(shape(feature["geometry"]), 0.001).exterior.coords).T
+    outline = LineString(np.column_stack(transform("EPSG:4326", "EPSG:32632", *along)))
+    truth = box(*transform_of_map @ (0, size), *transform_of_map @ (size, 0)).exterior
+    assert outline.hausdorff_distance(segmentize(truth, 500)) < 0.5 * pixel
+
+
 def test_what_is_no_class_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BandMismatchError, match="uint16"):
-        polygons(RASTERS["gcps.tif"](tmp_path / "a.tif"), LABELS)
+        list(polygons(RASTERS["gcps.tif"](tmp_path / "a.tif"), LABELS))
     with pytest.raises(ImageNotFoundError):
-        polygons(tmp_path / "nothing.tif", LABELS)
+        list(polygons(tmp_path / "nothing.tif", LABELS))
     path = class_map(tmp_path)
     with pytest.raises(InvalidParameterError, match="value 2"):
-        polygons(path, LabelSpace(classes=LABELS.classes[:2]))
+        list(polygons(path, LabelSpace(classes=LABELS.classes[:2])))
     with pytest.raises(InvalidParameterError, match="min_area"):
-        polygons(path, LABELS, min_area=-1)
+        list(polygons(path, LABELS, min_area=-1))

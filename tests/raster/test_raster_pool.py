@@ -20,7 +20,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rasters")
     for number in range(12):
         path = folder / f"{number}.tif"
-        place = rasterio.Affine(1, 0, 0, 0, -1, 0)
+        place = rasterio.Affine(1, 0, 10, 0, -1, 20)
         with rasterio.open(path, "w", height=64, width=80, transform=place, **PROFILE) as target:
             target.write(np.full((1, 64, 80), number + 1, np.uint8))
     return [str(folder / f"{number}.tif") for number in range(12)]

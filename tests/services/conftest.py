@@ -40,7 +40,6 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting
             s3_endpoint=f"http://127.0.0.1:{port}",
             s3_access_key=KEYS["access_key"],
             s3_secret_key=SecretStr(KEYS["secret_key"]),
-            s3_ranges_with_200=True,
             data_prefix="s3://icss/data",
             allowed_prefixes=("s3://icss/more",),
             mlflow_uri="http://127.0.0.1:9",

@@ -92,7 +92,6 @@ def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> Non
         s3_endpoint="http://127.0.0.1:9000",
         s3_access_key="key",
         s3_secret_key="secret",
-        s3_ranges_with_200=True,
         data_prefix="s3://bucket/data",
         allowed_prefixes=("s3://one", "s3://two"),
         mlflow_uri="http://127.0.0.1:5000",

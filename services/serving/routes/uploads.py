@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import UploadFile
 
 from icss_core.errors import InvalidParameterError
+from icss_core.raster.formats import FORMATS
 from services.serving.responses import Upload
 from services.serving.routes.answers import errors
 
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {
-            "image/tiff": {"schema": {"type": "string", "format": "binary"}},
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
-            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+        "content": {kind.media_type: {"schema": {"type": "string", "format": "binary"}} for kind in FORMATS}
+        | {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -49,7 +48,7 @@ def upload_routes(backend: "Backend") -> APIRouter:
         responses=errors(413, 422, 502),
     )
     async def upload(request: Request) -> Upload:
-        """Store a GeoTIFF, PNG or JPEG, as the body itself or as the field `file` of a form.
+        """Store a GeoTIFF, PNG, JPEG or JPEG 2000, as the body itself or as the field `file` of a form.
 
         The file must open as a raster. Larger images: put them into the object store and name their `s3://`
         address instead.

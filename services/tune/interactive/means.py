@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from icss_core.evaluation import SessionScores
 
@@ -30,3 +30,9 @@ def means_of(results: Sequence[SessionScores]) -> dict[str, float]:
         means["best_mean_iou"] = float(np.mean(best))
     means["seconds"] = float(np.mean([one.seconds for one in results]))
     return means
+
+
+def by_index(means: Mapping[str, float], classes: Sequence[str]) -> dict[str, float]:
+    """The same with `iou/INDEX` for `iou/CLASS`: keys that MLflow takes whatever a class is called."""
+    index = {f"iou/{name}": f"iou/{position}" for position, name in enumerate(classes)}
+    return {index.get(key, key): value for key, value in means.items()}

@@ -82,5 +82,5 @@ def _check(pair: Pair, dataset: Dataset) -> None:
         if not scenes:
             raise DatasetError(f"data set {dataset.name!r} has no {split} scene with a mask")
         # image-level labels may be missing; where they are there, they spare the reading of all masks
-        if all(scene.labels is not None and pair.new not in scene.labels for scene in scenes):
+        if not any(scene.may_show(pair.new) for scene in scenes):
             raise DatasetError(f"no {split} scene of data set {dataset.name!r} shows {pair.new!r}")

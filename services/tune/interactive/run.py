@@ -15,13 +15,13 @@ from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
-from icss_core.raster.reader import open_raster
+from icss_core.raster.reader import open_mask, open_raster
 from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
-from services.training.callback import metric_name
-from services.tune.interactive.means import means_of
+from services.training.callback import LEGEND, legend
+from services.tune.interactive.means import by_index, means_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +69,8 @@ def run_session_trial(
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
+    classes = dataset.select((*trial.old, trial.new)).names
+    records.tracking.write_text(run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
     with storage.raster_environment():
@@ -81,7 +83,7 @@ def run_session_trial(
                 records.tracking.write_bytes(run_id, f"maps/{image.name}.png", map_png(labels))
             records.write(run_id, results)
             means = means_of(results)
-            metrics = {metric_name(key): value for key, value in means.items()}
+            metrics = by_index(means, classes)
             metrics["image_mean_iou"] = result.last.mean or 0.0
             records.tracking.log_metrics(run_id, [(len(results), time.time(), metrics)])
             if on_result is not None:
@@ -106,8 +108,8 @@ def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator
             continue
         with ExitStack() as closing:
             image, mask = (
-                closing.enter_context(open_raster(storage.check_allowed(dataset.address(address))))
-                for address in (scene.image, scene.mask)
+                closing.enter_context(opener(storage.check_allowed(dataset.address(address))))
+                for opener, address in ((open_raster, scene.image), (open_mask, scene.mask))
             )
             true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
             if true.shows([0, len(names)]):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from icss_core.labels import name_key
 from icss_core.methods import get_preset
 from services.tune.interactive.networks import control_config, memory_config
 from services.tune.spec import Strict, SweepSpec
@@ -25,7 +26,7 @@ class Pair(Strict):
 
     @model_validator(mode="after")
     def _new_is_new(self) -> Self:
-        if self.new in self.old:
+        if name_key(self.new) in map(name_key, self.old):
             raise ValueError(f"{self.new!r} is both known and new")
         return self
 

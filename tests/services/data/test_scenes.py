@@ -1,10 +1,16 @@
 """Scenes of a step: only some of them, old classes hidden, and what each may show."""
 
+import hashlib
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from icss_core.data.random_crops import RandomCrops
 from icss_core.data.scene_request import SceneRequest
+from icss_core.data.scene_windows import spread_windows
+from icss_core.dataset import Dataset, Scene
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.raster_pool import RasterPool
@@ -16,6 +22,7 @@ from services.ingest.writer import DatasetWriter
 CLASSES = LabelSpace(
     classes=tuple(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate(["background", *"abc"]))
 )
+BEFORE = {"plain": "efdc8f48e1ed", "scale": "d5db51d8ef27", "area": "9eb24b870c96"}
 MASKS = {"one": (0, 1), "two": (1, 2), "three": (2, 3, 255)}
 
 
@@ -120,3 +127,74 @@ def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
     ((labels, possible),) = opened(storage, told, kind="unlabelled", image_labels=True)
     assert (labels == 255).all()
     assert possible.tolist() == [True, False, True]
+
+
+class AnyFile:
+    """Stands for the store: files on this machine may be read."""
+
+    def check_allowed(self, address):
+        return address
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Three hundred scenes of 64 x 48 pixels that share two files."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    for kind, shape in (("image", (48, 64, 3)), ("mask", (48, 64))):
+        Image.fromarray(rng.integers(0, 2, shape).astype(np.uint8)).save(folder / f"{kind}.png")
+    scenes = []
+    for index in range(300):
+        addresses = {kind: f"{kind}-{index}.png" for kind in ("image", "mask")}
+        for kind, address in addresses.items():
+            (folder / address).hardlink_to(folder / f"{kind}.png")
+        scenes.append(Scene(name=f"s{index}", height=48, width=64, **addresses))
+    return Dataset(name="many", classes=CLASSES, scenes=tuple(scenes), base=str(folder))
+
+
+def test_hundreds_of_scenes_are_opened_as_they_are_drawn_and_never_held_at_once(many):
+    a_scene = 48 * 64 * (3 + 1 + 1 + 1)  # image and mask, a byte of validity each
+    with RasterPool(max_open=6, max_bytes=5 * a_scene) as pool:
+        scenes = open_scenes(many, "train", classes=("a",), storage=AnyFile(), pool=pool)
+        assert len(scenes) == 300
+        windows = spread_windows(scenes, size=32, most=16)
+        assert pool.openings == 0
+        crops = RandomCrops(scenes, size=32, batch=4)
+        assert pool.openings == 1
+        for iteration in range(10):
+            crops(iteration)
+            assert pool.open_files <= 6
+            assert pool.cached_bytes <= 5 * a_scene
+        assert pool.openings <= 1 + 2 * 4 * 10
+        for scene, window in windows:
+            scene.crop(window)
+        assert pool.cached_bytes <= 5 * a_scene
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": (0.5, 2.0)}, {"area": (0.3, 1.0)}])
+def test_crops_are_the_same_whether_sizes_are_said_or_read(many, options):
+    bare = many.model_copy(
+        update={
+            "scenes": tuple(s.model_copy(update={"height": None, "width": None}) for s in many.scenes[:20])
+        }
+    )
+    sized = many.model_copy(update={"scenes": many.scenes[:20]})
+    with RasterPool(max_open=4) as pool:
+        one, other = (
+            RandomCrops(
+                open_scenes(data, "train", classes=("a",), storage=AnyFile(), pool=pool),
+                size=32,
+                batch=4,
+                seed=3,
+                **options,
+            )
+            for data in (bare, sized)
+        )
+        digest = hashlib.sha256()
+        for iteration in range(3):
+            first, second = one(iteration), other(iteration)
+            assert torch.equal(first.pixels, second.pixels)
+            assert torch.equal(first.labels, second.labels)
+            digest.update(first.pixels.numpy().tobytes() + first.labels.numpy().tobytes())
+    # of the same files, all open from the start, before sizes could be said
+    assert digest.hexdigest()[:12] == BEFORE[next(iter(options), "plain")]

@@ -260,9 +260,13 @@ def test_examples_of_the_documentation_are_valid() -> None:
     )
 
     for example in UPDATE_EXAMPLES.values():
-        UpdateRequest.model_validate(example["value"])
+        update = UpdateRequest.model_validate(example["value"])
+        assert update.new_class.name == "building"
+        classes = [feature["properties"]["class"] for feature in update.clicks["features"]]
+        assert "building" in classes
     for example in PREDICTION_EXAMPLES.values():
-        PredictionRequest.model_validate(example["value"])
+        prediction = PredictionRequest.model_validate(example["value"])
+        assert prediction.model_dump(mode="json", exclude_unset=True) == example["value"]
 
 
 def _unresolved(node: Any, document: dict[str, Any]) -> list[str]:

@@ -37,8 +37,10 @@ BAD_UPDATES: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("one band", {"image": at("grey")}, 422, "BandMismatchError", "1 bands"),
     ("too large", {"image": at("large")}, 422, "InvalidParameterError", "512 x"),
     ("outside", {"image": {"uri": "s3://other/scene.tif"}}, 403, "UriNotAllowedError", "s3://other"),
-    ("another scheme", {"image": {"uri": "http://169.254.169.254/x.tif"}}, 403, "UriNotAllowedError", "s3://"),
-    ("climbing", {"image": {"uri": "s3://icss/data/../secret.tif"}}, 403, "UriNotAllowedError", "'..'"),
+    ("another scheme", {"image": {"uri": "http://169.254.169.254/x.tif"}}, 422, "MalformedUriError", "s3://"),
+    ("climbing", {"image": {"uri": "s3://icss/data/../secret.tif"}}, 422, "MalformedUriError", "'..'"),
+    ("a bucket", {"image": {"uri": "s3://icss"}}, 422, "MalformedUriError", "names a bucket"),
+    ("a path of GDAL", {"image": {"uri": "/vsis3/icss/data/x.tif"}}, 422, "MalformedUriError", "s3://"),
     ("no such upload", {"image": {"upload": "0" * 32}}, 404, "UploadNotFoundError", "0" * 32),
     ("two images", {"image": {"uri": SCENE, "upload": "0" * 32}}, 422, "InvalidRequest", "either uri"),
     ("off the raster", {"clicks": pixel_clicks((14, 30, "pool"), (96, 30, "pool"))}, 422, "ClickError", "96"),
@@ -107,8 +109,9 @@ def test_bad_prediction_is_refused(
 def test_bad_uploads_are_refused(service: Service, client: IcssClient, tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("no image")
-    with pytest.raises(core.ImageUnreadableError):
+    with pytest.raises(core.ImageUnreadableError, match="the uploaded image") as caught:
         client.upload(text)
+    assert "/icss-upload" not in str(caught.value), "nothing of the service's own folders"
     vrt = tmp_path / "trick.vrt"
     vrt.write_text('<VRTDataset rasterXSize="1" rasterYSize="1"></VRTDataset>')
     with pytest.raises(core.ImageUnreadableError):

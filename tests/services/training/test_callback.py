@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import math
+import re
 
 import pytest
 
 from services.errors import TrackingError
-from services.training.callback import MlflowCallback, combined, named_scores
+from services.training.callback import MlflowCallback, combined, legend, scores_of
 from services.training.report import IterationPoint, WorkerReport
 
 
@@ -38,23 +40,23 @@ def test_points_of_all_workers_become_one_line_an_iteration() -> None:
 
 
 def test_classes_that_do_not_occur_count_in_no_mean() -> None:
-    scores = named_scores({"background": 0.9, "road": 0.5, "water": math.nan})
+    scores = scores_of({"background": 0.9, "road": 0.5, "water": math.nan})
     assert scores == {
-        "val_iou/background": 0.9,
-        "val_iou/road": 0.5,
+        "val_iou/0": 0.9,
+        "val_iou/1": 0.5,
         "val_miou": pytest.approx(0.7),
         "val_miou_of_interest": 0.5,
     }
-    assert named_scores({"background": math.nan, "road": math.nan}) == {}
+    assert scores_of({"background": math.nan, "road": math.nan}) == {}
 
 
-def test_class_names_become_metric_names() -> None:
-    assert set(named_scores({"background": 1.0, "Straße (neu)": 0.5})) == {
-        "val_iou/background",
-        "val_iou/Stra_e _neu_",
-        "val_miou",
-        "val_miou_of_interest",
-    }
+def test_names_of_classes_are_no_keys_but_in_the_legend() -> None:
+    """Two of these names would have become one metric."""
+    validation = {"background": 1.0, "house (roof)": 0.5, "house [roof]": 0.25, "建物": 0.0}
+    scores = scores_of(validation)
+    assert [scores[f"val_iou/{index}"] for index in range(4)] == list(validation.values())
+    assert all(re.fullmatch(r"[\w./ -]+", key, re.ASCII) for key in scores)
+    assert json.loads(legend(validation)) == {str(index): name for index, name in enumerate(validation)}
 
 
 class Recorder:
@@ -101,3 +103,14 @@ def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsy
     assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_step": "2"}
     assert recorder.texts == {"failures/1.txt": "worker 1: killed"}
     assert "iteration 2/3" in capsys.readouterr().out
+
+
+def test_a_validation_leaves_its_legend_once_and_names_in_the_log(capsys) -> None:
+    callback, recorder = MlflowCallback("run"), Recorder(failures=0)
+    callback._tracking = recorder  # type: ignore[assignment]
+    validation = {"background": 0.9, "建物": 0.5}
+    callback.after_report(None, report(1, validation=validation), None)
+    assert json.loads(recorder.texts.pop("classes.json")) == {"0": "background", "1": "建物"}
+    assert "val_iou/建物 0.500; val_miou 0.700" in capsys.readouterr().out
+    callback.after_report(None, report(2, validation=validation), None)
+    assert recorder.texts == {}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from icss_core.evaluation import ImageScore, SessionScores
 from icss_core.methods import get_preset
-from services.tune.interactive.means import means_of
+from services.tune.interactive.means import by_index, means_of
 from services.tune.interactive.plot import plot_rows
 from services.tune.interactive.table import rows_of, to_csv, to_markdown
 from services.tune.interactive.trial import SessionTrial
@@ -71,6 +71,10 @@ def test_means_are_image_wise():
     assert means["iou/road"] == pytest.approx(0.3), "only the image that shows it counts"
     assert means["mean_iou"] == pytest.approx((0.4 + 0.5) / 2)
     assert means["best_mean_iou"] == pytest.approx(0.5)
+    by_number = by_index(means, ("background", "road", "building"))
+    assert by_number["iou/1"] == means["iou/road"]
+    assert "iou/road" not in by_number
+    assert by_number["mean_iou"] == means["mean_iou"]
 
 
 def test_rows_have_the_spread_over_seeds_and_the_sessions_below_the_memory_network():
