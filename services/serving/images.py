@@ -6,7 +6,12 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from icss_core.errors import BandMismatchError, ImageUnreadableError, InvalidParameterError
+from icss_core.errors import (
+    BandMismatchError,
+    ImageNotFoundError,
+    ImageUnreadableError,
+    InvalidParameterError,
+)
 from icss_core.raster.formats import FORMAT_NAMES, format_of
 from icss_core.raster.reader import open_raster
 from services.errors import ImageChangedError, ObjectNotFoundError, UploadNotFoundError
