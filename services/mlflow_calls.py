@@ -1,7 +1,12 @@
-"""Calls to the MLflow server: the client, bound to one address, and its errors in our own words."""
+"""Calls to the MLflow server: the client, its token and its patience, and its errors in our own words.
+
+MLflow's client takes its token and its time limits from variables of the process only, read at every call.
+So both hold for a process, and they are set in this file alone.
+"""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +19,8 @@ from services.errors import TrackingError, TrackingUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from services.settings import Settings
+
 NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -23,9 +30,30 @@ _PASSING = frozenset(
 """Error codes of a server that is away or failing; a call that never reached it has the first of them."""
 
 
-def client_for(mlflow_uri: str) -> MlflowClient:
-    """A client of one server, for runs and registry alike. Nothing global is set or read."""
-    return MlflowClient(tracking_uri=mlflow_uri, registry_uri=mlflow_uri)
+def client_for(settings: Settings) -> MlflowClient:
+    """A client of the server that the settings name, for runs and registry alike."""
+    os.environ.update(client_variables(settings))
+    return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+
+
+def client_variables(settings: Settings) -> dict[str, str]:
+    """MLflow's own variables that let its client past the token; none where the settings hold no token."""
+    if settings.mlflow_token is None:
+        return {}
+    # not MLFLOW_TRACKING_TOKEN: a name and password in ~/.mlflow/credentials would be preferred to it
+    return {
+        "MLFLOW_TRACKING_USERNAME": "icss",
+        "MLFLOW_TRACKING_PASSWORD": settings.mlflow_token.get_secret_value(),
+    }
+
+
+def limit_waiting(settings: Settings) -> None:
+    """Let no call of this process wait longer for MLflow than `mlflow_timeout`, and try it twice at most.
+
+    For processes that answer requests. A training does not call it: it had rather wait for minutes.
+    """
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(settings.mlflow_timeout)
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Registry:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._client: MlflowClient = client_for(settings.mlflow_uri)
+        self._client: MlflowClient = client_for(settings)
         self._cache = settings.cache_dir / "models"
 
     def register(

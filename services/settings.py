@@ -7,8 +7,10 @@ machine and a Kubernetes deployment; only the values differ.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -37,13 +39,38 @@ def _s3_prefix(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
+    """Scheme, host, and a port or path if need be; whoever uses it relies on that."""
+    parts = urlsplit(value)
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the address may not hold a name or password; there are settings for them")
+    if parts.scheme not in {"http", "https"}:
         raise ValueError(f"{value!r} must start with http:// or https://")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{value!r}: {error}") from error
+    if not parts.hostname or port == 0 or parts.query or parts.fragment or re.search(r"\s", value):
+        raise ValueError(f"{value!r} must be http://HOST or http://HOST:PORT")
     return value.rstrip("/")
 
 
+def _http_host(value: str) -> str:
+    """An address without a path: GDAL has none for an object store."""
+    if urlsplit(value).path:
+        raise ValueError(f"{value!r} must end after the host or port")
+    return value
+
+
+def _long_token(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise ValueError("the token must have at least 16 characters")
+    return value
+
+
+LongToken = Annotated[SecretStr, AfterValidator(_long_token)]
 S3Prefix = Annotated[str, AfterValidator(_s3_prefix)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpHost = Annotated[HttpUrl, AfterValidator(_http_host)]
 
 
 class Limits(BaseModel):
@@ -52,8 +79,8 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_body_bytes: PositiveInt = Field(default=64 * 2**20, description="largest request body, uploads too")
-    max_clicks: PositiveInt = Field(default=10_000, description="most clicks in one update")
-    max_iterations: PositiveInt = Field(default=20_000, description="most iterations of one update")
+    max_clicks: PositiveInt = Field(default=10_000, description="clicks in one update, at most")
+    max_iterations: PositiveInt = Field(default=20_000, description="iterations of one update, at most")
     max_tiles: PositiveInt = Field(default=256, description="largest working area of an update, in tiles")
     max_pixels: PositiveInt = Field(default=10**10, description="largest raster, in pixels")
     max_inline_pixels: PositiveInt = Field(
@@ -77,7 +104,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    s3_endpoint: HttpUrl | None = Field(default=None, description="object store; empty: AWS itself")
+    s3_endpoint: HttpHost | None = Field(default=None, description="object store; empty: AWS itself")
     s3_access_key: str | None = None
     s3_secret_key: SecretStr | None = None
     s3_region: str = "us-east-1"
@@ -86,7 +113,13 @@ class Settings(BaseSettings):
         default=(), description="further prefixes that may be read, separated by commas"
     )
     mlflow_uri: HttpUrl
-    api_token: SecretStr | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
+    mlflow_token: LongToken | None = Field(
+        default=None, description="what the MLflow server asks for, if anything"
+    )
+    mlflow_timeout: PositiveInt = Field(
+        default=4, description="seconds that a request to the HTTP API waits for one answer of MLflow"
+    )
+    api_token: LongToken | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -94,7 +127,15 @@ class Settings(BaseSettings):
     revision: str | None = Field(default=None, description="commit of an image without git")
     limits: Limits = Limits()
 
-    @field_validator("s3_endpoint", "s3_access_key", "s3_secret_key", "api_token", "revision", mode="before")
+    @field_validator(
+        "s3_endpoint",
+        "s3_access_key",
+        "s3_secret_key",
+        "mlflow_token",
+        "api_token",
+        "revision",
+        mode="before",
+    )
     @classmethod
     def _empty_is_absent(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -110,13 +151,6 @@ class Settings(BaseSettings):
     @classmethod
     def _expand_home(cls, value: Path) -> Path:
         return value.expanduser()
-
-    @field_validator("api_token")
-    @classmethod
-    def _token_is_long(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 16:
-            raise ValueError("the token must have at least 16 characters")
-        return value
 
     @model_validator(mode="after")
     def _keys_come_in_pairs(self) -> Settings:
@@ -148,6 +182,26 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+
+
+class _MlflowServer(BaseSettings):
+    """What the MLflow server of this project needs to know, which is less than the other processes."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
+
+    mlflow_token: LongToken
+
+
+def load_mlflow_token() -> str:
+    """The token that the MLflow server asks for, in clear; it never runs without one.
+
+    Raises:
+        ConfigurationError: the variable is missing, or the token is too short.
+    """
+    try:
+        return _MlflowServer().mlflow_token.get_secret_value()
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from error
 

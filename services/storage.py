@@ -50,9 +50,14 @@ class Storage:
     """Reads and writes objects under the allowed prefixes; safe to share between threads.
 
     Every address passes `check_allowed` first, whoever it comes from.
+
+    Args:
+        settings: where the store is, and what may be touched in it.
+        timeout: seconds that the store may be silent.
+        attempts: how often an operation is tried that fails for a reason that may pass.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 60.0, attempts: int = _ATTEMPTS) -> None:
         self._settings = settings
         self._prefixes = tuple(S3Address.parse(prefix) for prefix in settings.readable_prefixes)
         secret = settings.s3_secret_key
@@ -68,9 +73,9 @@ class Storage:
             endpoint_url=settings.s3_endpoint,
             config=Config(
                 s3={"addressing_style": "path"},
-                retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-                connect_timeout=5,
-                read_timeout=60,
+                retries={"total_max_attempts": attempts, "mode": "standard"},
+                connect_timeout=min(5.0, timeout),
+                read_timeout=timeout,
                 max_pool_connections=50,  # several threads upload in parts, ten connections each
                 # stores other than AWS do not all know the checksum trailers that boto3 sends by default
                 request_checksum_calculation="when_required",
@@ -192,6 +197,15 @@ class Storage:
             return str(self._client.head_object(Bucket=address.bucket, Key=address.key)["ETag"])
 
         return self._call(look_up, "look up", address)
+
+    def answers(self) -> bool:
+        """True: the store answers, and takes our keys.
+
+        Raises:
+            StorageError: the store refused or did not answer.
+        """
+        self.exists(str(self._prefixes[0].child("is-the-store-there")))
+        return True
 
     def list(self, prefix: str) -> Iterator[str]:
         """Addresses of all objects under a prefix (whole segments), in the store's order.

@@ -1,79 +1,63 @@
-"""Submitting a pretraining to a Ray cluster with `ray job submit`, and following what it says."""
+"""Submitting a pretraining to a Ray cluster as a job, and following it to its end."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import re
-import subprocess
-import sys
+import shlex
 from collections import deque
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import aiohttp
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+from requests import RequestException
+
 from services.errors import TrainingError
+from services.pretraining_progress import PretrainingProgress, PretrainingResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from ray.job_submission import JobInfo
 
 _TAIL_LINES: Final = 25
-_STEP: Final = re.compile(r"pretraining: iteration (\d+)/(\d+), (\d+) s(?:; (.*))?")
-_LOSS: Final = re.compile(r"loss ([\d.]+)")
-_SCORE: Final = re.compile(r"val_iou/(.+) ([\d.]+)")
-_REGISTERED: Final = re.compile(r"registered (.+) version (\d+)")
+_POLL_SECONDS: Final = 0.5
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
-
-
-@dataclass(slots=True)
-class PretrainingState:
-    """Where a pretraining is, as its log tells.
-
-    step and steps: iterations; seconds: of training so far; loss: of the last report; iou: of the last
-    validation, by class name; version: of the registered network, once there is one.
-    """
-
-    step: int = 0
-    steps: int = 0
-    seconds: int = 0
-    loss: float | None = None
-    iou: dict[str, float] = field(default_factory=dict)
-    version: int | None = None
-
-    def read(self, line: str) -> bool:
-        """Take in a line of the log; whether it said anything about the state."""
-        if found := _REGISTERED.search(line):
-            self.version = int(found[2])
-            return True
-        found = _STEP.search(line)
-        if found is None:
-            return False
-        self.step, self.steps, self.seconds = int(found[1]), int(found[2]), int(found[3])
-        for part in (found[4] or "").split("; "):
-            if loss := _LOSS.match(part):
-                self.loss = float(loss[1])
-            elif score := _SCORE.match(part):
-                self.iou[score[1]] = float(score[2])
-        return True
+_NO_ANSWER: Final = (
+    ConnectionError,
+    RuntimeError,
+    AuthenticationError,
+    RequestException,
+    aiohttp.ClientError,
+)
+"""What Ray's client raises where the cluster does not answer, or refuses."""
 
 
 def submit_pretraining(
     arguments: Sequence[str],
     *,
-    environment: Mapping[str, str],
+    address: str | None = None,
+    token: str | None = None,
     log: Path | None = None,
-    on_state: Callable[[PretrainingState], None] | None = None,
+    on_progress: Callable[[PretrainingProgress], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
-    """Run `ray job submit -- python -m services.training ...` and wait for the job to end.
+    """Run `python -m services.training ...` as a job of a Ray cluster, and wait for it to end.
 
     If this process is interrupted, the job is stopped too.
 
     Args:
-        arguments: Options of `python -m services.training`.
-        environment: Of the command, with RAY_API_SERVER_ADDRESS or RAY_ADDRESS and, if the cluster wants one,
-            its token.
-        log: File for everything the job says.
-        on_state: Told when the job got further.
-        on_line: Told every line of the job.
+        arguments: options of `python -m services.training`.
+        address: of the cluster's dashboard, http://...; None: what RAY_API_SERVER_ADDRESS or RAY_ADDRESS say.
+        token: of the cluster; None: what Ray's own variables say.
+        log: file for everything the job says.
+        on_progress: told when the job got further.
+        on_line: told every line of the job.
 
     Returns:
         The version under which the network was registered.
@@ -81,50 +65,95 @@ def submit_pretraining(
     Raises:
         TrainingError: the job could not be submitted, or failed; the message has the end of its log.
     """
-    ray = str(Path(sys.executable).parent / "ray")
-    entry = [sys.executable, "-m", "services.training", *arguments]
-    state, tail, submission = PretrainingState(), deque[str](maxlen=_TAIL_LINES), None
-    with subprocess.Popen(
-        [ray, "job", "submit", "--", *entry],
-        env=dict(environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # Ctrl-C is for this process, which then stops the job
-    ) as process:
-        output = None if log is None else log.open("w", encoding="utf-8")
-        try:
-            for raw in process.stdout or ():
-                line = _COLOURS.sub("", raw).rstrip()
-                tail.append(line)
-                if found := re.search(r"'(raysubmit_\w+)' submitted", line):
-                    submission = found[1]
+    # it would print how the connection for the log was closed, each time
+    logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
+    try:
+        client = JobSubmissionClient(
+            address, headers=None if token is None else {"Authorization": f"Bearer {token}"}
+        )
+        job = client.submit_job(entrypoint=shlex.join(["python", "-m", "services.training", *arguments]))
+    except _NO_ANSWER as error:
+        raise TrainingError(f"the pretraining job could not be submitted: {error}") from error
+    follower = _Follower(on_progress, on_line)
+    try:
+        with contextlib.ExitStack() as closing:
+            output = None if log is None else closing.enter_context(log.open("w", encoding="utf-8"))
+            info = asyncio.run(_follow(client, job, follower, output))
+    except BaseException:
+        with contextlib.suppress(*_NO_ANSWER):  # the cluster itself may be gone already
+            client.stop_job(job)
+        raise
+    if info.status != "SUCCEEDED" or follower.result is None:
+        raise TrainingError(
+            f"the pretraining job {job} ended as {info.status}; the end of its log:\n"
+            + "\n".join(follower.tail or [info.message or "(it said nothing)"])
+        )
+    return follower.result.version
+
+
+class _Follower:
+    """Takes in the lines of the job."""
+
+    def __init__(
+        self,
+        on_progress: Callable[[PretrainingProgress], None] | None,
+        on_line: Callable[[str], None] | None,
+    ) -> None:
+        self._on_progress = on_progress
+        self._on_line = on_line
+        self.lines = 0
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.result: PretrainingResult | None = None
+
+    def take(self, line: str) -> None:
+        self.lines += 1
+        self.tail.append(line)
+        self.result = PretrainingResult.read(line) or self.result
+        if self._on_line is not None:
+            self._on_line(line)
+        progress = PretrainingProgress.read(line)
+        if progress is not None and self._on_progress is not None:
+            self._on_progress(progress)
+
+
+async def _follow(
+    client: JobSubmissionClient, job: str, follower: _Follower, output: TextIO | None
+) -> JobInfo:
+    """Hand every line of the job on, until it has ended.
+
+    The log may break off before that, as when the dashboard restarts; it then comes again from its beginning.
+    """
+    while True:
+        number = 0
+        async for line in _log_of(client, job):
+            number += 1
+            if number > follower.lines:
+                follower.take(line)
                 if output is not None:
                     output.write(line + "\n")
                     output.flush()
-                if on_line is not None:
-                    on_line(line)
-                if state.read(line) and on_state is not None:
-                    on_state(state)
-        except BaseException:
-            process.terminate()
-            if submission is not None:
-                subprocess.run(
-                    [ray, "job", "stop", "--no-wait", submission],
-                    env=dict(environment),
-                    capture_output=True,
-                    check=False,  # the cluster itself may already be gone
-                    timeout=30,
-                )
-            raise
-        finally:
-            if output is not None:
-                output.close()
-    if process.returncode != 0 or state.version is None:
-        raise TrainingError(
-            f"the pretraining job failed (exit code {process.returncode}); the end of its log:\n"
-            + "\n".join(tail)
-        )
-    return state.version
+        try:
+            info = client.get_job_info(job)
+        except _NO_ANSWER as error:
+            raise TrainingError(f"the Ray cluster has lost the pretraining job {job}: {error}") from error
+        if info.status.is_terminal():
+            return info
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _log_of(client: JobSubmissionClient, job: str) -> AsyncIterator[str]:
+    """The lines of the job's log from its beginning, until it ends or breaks off."""
+    with contextlib.suppress(RuntimeError, aiohttp.ClientError):
+        async for line in lines_of(client.tail_job_logs(job)):
+            yield line
+
+
+async def lines_of(chunks: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The lines of a text that comes in pieces, without colours and line breaks; the last may be cut off."""
+    rest = ""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            yield _COLOURS.sub("", line).rstrip()
+    if rest:
+        yield _COLOURS.sub("", rest).rstrip()

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mlflow.entities import Metric, Param, RunTag
@@ -60,9 +59,8 @@ class Tracking:
     """Creates, writes and finds runs. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client: MlflowClient = client_for(settings.mlflow_uri)
+        self._client: MlflowClient = client_for(settings)
         self._experiments: dict[str, str] = {}
-        self._lock = Lock()
 
     def create_run(self, experiment: Experiment, *, name: str, tags: Mapping[str, str]) -> str:
         """Start a run and return its id. When this returns, the run is on the server's disk.
@@ -88,6 +86,16 @@ class Tracking:
                     return None
                 raise
 
+    def answers(self) -> bool:
+        """True: the server answers, from its database and to our token.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call("answer"):
+            self._client.search_experiments(max_results=1)
+        return True
+
     def find(
         self, experiment: Experiment, *, tags: Mapping[str, str | Sequence[str]], limit: int = 1000
     ) -> list[RunRecord]:
@@ -96,7 +104,7 @@ class Tracking:
         Args:
             experiment: where to look.
             tags: what a run must carry.
-            limit: most runs; with more, the oldest are left out.
+            limit: how many runs at most; of more, the newest.
 
         Raises:
             InvalidParameterError: a value has both kinds of quotes, for which MLflow's filters have no way.
@@ -107,7 +115,7 @@ class Tracking:
             values = [value] if isinstance(value, str) else list(value)
             terms = [f"tags.`{key}` = {_quoted(one)}" for one in values]
             filters = [f"{left} and {term}" if left else term for left in filters for term in terms]
-        found: list[RunRecord] = []
+        records: list[RunRecord] = []
         with mlflow_call(f"search the runs of {experiment}"):
             experiment_id = self._experiment_id(experiment)
             for one in filters:
@@ -121,12 +129,12 @@ class Tracking:
                         order_by=["attributes.start_time DESC"],
                         page_token=token,
                     )
-                    found += [_record(run) for run in page]
+                    records += [_record(run) for run in page]
                     wanted -= len(page)
                     token = page.token
                     if not token:
                         break
-        return sorted(found, key=lambda record: record.started)[-limit:]
+        return sorted(records, key=lambda record: record.started)[-limit:]
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set or overwrite tags, all in one call.
@@ -278,21 +286,23 @@ class Tracking:
             self._client.delete_run(run_id)
 
     def _experiment_id(self, name: Experiment) -> str:
-        """Id of the experiment, created if it is not there; two processes may do so at once."""
-        with self._lock:
-            if name not in self._experiments:
-                known = self._client.get_experiment_by_name(name)
-                if known is None:
-                    try:
-                        self._client.create_experiment(name)
-                    except MlflowException as error:
-                        if error.error_code != ALREADY_EXISTS:
-                            raise
-                    known = self._client.get_experiment_by_name(name)
-                if known is None:
-                    raise TrackingError(f"MLflow created the experiment {name!r} but does not list it")
-                self._experiments[name] = str(known.experiment_id)
-            return self._experiments[name]
+        """Id of the experiment, created if it is not there; many may do so at once.
+
+        No lock is held meanwhile: where the server does not answer, each caller waits for its own call only.
+        """
+        if name not in self._experiments:
+            experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                try:
+                    self._client.create_experiment(name)
+                except MlflowException as error:
+                    if error.error_code != ALREADY_EXISTS:
+                        raise
+                experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise TrackingError(f"MLflow created the experiment {name!r} but does not list it")
+            self._experiments[name] = str(experiment.experiment_id)
+        return self._experiments[name]
 
 
 def _record(run: Any) -> RunRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -24,14 +23,12 @@ def pretrain(
     """
     from services.submission import submit_pretraining
 
-    # the job talks to the cluster named here; everything else of this environment stays as it is
-    environment = dict(os.environ) | ({} if address is None else {"RAY_API_SERVER_ADDRESS": address})
     arguments = ["--dataset", dataset, "--model", model]
     if classes:
         arguments += ["--classes", classes]
     version = submit_pretraining(
         [*arguments, *context.args],
-        environment=environment,
+        address=address,
         on_line=lambda line: typer.echo(line) if line.startswith(("pretraining:", "registered")) else None,
     )
     typer.echo(f"{model} version {version} is the memory network now")

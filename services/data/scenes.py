@@ -56,7 +56,7 @@ def open_scenes(
     lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
 
     def raster(address: str, opener: Opener = open_mask) -> RasterSource:
-        return pool.source(storage.check_object(dataset.address(address)), opener)
+        return pool.source(storage.check_allowed(dataset.address(address)), opener)
 
     return [
         LabelledScene(

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final, Self
 
 from services.client import IcssClient
-from services.demo.report import DemoReport, scores_of
+from services.demo.report import DemoReport, scores_of, summary_of
 from services.demo.scenes import bring_scenes, true_scenes
 from services.demo.session import Session, write_pictures
 from services.errors import StackError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.demo.scenes import TrueScene
     from services.demo.session import SessionResult
     from services.local.stack import LocalStack
-    from services.submission import PretrainingState
+    from services.pretraining_progress import PretrainingProgress
 
 _SERVE_SECONDS: Final = 180
 
@@ -108,7 +108,7 @@ class MainJob:
                 overrides=dict(self.options.overrides),
                 model=self.model,
                 versions=dict(versions),
-                sessions={result.scene.name: result.summary() for result in results},
+                sessions={result.scene.name: summary_of(result) for result in results},
                 scores=scores_of(results, ["background", *self.names], new=self.options.new),
                 seconds=self.stages.seconds,
                 seed=self.options.seed,
@@ -151,17 +151,21 @@ class MainJob:
         ) as stage:
             stage.at(0, None, "the job starts")
 
-            def show(state: PretrainingState) -> None:
-                done = max(state.step / max(state.steps, 1), state.seconds / (60 * minutes))
-                loss = "" if state.loss is None else f", loss {state.loss:.3f}"
-                iou = "".join(f", IoU {name} {100 * value:.0f} %" for name, value in state.iou.items())
-                stage.at(min(done, 1.0), 1.0, f"iteration {state.step}{loss}{iou}")
+            scores = ""
+
+            def show(progress: PretrainingProgress) -> None:
+                nonlocal scores  # of the last validation; they stay in view until the next one
+                done = max(progress.iteration / progress.iterations, progress.seconds / (60 * minutes))
+                loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+                scores = scores_shown(progress.scores) or scores
+                stage.at(min(done, 1.0), 1.0, f"iteration {progress.iteration}{loss}{scores}")
 
             return submit_pretraining(
                 arguments,
-                environment=self._environment,
+                address=self.stack.ray.dashboard,
+                token=self.stack.ray.token,
                 log=self._logs / f"pretraining-{model}.log",
-                on_state=show,
+                on_progress=show,
             )
 
     def serve(self) -> None:
@@ -191,3 +195,10 @@ class MainJob:
         health = self.client.ready()
         if health.status != "ok":
             raise StackError(f"the service runs, but not all of its parts answer: {health.parts}")
+
+
+def scores_shown(scores: Mapping[str, float]) -> str:
+    """IoU by class of a validation, as the line of a stage shows it."""
+    prefix = "val_iou/"
+    classes = {name.removeprefix(prefix): value for name, value in scores.items() if name.startswith(prefix)}
+    return "".join(f", IoU {name} {100 * value:.0f} %" for name, value in classes.items())

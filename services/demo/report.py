@@ -37,7 +37,7 @@ class SessionSummary(BaseModel):
 
 
 class DemoReport(BaseModel):
-    """Everything the main job found out, written to report.json."""
+    """Everything the main job measured, written to report.json."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,6 +59,19 @@ class DemoReport(BaseModel):
     """Wall time of each part."""
     seed: int
     code_version: str
+
+
+def summary_of(result: SessionResult) -> SessionSummary:
+    """A session without its arrays."""
+    return SessionSummary(
+        clicks=result.update.clicks,
+        update=result.update.id,
+        version=result.update.result_version or 0,
+        update_seconds=round(result.update_seconds, 1),
+        prediction_seconds=round(result.prediction_seconds, 2),
+        forgetting=result.update.forgetting,
+        warnings=list(result.update.warnings),
+    )
 
 
 def scores_of(
@@ -103,20 +116,20 @@ def score_table(report: DemoReport) -> Table:
 def findings(report: DemoReport) -> list[str]:
     """The three things one wants to know, in words."""
     updated, memory = report.scores["updated"], report.scores["memory"]
-    found = []
+    sentences = []
     gained = updated.classes[report.new_class].iou_image_wise
     if gained is not None:
-        found.append(f"{report.new_class}: from nothing to {100 * gained:.1f} % IoU")
+        sentences.append(f"{report.new_class}: from nothing to {100 * gained:.1f} % IoU")
     for name in report.old_classes:
         before, after = memory.classes[name].iou_image_wise, updated.classes[name].iou_image_wise
         if before is not None and after is not None:
-            found.append(f"{name}: {100 * before:.1f} % before, {100 * after:.1f} % after")
+            sentences.append(f"{name}: {100 * before:.1f} % before, {100 * after:.1f} % after")
     control = report.scores.get("control")
     whole = updated.mean_iou_image_wise.all_with_background
     best = None if control is None else control.mean_iou_image_wise.all_with_background
     if whole is not None and best:
-        found.append(f"all classes: {100 * whole / best:.0f} % of the control's mean IoU")
-    return found
+        sentences.append(f"all classes: {100 * whole / best:.0f} % of the control's mean IoU")
+    return sentences
 
 
 def _percent(value: float | None) -> str:

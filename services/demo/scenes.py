@@ -82,7 +82,7 @@ def true_scenes(
     if not candidates:
         raise DatasetError(f"no validation scene of {dataset.name!r} has the class {new!r}")
     chosen = [candidates[i * len(candidates) // count] for i in range(count)] if count else []
-    found = []
+    scenes = []
     with storage.raster_environment():
         for scene in chosen if len(candidates) > count else candidates:
             with open_raster(dataset.address(scene.image)) as raster:
@@ -93,8 +93,8 @@ def true_scenes(
                 labelled = raster.read(Window(0, 0, raster.height, raster.width))
             truth = table[np.where(labelled.valid, labelled.values[0], IGNORE).astype(np.uint8)]
             truth[~pixels.valid] = IGNORE
-            found.append(TrueScene(scene.name, dataset.address(scene.image), rgb, truth, georeferenced))
-    return found
+            scenes.append(TrueScene(scene.name, dataset.address(scene.image), rgb, truth, georeferenced))
+    return scenes
 
 
 def read_map(path: Path) -> npt.NDArray[np.uint8]:

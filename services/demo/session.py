@@ -11,7 +11,6 @@ from icss_core.clicks import PIXEL, clicks_to_geojson
 from icss_core.clicks.simulation import simulate_clicks
 from icss_core.labels import BACKGROUND
 from icss_core.raster.reader import open_raster
-from services.demo.report import SessionSummary
 from services.demo.scenes import read_map
 from services.pictures import difference_picture, steps_picture
 
@@ -45,18 +44,6 @@ class SessionResult:
     update_seconds: float
     prediction_seconds: float
     maps: dict[str, npt.NDArray[np.uint8]]
-
-    def summary(self) -> SessionSummary:
-        """The session without its arrays."""
-        return SessionSummary(
-            clicks=self.update.clicks,
-            update=self.update.id,
-            version=self.update.result_version or 0,
-            update_seconds=round(self.update_seconds, 1),
-            prediction_seconds=round(self.prediction_seconds, 2),
-            forgetting=self.update.forgetting,
-            warnings=list(self.update.warnings),
-        )
 
 
 class Session:

@@ -30,10 +30,11 @@ def stay_up(job: MainJob, console: Console) -> None:
     _, clicks = session.save_clicks(scenes[0], session.click(scenes[0]))
     console.print()
     for name, address in job.stack.addresses.items():
-        console.print(f"  {name:14} {address}")
-    console.print(f"  {'API page':14} {job.stack.addresses['API']}/docs")
-    console.print(f"  {'token':14} {job.stack.settings.require_api_token()}")
-    console.print(f"  {'image':14} {scenes[0].address}", soft_wrap=True)
+        console.print(f"  {name:16} {address}")
+    console.print(f"  {'API page':16} {job.stack.addresses['API']}/docs")
+    console.print(f"  {'token':16} {job.stack.settings.require_api_token()}")
+    console.print(f"  {'MLflow password':16} {job.stack.environment()['ICSS_MLFLOW_TOKEN']}")
+    console.print(f"  {'image':16} {scenes[0].address}", soft_wrap=True)
     for title, command in commands(job, scenes[0].address, clicks, pixel=not scenes[0].georeferenced):
         console.print(f"\n[bold]{title}[/]")
         console.print(command, soft_wrap=True, markup=False)
@@ -49,13 +50,14 @@ def commands(job: MainJob, image: str, clicks: Path, *, pixel: bool) -> list[tup
     """What to paste next, each by itself: add a class, predict, look at MLflow."""
     api, token = job.stack.addresses["API"], job.stack.settings.require_api_token()
     icss = f"ICSS_API_URL={api} ICSS_API_TOKEN={token} {shlex.quote(_program('icss'))}"
-    add = f"{icss} add-class {job.model} {shlex.quote(job.options.new)} --image {image} --clicks {clicks}"
+    model, image, new = (shlex.quote(text) for text in (job.model, image, job.options.new))
+    add = f"{icss} add-class {model} {new} --image {image} --clicks {shlex.quote(str(clicks))}"
     out = shlex.quote(str(job.out / "map.tif"))
     return [
         (f"Add the class {job.options.new!r}", add + (" --crs pixel" if pixel else "")),
-        ("Predict with it", f"{icss} predict {job.model} {image} --version updated --output {out}"),
+        ("Predict with it", f"{icss} predict {model} {image} --version updated --output {out}"),
         (
-            "Open MLflow: runs, metrics, model versions",
+            "Open MLflow: runs, metrics, model versions; it asks for a name (any) and the password above",
             f"{shlex.quote(_program('python'))} -m webbrowser {job.stack.settings.mlflow_uri}",
         ),
     ]

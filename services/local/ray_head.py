@@ -14,14 +14,17 @@ from services.local.process import ManagedProcess
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.local.certificate import Certificate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayAddresses:
-    """Where the head listens, and the token its clients present."""
+    """Where the head listens, and what its clients present: a token, and a certificate to each process."""
 
     port: int
     dashboard_port: int
     token: str
+    certificate: Certificate
 
     @property
     def cluster(self) -> str:
@@ -41,6 +44,11 @@ class RayAddresses:
             # explicit: Ray otherwise decides by itself, and writes a token into the home folder
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
+            # replicas of Ray Serve listen on all addresses, whatever Ray is told, and ask for no token there
+            "RAY_USE_TLS": "1",
+            "RAY_TLS_SERVER_CERT": str(self.certificate.path),
+            "RAY_TLS_SERVER_KEY": str(self.certificate.key),
+            "RAY_TLS_CA_CERT": str(self.certificate.path),
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's switch for clusters of one machine: on Linux too, it then listens on loopback only
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import SecretStr
 
+from services.local.certificate import make_certificate
 from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
+from services.local.ray_folder import ray_folder
 from services.local.ray_head import RayAddresses, start_ray, wait_for_ray
 from services.settings import Settings, environment_of
 
@@ -62,6 +63,7 @@ class LocalStack:
         object_store_bytes: Ray's shared memory.
         ports: see `Ports`.
         ray_token: token of the Ray cluster, if it has to be a known one.
+        mlflow_token: the same for MLflow.
         start_seconds: how long each part may take to answer.
         on_progress: told in one line what has started.
 
@@ -80,6 +82,7 @@ class LocalStack:
         object_store_bytes: int = 500_000_000,
         ports: Ports | None = None,
         ray_token: str | None = None,
+        mlflow_token: str | None = None,
         start_seconds: float = 120.0,
         on_progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -89,6 +92,7 @@ class LocalStack:
         self._object_store_bytes = object_store_bytes
         self._ports = ports or Ports()
         self._ray_token = ray_token or secrets.token_hex(32)
+        self._mlflow_token = mlflow_token or secrets.token_urlsafe(32)
         self._start_seconds = start_seconds
         self._tell = on_progress or (lambda _: None)
         self._running = ExitStack()
@@ -172,11 +176,19 @@ class LocalStack:
             s3_secret_key=SecretStr(secrets.token_hex(20)),
             data_prefix=f"s3://{DATA_BUCKET}",
             mlflow_uri=f"http://127.0.0.1:{mlflow_port}",
+            mlflow_token=SecretStr(self._mlflow_token),
             api_token=SecretStr(secrets.token_urlsafe(32)),
             api_port=api_port,
             cache_dir=self.folder / "cache",
         )
-        self.ray = RayAddresses(port=ray_port, dashboard_port=dashboard_port, token=self._ray_token)
+        temporary = self._running.enter_context(ray_folder())
+        self._running.callback(_keep_logs, temporary / "ray", self.logs / "ray")
+        self.ray = RayAddresses(
+            port=ray_port,
+            dashboard_port=dashboard_port,
+            token=self._ray_token,
+            certificate=make_certificate(temporary),
+        )
         environment = self.environment()
         bare = {key: value for key, value in environment.items() if not key.startswith(("ICSS_", "RAY_"))}
         keys = {
@@ -201,18 +213,15 @@ class LocalStack:
                 port=mlflow_port,
                 artefacts=f"s3://{ARTEFACT_BUCKET}",
                 s3_endpoint=f"http://127.0.0.1:{s3_port}",
+                token=self._mlflow_token,
                 environment=bare,
                 log=self.logs / "mlflow.log",
                 **keys,
             )
         )
-        # not in our folder: Ray puts sockets below, whose paths must stay short
-        ray_folder = Path(tempfile.mkdtemp(prefix="icss-ray-"))
-        self._running.callback(shutil.rmtree, ray_folder, ignore_errors=True)
-        self._running.callback(_keep_logs, ray_folder, self.logs / "ray")
         ray = self._keep(
             start_ray(
-                ray_folder,
+                temporary / "ray",
                 self.ray,
                 num_cpus=self._num_cpus,
                 object_store_bytes=self._object_store_bytes,
@@ -233,10 +242,10 @@ class LocalStack:
         return process
 
 
-def _keep_logs(ray_folder: Path, kept: Path) -> None:
+def _keep_logs(temporary: Path, kept: Path) -> None:
     """Copy what replicas and jobs said, which Ray keeps in its own folder, before that is removed."""
-    found = ray_folder / "session_latest" / "logs"
-    for source in (*found.glob("serve/*.log"), *found.glob("job-driver-*.log"), *found.glob("worker-*.err")):
+    logs = temporary / "session_latest" / "logs"
+    for source in (*logs.glob("serve/*.log"), *logs.glob("job-driver-*.log"), *logs.glob("worker-*.err")):
         kept.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, kept / source.name)
 

@@ -43,13 +43,13 @@ def descendants(root: int) -> list[int]:
                 fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                 if fields[0] != "Z":
                     children[int(fields[1])].append(int(entry.name))
-    found: list[int] = []
+    below: list[int] = []
     waiting = [root]
     while waiting:
-        below = children[waiting.pop()]
-        found += below
-        waiting += below
-    return found
+        children_of_one = children[waiting.pop()]
+        below += children_of_one
+        waiting += children_of_one
+    return below
 
 
 def supervise(command: list[str], grace_seconds: float) -> int:

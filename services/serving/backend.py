@@ -16,6 +16,7 @@ from services.serving.catalogue import Catalogue
 from services.serving.images import Images
 from services.serving.orders import fingerprint_of
 from services.serving.predictor import PredictionJob
+from services.serving.readiness import PATIENCE, BlockingQuestions, Readiness
 from services.serving.responses import Health, Link, UpdateStatus
 from services.serving.update_records import UpdateRecords
 from services.storage import Storage
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from services.serving.update_control import LiveProgress
     from services.settings import Settings
 
-READY_TIMEOUT = 2.0  # seconds that a part has to answer a readiness probe
+PROGRESS_SECONDS = 2.0
+"""How long the record of an update waits for its live progress."""
 
 
 class Backend:
@@ -44,10 +46,21 @@ class Backend:
         self._images = Images(settings, storage)
         self._catalogue = Catalogue(registry)
         self._admission = Admission(registry, self._images, settings.limits)
-        self._records = UpdateRecords(Tracking(settings))
+        tracking = Tracking(settings)
+        self._records = UpdateRecords(tracking)
         self._updater = updater
         self._predictor = predictor
         self._moving = asyncio.Lock()
+        in_thread = BlockingQuestions(threads=2)
+        probe = Storage(settings, timeout=PATIENCE, attempts=1)
+        self._readiness = Readiness(
+            {
+                "updater": lambda: asyncio.wait_for(updater.ready(), PATIENCE),
+                "predictor": lambda: asyncio.wait_for(predictor.ready(), PATIENCE),
+                "mlflow": in_thread(tracking.answers),
+                "object_store": in_thread(probe.answers),
+            }
+        )
 
     async def models(self) -> list[ModelSummary]:
         """All models."""
@@ -64,6 +77,8 @@ class Backend:
             ModelNotFoundError, VersionNotFoundError, ModelFormatError: it does not; the alias stays.
             ConflictError: `memory` is not the version that the caller expects.
         """
+        # whether there is such a version: where MLflow is away, that is said here and soon
+        await asyncio.to_thread(self._registry.resolve, name, version)
         await self._predictor.verify(name, version)
         async with self._moving:
             return await asyncio.to_thread(self._catalogue.move_memory, name, version, expected=expected)
@@ -143,19 +158,14 @@ class Backend:
         return await self._predictor.predict(job)
 
     async def health(self) -> Health:
-        """Whether the parts that compute answer."""
-        names = ("updater", "predictor")
-        probes = (self._updater.ready(), self._predictor.ready())
-        answers = await asyncio.gather(
-            *(asyncio.wait_for(probe, READY_TIMEOUT) for probe in probes), return_exceptions=True
-        )
-        parts = {name: answer is True for name, answer in zip(names, answers, strict=True)}
+        """Whether the parts that compute answer, and MLflow and the object store; see `Readiness`."""
+        parts = await self._readiness.ask()
         return Health(status="ok" if all(parts.values()) else "not ready", parts=parts)
 
     async def _progress(self, update_id: str) -> LiveProgress | None:
         """Live progress, or None while the updater restarts: the record alone still is a true answer."""
         try:
-            return await asyncio.wait_for(self._updater.progress(update_id), READY_TIMEOUT)
+            return await asyncio.wait_for(self._updater.progress(update_id), PROGRESS_SECONDS)
         except (TimeoutError, UnavailableError):
             return None
 

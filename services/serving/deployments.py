@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ray import serve
 
+from services.mlflow_calls import limit_waiting
 from services.registry import Registry
 from services.serving.app import create_api
 from services.serving.backend import Backend
@@ -52,6 +53,7 @@ class Api:
 
     def __init__(self, updater: DeploymentHandle[Any], predictor: DeploymentHandle[Any]) -> None:
         self._settings = load_settings()
+        limit_waiting(self._settings)
         self._backend = Backend(
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
         )

@@ -48,6 +48,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.ObjectNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.StorageError: HTTPStatus.BAD_GATEWAY,
     services.TrackingError: HTTPStatus.BAD_GATEWAY,
+    services.TrackingUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     services.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     core.IcssError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

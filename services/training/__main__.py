@@ -11,6 +11,7 @@ import typer
 
 from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
+from services.pretraining_progress import PretrainingResult
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
@@ -87,7 +88,7 @@ def main(
     except IcssError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"registered {config.model} version {version}; it is the memory now")
+    typer.echo(PretrainingResult(model=config.model, version=version).line())
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ray.train import UserCallback
 
 from icss_core.labels import BACKGROUND
 from services.errors import TrackingError
+from services.pretraining_progress import PretrainingProgress
 from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.report import IterationPoint, WorkerReport
@@ -95,18 +96,25 @@ class MlflowCallback(UserCallback):
     def _say(
         self, report: WorkerReport, summaries: list[tuple[int, dict[str, float]]], scores: dict[str, float]
     ) -> None:
-        parts = [f"iteration {report.iteration}/{report.iterations}, {report.seconds:.0f} s"]
-        if summaries:
-            last = summaries[-1][1]
-            parts.append(f"loss {last['loss']:.4f}, {last['samples_per_second']:.1f} crops/s")
+        last = summaries[-1][1] if summaries else {}
         validation = report.validation or {}
         iou = {f"val_iou/{name}": value for name, value in validation.items() if not math.isnan(value)}
         means = {name: value for name, value in scores.items() if not name.startswith("val_iou/")}
-        parts += [f"{name} {value:.3f}" for name, value in (iou | means).items()]
-        if report.checkpoint:
-            parts.append("checkpoint saved")
-        sys.stdout.write("pretraining: " + "; ".join(parts) + "\n")
+        progress = PretrainingProgress(
+            iteration=report.iteration,
+            iterations=report.iterations,
+            seconds=round(report.seconds, 1),
+            loss=_rounded(last.get("loss"), 4),
+            crops_per_second=_rounded(last.get("samples_per_second"), 1),
+            scores={name: round(value, 3) for name, value in (iou | means).items()},
+            saved=report.checkpoint,
+        )
+        sys.stdout.write(progress.line() + "\n")
         sys.stdout.flush()
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def combined(points: list[list[IterationPoint]]) -> list[tuple[int, dict[str, float]]]:

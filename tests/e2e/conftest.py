@@ -15,5 +15,11 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """S3, MLflow and Ray on free loopback ports; children use `stack.environment()`."""
-    with LocalStack(tmp_path_factory.mktemp("stack"), num_cpus=4, object_store_bytes=200_000_000) as started:
+    with LocalStack(
+        tmp_path_factory.mktemp("stack"),
+        num_cpus=4,
+        object_store_bytes=200_000_000,
+        # the one of tests/services: MLflow's client has one token for the whole of the tests' process
+        mlflow_token="a token of the tests for MLflow",
+    ) as started:
         yield started

@@ -18,9 +18,11 @@ from affine import Affine
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
+from services.errors import TrainingError
 from services.local.supervisor import descendants
 from services.registry import MEMORY, Registry
 from services.storage import Storage
+from services.submission import submit_pretraining
 from services.tracking import PRETRAINING, RunRecord, Tracking
 from services.training import TrainingConfig
 from services.training.job import pretrain
@@ -200,3 +202,18 @@ def test_a_finished_job_is_not_done_again(
     config = TrainingConfig(dataset=dataset_uri, model="blocks", classes=("roof", "road"), job="blocks-1")
     assert pretrain(config, stack.settings) == 1
     assert len(Registry(stack.settings).describe("blocks").versions) == 1
+
+
+def test_a_job_that_fails_is_quoted_to_who_submitted_it(stack: LocalStack, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match=r"(?s)ended as FAILED.*s3://icss/nowhere/dataset\.yaml"):
+        submit_pretraining(
+            ["--dataset", "s3://icss/nowhere/dataset.yaml", "--model", "nothing"],
+            address=stack.ray.dashboard,
+            token=stack.ray.token,
+            log=tmp_path / "job.log",
+            on_line=lines.append,
+        )
+    assert (tmp_path / "job.log").read_text().splitlines() == lines
+    with pytest.raises(TrainingError, match="could not be submitted"):
+        submit_pretraining([], address=stack.ray.dashboard, token="another")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from open_ports import beyond_loopback
 from rasterio.io import MemoryFile
 from tiny_model import LONG, SHORT, building_clicks, write_scene, write_tiny_model
 
 from icss_core.errors import ClickError
 from services.client import IcssClient, UpdateFailedError
 from services.errors import UnauthorisedError, VersionNotFoundError
+from services.local.supervisor import descendants
 from services.registry import Registry
 from services.storage import Storage
 from services.tracking import Tracking
@@ -69,8 +73,37 @@ def client(url: str, stack: LocalStack) -> Iterator[IcssClient]:
         yield client
 
 
+def test_ports_that_ray_opens_to_other_machines_ask_for_the_stacks_certificate(
+    url: str, stack: LocalStack
+) -> None:
+    """Ray Serve's replicas listen on all addresses, and unpickle what is sent to them."""
+    trusted = ssl.create_default_context(cafile=stack.ray.certificate.path)
+    trusted.set_alpn_protocols(["h2"])
+    with_key = ssl.create_default_context(cafile=stack.ray.certificate.path)
+    with_key.set_alpn_protocols(["h2"])
+    with_key.load_cert_chain(stack.ray.certificate.path, stack.ray.certificate.key)
+    ports = beyond_loopback(set(descendants(os.getpid())))
+    assert ports, "Ray can be told by now where replicas listen: tell it, and drop the certificates"
+    for port in ports:
+        assert first_bytes(port, with_key)
+        assert not first_bytes(port, trusted)
+        assert not first_bytes(port, None)
+
+
+def first_bytes(port: int, context: ssl.SSLContext | None) -> bytes:
+    """What a gRPC server says first to a client; nothing if it refuses the connection."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+            connection = plain if context is None else context.wrap_socket(plain, server_hostname="127.0.0.1")
+            with connection:
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                return connection.recv(9)
+    except (ssl.SSLError, ConnectionError):
+        return b""
+
+
 def test_class_is_added_and_the_map_is_made_with_it(client: IcssClient, stack: LocalStack) -> None:
-    assert client.ready().parts == {"updater": True, "predictor": True}
+    assert client.ready().parts == dict.fromkeys(("updater", "predictor", "mlflow", "object_store"), True)
     started = time.monotonic()
     update = client.add_class(
         MODEL, "building", image=SCENE, clicks=building_clicks(), crs="pixel", overrides=SHORT

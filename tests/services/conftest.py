@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEYS = {"access_key": "an-access-key", "secret_key": "a-secret-key"}
+MLFLOW_TOKEN = "a token of the tests for MLflow"
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +67,12 @@ def mlflow_settings(store_settings: Settings, tmp_path_factory: pytest.TempPathF
             port=port,
             artefacts="s3://icss-mlflow",
             s3_endpoint=str(store_settings.s3_endpoint),
+            token=MLFLOW_TOKEN,
             environment=os.environ,
             log=folder / "mlflow.log",
             **KEYS,
         )
         running.callback(server.stop)
         wait_for_mlflow(server, port=port, seconds=120)
-        yield store_settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{port}"})
+        changes = {"mlflow_uri": f"http://127.0.0.1:{port}", "mlflow_token": SecretStr(MLFLOW_TOKEN)}
+        yield store_settings.model_copy(update=changes)

@@ -116,7 +116,7 @@ def test_registering_twice_gives_the_same_version(registry, new_run, make_folder
 def test_changed_artefacts_are_not_loaded(registry, mlflow_settings, new_run, make_folder) -> None:
     run_id = new_run()
     version = registry.register("tampered", make_folder(6), run_id=run_id)
-    client_for(mlflow_settings.mlflow_uri).log_artifacts(run_id, str(make_folder(7)), "model")
+    client_for(mlflow_settings).log_artifacts(run_id, str(make_folder(7)), "model")
     with pytest.raises(ModelFormatError, match=r"weights\.safetensors of 'tampered' version 1"):
         registry.fetch("tampered", version)
 
@@ -176,7 +176,7 @@ def test_unknown_models_versions_and_aliases_are_named(registry, new_run, make_f
 
 
 def test_models_of_others_on_the_same_server_are_not_ours(registry, mlflow_settings) -> None:
-    client_for(mlflow_settings.mlflow_uri).create_registered_model("somebody-elses")
+    client_for(mlflow_settings).create_registered_model("somebody-elses")
     assert "somebody-elses" not in registry.names()
     with pytest.raises(ModelNotFoundError, match="not a model of this service"):
         registry.resolve("somebody-elses", 1)

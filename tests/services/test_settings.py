@@ -50,6 +50,15 @@ def test_prefixes_are_separated_by_commas_and_limits_are_nested(monkeypatch: pyt
         ({"ICSS_DATA_PREFIX": "s3://bucket/../other"}, "ICSS_DATA_PREFIX"),
         ({"ICSS_ALLOWED_PREFIXES": "s3://good,file:///etc"}, "ICSS_ALLOWED_PREFIXES"),
         ({"ICSS_MLFLOW_URI": "sqlite:///x.db"}, "ICSS_MLFLOW_URI"),
+        ({"ICSS_MLFLOW_URI": "http://"}, "ICSS_MLFLOW_URI"),
+        ({"ICSS_MLFLOW_URI": "http://mlflow:port"}, "ICSS_MLFLOW_URI"),
+        ({"ICSS_MLFLOW_URI": "http://mlflow:5000/?a=b"}, "ICSS_MLFLOW_URI"),
+        ({"ICSS_MLFLOW_TOKEN": "short"}, "ICSS_MLFLOW_TOKEN"),
+        ({"ICSS_MLFLOW_TIMEOUT": "0"}, "ICSS_MLFLOW_TIMEOUT"),
+        ({"ICSS_S3_ENDPOINT": "s3.example"}, "ICSS_S3_ENDPOINT"),
+        ({"ICSS_S3_ENDPOINT": "http://s3.example:70000"}, "ICSS_S3_ENDPOINT"),
+        ({"ICSS_S3_ENDPOINT": "http://s3.example/bucket"}, "ICSS_S3_ENDPOINT"),
+        ({"ICSS_S3_ENDPOINT": "http://s3 example"}, "ICSS_S3_ENDPOINT"),
         ({"ICSS_API_TOKEN": "short"}, "ICSS_API_TOKEN"),
         ({"ICSS_S3_ACCESS_KEY": "alone"}, "s3_secret_key"),
         ({"ICSS_LIMITS__MAX_CLICKS": "0"}, "ICSS_LIMITS__MAX_CLICKS"),
@@ -75,10 +84,17 @@ def test_no_secret_shows_in_messages_or_representations(monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as caught:
         load_settings()
     assert "tiny-secret" not in str(caught.value)
+    monkeypatch.setenv("ICSS_MLFLOW_URI", "http://me:my-password@mlflow:5000")
+    with pytest.raises(ConfigurationError, match="ICSS_MLFLOW_URI") as caught:
+        load_settings()
+    assert "my-password" not in str(caught.value)
+    monkeypatch.setenv("ICSS_MLFLOW_URI", "https://mlflow/behind/a/path/")
+    monkeypatch.setenv("ICSS_MLFLOW_TOKEN", "another-token-long-enough")
     monkeypatch.setenv("ICSS_API_TOKEN", "a-token-long-enough")
     shown = repr(load_settings())
     assert "very-secret-key" not in shown
-    assert "a-token-long-enough" not in shown
+    assert "token-long-enough" not in shown
+    assert "https://mlflow/behind/a/path" in shown
 
 
 def test_the_api_does_not_run_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +111,8 @@ def test_a_child_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> Non
         data_prefix="s3://bucket/data",
         allowed_prefixes=("s3://one", "s3://two"),
         mlflow_uri="http://127.0.0.1:5000",
+        mlflow_token="another-token-long-enough",
+        mlflow_timeout=7,
         api_token="a-token-long-enough",
         limits=Limits(max_clicks=3),
     )

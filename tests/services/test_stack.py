@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from open_ports import beyond_loopback
 from pydantic import SecretStr
 
 from services.errors import StackError, StorageError
@@ -127,47 +128,28 @@ def test_the_whole_stack_answers_to_its_keys_only_and_ends_without_a_trace(tmp_p
         assert httpx.get(jobs).status_code == 401
         assert httpx.get(jobs, headers={"Authorization": f"Bearer {stack.ray.token}"}).json() == []
         assert httpx.get(f"{stack.settings.mlflow_uri}/health").text == "OK"
+        assert httpx.get(stack.settings.mlflow_uri).status_code == 401
         with pytest.raises(StorageError, match="SignatureDoesNotMatch"):
             Storage(stack.settings.model_copy(update={"s3_secret_key": SecretStr("x")})).read_bytes(
                 "s3://icss/x"
             )
         started = set(descendants(os.getpid())) - before
-        secrets = [stack.ray.token, stack.environment()["ICSS_S3_SECRET_KEY"]]
+        environment = stack.environment()
+        secrets = [stack.ray.token, environment["ICSS_S3_SECRET_KEY"], environment["ICSS_MLFLOW_TOKEN"]]
         for pid in started:
             command = Path(f"/proc/{pid}/cmdline")
             if command.exists():
                 assert not any(secret in command.read_text(errors="replace") for secret in secrets)
-        listening = [port for port in listening_ports(started) if not port.startswith(("127.", "::1"))]
-        assert listening == [], "something listens beyond this machine"
+        assert beyond_loopback(started) == []
+        folder = stack.ray.certificate.path.parent
+        assert folder.stat().st_mode & 0o777 == 0o700
         for name in [name for name in os.environ if name.startswith("ICSS_")]:
             monkeypatch.delenv(name)
         for name, value in stack.environment().items():
             monkeypatch.setenv(name, value)
         assert load_settings() == stack.settings
     assert not [pid for pid in started if alive(pid)]
+    assert not folder.exists()
     assert signal.getsignal(signal.SIGTERM) == handler
     for log in ("s3.log", "mlflow.log", "ray.log"):
         assert (tmp_path / "stack" / "logs" / log).exists()
-
-
-def listening_ports(pids: set[int]) -> list[str]:
-    """Addresses on which these processes listen, as "host:port"."""
-    inodes = set()
-    for pid in pids:
-        try:
-            links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-            inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
-        except FileNotFoundError:
-            continue
-    found = []
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] != "0A" or fields[9] not in inodes:
-                continue
-            host, port = fields[1].split(":")
-            words = bytes.fromhex(host)
-            packed = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
-            address = socket.inet_ntop(family, packed).removeprefix("::ffff:")
-            found.append(f"{address}:{int(port, 16)}")
-    return found

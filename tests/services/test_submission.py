@@ -1,40 +1,127 @@
-import os
+from __future__ import annotations
+
+import asyncio
+import threading
 
 import pytest
+import ray
+from aiohttp import web
 
 from services.errors import TrainingError
-from services.submission import PretrainingState, submit_pretraining
+from services.pretraining_progress import PretrainingProgress, PretrainingResult
+from services.submission import lines_of, submit_pretraining
 
-LOG = """\
-Job submission server address: http://127.0.0.1:8265
-(TrainController pid=1) pretraining: iteration 0/1000, 0 s
-(TrainController pid=1) pretraining: iteration 46/1000, 12 s; loss 0.1153, 31.0 crops/s
-(TrainController pid=1) pretraining: iteration 92/1000, 24 s; loss 0.1850, 30.1 crops/s; \
-val_iou/background 0.950; val_iou/wide road 0.780; val_miou 0.865; checkpoint saved
-"""
+BEFORE = "\x1b[36m(TrainController pid=1)\x1b[0m "
 
 
-def test_state_follows_the_log():
-    state = PretrainingState()
-    told = [state.read(line) for line in LOG.splitlines()]
-    assert told == [False, True, True, True]
-    assert (state.step, state.steps, state.seconds, state.loss) == (92, 1000, 24, 0.185)
-    assert state.iou == {"background": 0.95, "wide road": 0.78}
-    assert state.version is None
-    assert state.read("registered my town version 3; it is the memory now")
-    assert state.version == 3
+def test_what_is_written_is_read_behind_whatever_ray_puts_before_it() -> None:
+    progress = PretrainingProgress(
+        iteration=92,
+        iterations=1000,
+        seconds=24.0,
+        loss=0.185,
+        scores={"val_iou/wide road": 0.78, "val_miou": 0.865},
+        saved=True,
+    )
+    assert PretrainingProgress.read(BEFORE + progress.line()) == progress
+    result = PretrainingResult(model="my {town}: registered", version=3)
+    assert PretrainingResult.read(result.line()) == result
 
 
-def test_a_job_that_cannot_be_submitted_is_one_error(tmp_path):
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "RAY_API_SERVER_ADDRESS": "http://127.0.0.1:9",
-        "RAY_AUTH_MODE": "disabled",
-    }
-    lines = []
-    with pytest.raises(TrainingError, match="the pretraining job failed"):
-        submit_pretraining(
-            ["--help"], environment=environment, log=tmp_path / "job.log", on_line=lines.append
-        )
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "pretraining: soon",
+        'pretraining: {"iteration": 3',
+        'pretraining: {"iteration": "many", "iterations": 5, "seconds": 1}',
+        'registered: {"model": "town", "version": 3}',
+    ],
+)
+def test_other_lines_are_no_progress(line: str) -> None:
+    assert PretrainingProgress.read(line) is None
+
+
+def test_lines_come_whole_however_the_log_is_cut() -> None:
+    text = f"{BEFORE}one\ntwo \r\n\nthree"
+
+    async def read(size: int) -> list[str]:
+        async def chunks():
+            for start in range(0, len(text), size):
+                yield text[start : start + size]
+
+        return [line async for line in lines_of(chunks())]
+
+    for size in (1, 3, 1000):
+        assert asyncio.run(read(size)) == ["(TrainController pid=1) one", "two", "", "three"]
+
+
+def test_a_job_that_cannot_be_submitted_is_one_error(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(TrainingError, match=r"could not be submitted.*127\.0\.0\.1:9"):
+        submit_pretraining(["--help"], address="http://127.0.0.1:9")
+
+
+@pytest.fixture
+def jobs_server():
+    """Ray's HTTP for jobs, with a dashboard that restarts: the first connection for the log breaks off."""
+    tails: list[web.Request] = []
+
+    async def version(_: web.Request) -> web.Response:
+        return web.json_response({"version": "4", "ray_version": ray.__version__})
+
+    async def submit(_: web.Request) -> web.Response:
+        return web.json_response({"job_id": "job", "submission_id": "job"})
+
+    async def info(_: web.Request) -> web.Response:
+        status = "SUCCEEDED" if len(tails) > 1 else "RUNNING"
+        return web.json_response({"type": "SUBMISSION", "entrypoint": "x", "status": status})
+
+    async def tail(request: web.Request) -> web.WebSocketResponse:
+        tails.append(request)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        progress = PretrainingProgress(iteration=1, iterations=3, seconds=1.0)
+        await socket.send_str(f"one\n{progress.line()}\nhal")
+        if len(tails) == 1:
+            request.transport.abort()
+        else:
+            await socket.send_str(f"f\n{PretrainingResult(model='town', version=4).line()}\n")
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/api/version", version)
+    app.router.add_post("/api/jobs/", submit)
+    app.router.add_get("/api/jobs/job", info)
+    app.router.add_get("/api/jobs/job/logs/tail", tail)
+    loop, started = asyncio.new_event_loop(), threading.Event()
+    runner = web.AppRunner(app)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+    loop.call_soon(started.set)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    started.wait()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+def test_a_log_that_breaks_off_is_taken_up_where_it_was(jobs_server, tmp_path) -> None:
+    lines: list[str] = []
+    told: list[PretrainingProgress] = []
+    version = submit_pretraining(
+        [],
+        address=jobs_server,
+        token="a token",
+        log=tmp_path / "job.log",
+        on_line=lines.append,
+        on_progress=told.append,
+    )
+    assert version == 4
+    assert [one.iteration for one in told] == [1]
+    assert (lines[0], lines[2], len(lines)) == ("one", "half", 4)
     assert (tmp_path / "job.log").read_text().splitlines() == lines

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.errors import TrackingError
+from services.errors import TrackingError, TrackingUnavailableError
 from services.local.ports import free_ports
 from services.metric_buffer import MetricBuffer
 from services.tracking import PRETRAINING, UPDATES, Tracking
@@ -67,8 +67,9 @@ def test_artefacts_come_back_from_subfolders(tracking, tmp_path) -> None:
     assert tracking.read_bytes(run_id, "pictures/after.png") == b"\x89PNG"
     assert tracking.read_bytes(run_id, "note.txt").decode() == "größer"
     assert tracking.read_json(run_id, "request/clicks.geojson") == {}
-    with pytest.raises(TrackingError, match=r"absent\.txt"):
+    with pytest.raises(TrackingError, match=r"absent\.txt") as refused:
         tracking.read_bytes(run_id, "absent.txt")
+    assert not isinstance(refused.value, TrackingUnavailableError), "it will not be there in a moment either"
 
 
 def test_metrics_are_sent_together_and_keep_their_steps(tracking) -> None:
@@ -112,5 +113,5 @@ def test_a_dead_server_is_a_tracking_error(mlflow_settings, monkeypatch) -> None
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (port,) = free_ports(1)
     dead = Tracking(mlflow_settings.model_copy(update={"mlflow_uri": f"http://127.0.0.1:{port}"}))
-    with pytest.raises(TrackingError, match="could not create the run"):
+    with pytest.raises(TrackingUnavailableError, match="could not create the run"):
         dead.create_run(UPDATES, name="x", tags={})

@@ -107,10 +107,10 @@ def _big_roofs(site: Site, cell: Lot) -> None:
     step = (cell.right - cell.left) / parts
     tall = bool(rng.random() < 0.35)
     for part in range(parts):
-        share = rng.uniform(0.5, 0.8), rng.uniform(0.45, 0.8)
+        fraction = rng.uniform(0.5, 0.8), rng.uniform(0.45, 0.8)
         lot = Lot(cell.left + step * part, cell.top, cell.left + step * (part + 1), cell.bottom)
         row, col = site.net.bend.pixel(*lot.middle)
-        half_u, half_v = lot.halves[0] * share[0], lot.halves[1] * share[1]
+        half_u, half_v = lot.halves[0] * fraction[0], lot.halves[1] * fraction[1]
         spot = Footprint(row, col, site.net.bend.direction(*lot.middle), half_u, half_v)
         flat_building(site, spot, tall=tall)
 

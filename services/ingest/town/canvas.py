@@ -99,7 +99,7 @@ class Canvas:
 
         Args:
             place: Rows and columns.
-            cover: (h, w) float32 in [0, 1]: the share of a pixel that is covered. Where it is over one half,
+            cover: (h, w) float32 in [0, 1]: the fraction of a pixel that is covered. Where it is over a half,
                 class, elevation and facing change too.
             colour: (h, w, 3) or (3,), albedo in [0, 1].
             label: Class of what is painted; None leaves the classes as they are.

@@ -102,7 +102,7 @@ def _ground(canvas: Canvas, lush: float, rng: np.random.Generator) -> None:
 
 
 def _water(canvas: Canvas, rng: np.random.Generator) -> Field:
-    """A river or a lake: share of each pixel under water, (H, W) float32; paints its bank."""
+    """A river or a lake: fraction of each pixel under water, (H, W) float32; paints its bank."""
     shape = (canvas.height, canvas.width)
     rows = ((np.arange(shape[0], dtype=np.float32) - shape[0] / 2) * PIXEL)[:, None]
     cols = ((np.arange(shape[1], dtype=np.float32) - shape[1] / 2) * PIXEL)[None]

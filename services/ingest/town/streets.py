@@ -114,7 +114,7 @@ def _positions(rng: np.random.Generator, reach: float) -> Field:
 
 
 def pave(canvas: Canvas, net: StreetNet, water: Field, rng: np.random.Generator) -> None:
-    """Paint pavements, dirt tracks, asphalt and markings; only wide roads cross `water` (H, W, share)."""
+    """Paint pavements, dirt tracks, asphalt and markings; only wide roads cross `water` (H, W, fractions)."""
     shape = (canvas.height, canvas.width)
     rows = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None]
     cols = (np.arange(shape[1], dtype=np.float32) + 0.5)[None]

@@ -14,13 +14,14 @@ _DESCRIPTIONS: Final[dict[int, str]] = {
     413: "The body is too large.",
     422: "The request is not valid; the message says what and where.",
     429: "Too many updates are waiting.",
-    503: "A part of the service is restarting.",
-    502: "The object store or MLflow does not answer.",
+    503: "A part of the service is restarting, or MLflow does not answer; try again in a moment.",
+    502: "The object store does not answer, or MLflow refuses.",
 }
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Entries of the OpenAPI document for these statuses."""
+    """Entries of the OpenAPI document for these statuses, and for 401 and 503, which any path may answer."""
     return {
-        status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]} for status in (401, *statuses)
+        status: {"model": ErrorResponse, "description": _DESCRIPTIONS[status]}
+        for status in sorted({401, 503, *statuses})
     }

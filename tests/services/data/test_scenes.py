@@ -132,7 +132,7 @@ def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
 class AnyFile:
     """Stands for the store: files on this machine may be read."""
 
-    def check_allowed(self, address):
+    def check_object(self, address):
         return address
 
 
