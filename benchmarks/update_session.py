@@ -22,7 +22,7 @@ from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.reader import open_raster
-from icss_core.updating import Progress, Runtime, update
+from icss_core.updating import Runtime, UpdateProgress, update
 from services.ingest.town import make_town
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     stages: dict[str, float] = {}
     last = time.perf_counter()
 
-    def note(progress: Progress) -> None:
+    def note(progress: UpdateProgress) -> None:
         nonlocal last
         now = time.perf_counter()
         stages[progress.stage] = stages.get(progress.stage, 0.0) + now - last

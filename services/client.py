@@ -4,19 +4,22 @@ with IcssClient("http://127.0.0.1:8000", token) as icss:
     update = icss.add_class("town", "building", image="s3://icss/scenes/town-03.tif", clicks=clicks)
     done = icss.wait(update.id, on_progress=print)
     prediction = icss.predict("town", done.result_version, "s3://icss/scenes/town-03.tif")
-    icss.accept("town", done.result_version)
+    icss.accept("town", done.result_version, expected=done.base_version)
 """
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_exponential_jitter
 
-from services.client_errors import ServiceError, UpdateFailedError, error_of
+from icss_core.errors import IcssError, InvalidParameterError
+from services.client_errors import ServiceError, UpdateFailedError, error_of, may_pass
 from services.serving.responses import (
     AliasDetail,
     Health,
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["IcssClient", "ServiceError", "UpdateFailedError"]
+
+SILENCE_SECONDS: Final = 60.0
+"""How long `wait` outlasts a service that cannot say how an update is."""
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -79,7 +85,7 @@ class IcssClient:
 
     def model(self, name: str) -> ModelDetail:
         """One model with its versions, lineage and label spaces."""
-        return self._get(f"/v1/models/{name}", ModelDetail)
+        return self._get(f"/v1/models/{_part(name)}", ModelDetail)
 
     def add_class(
         self,
@@ -123,12 +129,12 @@ class IcssClient:
         if preset is not None:
             body["preset"] = preset
         headers = {} if request_id is None else {"Idempotency-Key": request_id}
-        response = self._send("POST", f"/v1/models/{model}/updates", json=body, headers=headers)
-        return UpdateStatus.model_validate_json(response.content)
+        response = self._send("POST", f"/v1/models/{_part(model)}/updates", json=body, headers=headers)
+        return _read(response, UpdateStatus)
 
     def update(self, update_id: str) -> UpdateStatus:
         """State of an update."""
-        return self._get(f"/v1/updates/{update_id}", UpdateStatus)
+        return self._get(f"/v1/updates/{_part(update_id)}", UpdateStatus)
 
     def updates(self, *, model: str | None = None, limit: int = 100) -> list[UpdateStatus]:
         """Updates, newest first."""
@@ -145,42 +151,65 @@ class IcssClient:
     ) -> UpdateStatus:
         """Wait for an update to be successful.
 
-        A service that does not answer for a while is asked again for a minute: it may be restarting, and then
-        resumes the update.
+        A service that is restarting, or whose MLflow is, is asked again: it resumes the update.
 
         Raises:
             UpdateFailedError: it ended failed or dismissed.
+            ServiceError: nobody could say how it is for `SILENCE_SECONDS`; the message has the last error.
             TimeoutError: it has not ended after `timeout` seconds; it goes on.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        silent_since: float | None = None
         while True:
-            try:
-                status = self.update(update_id)
-                silent_since = None
-            except ServiceError:
-                silent_since = silent_since or time.monotonic()
-                if time.monotonic() - silent_since > 60:
-                    raise
-            else:
-                if on_progress is not None:
-                    on_progress(status)
-                if status.status == "successful":
-                    return status
-                if status.is_finished:
-                    raise UpdateFailedError(status)
+            status = self._patient_update(update_id, deadline)
+            if on_progress is not None:
+                on_progress(status)
+            if status.status == "successful":
+                return status
+            if status.is_finished:
+                raise UpdateFailedError(status)
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"update {update_id} has not ended after {timeout} s")
             time.sleep(poll_seconds)
 
+    def _patient_update(self, update_id: str, deadline: float | None) -> UpdateStatus:
+        """State of an update, asked for until there is an answer."""
+        left = SILENCE_SECONDS if deadline is None else min(deadline - time.monotonic(), SILENCE_SECONDS)
+        retrying = Retrying(
+            retry=retry_if_exception(may_pass),
+            stop=stop_before_delay(left),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
+            reraise=True,
+        )
+        try:
+            return retrying(self.update, update_id)
+        except IcssError as error:
+            if not may_pass(error):
+                raise
+            last = f"the last answer was {type(error).__name__}: {error}"
+            if left < SILENCE_SECONDS:
+                raise TimeoutError(f"update {update_id} had not ended in time; {last}") from error
+            raise ServiceError(
+                f"for {left:.0f} s nobody could say how update {update_id} is; it may go on; {last}"
+            ) from error
+
     def cancel(self, update_id: str) -> UpdateStatus:
         """Cancel an update."""
-        return UpdateStatus.model_validate_json(self._send("DELETE", f"/v1/updates/{update_id}").content)
+        return _read(self._send("DELETE", f"/v1/updates/{_part(update_id)}"), UpdateStatus)
 
-    def accept(self, model: str, version: int) -> AliasDetail:
-        """Let the next class be added to this version; an older one goes back to it."""
-        response = self._send("POST", f"/v1/models/{model}/aliases/memory", json={"version": version})
-        return AliasDetail.model_validate_json(response.content)
+    def accept(self, model: str, version: int, *, expected: int | None) -> AliasDetail:
+        """Let the next class be added to this version; an older one goes back to it.
+
+        Args:
+            model: name of the model.
+            version: what `memory` is to be.
+            expected: what `memory` is as far as you know, such as the version an update was based on; None:
+                whatever it is, even if somebody else accepted something a moment ago.
+
+        Raises:
+            ConflictError: `memory` is another version than expected.
+        """
+        body = {"version": version, "expected": expected}
+        return _read(self._send("POST", f"/v1/models/{_part(model)}/aliases/memory", json=body), AliasDetail)
 
     def predict(self, model: str, version: int | str | None, image: str, **options: Any) -> Prediction:
         """Predict an image of the object store (address or upload id) into the object store.
@@ -192,8 +221,7 @@ class IcssClient:
             options: `confidence`, `format`, `min_area`, `tiling`, `scales` as in the API.
         """
         body = {"model": model, "version": version or "memory", "image": _reference(image), "delivery": "s3"}
-        response = self._send("POST", "/v1/predictions", json=body | options, timeout=None)
-        return Prediction.model_validate_json(response.content)
+        return _read(self._send("POST", "/v1/predictions", json=body | options, timeout=None), Prediction)
 
     def predict_bytes(self, model: str, version: int | str | None, image: str, **options: Any) -> bytes:
         """Predict an image of the object store (address or upload id); returns the map itself.
@@ -225,19 +253,18 @@ class IcssClient:
         """Bring an image to the service; its id names it in other calls."""
         with image.open("rb") as stream:
             response = self._send("POST", "/v1/uploads", files={"file": (image.name, stream)}, timeout=None)
-        return Upload.model_validate_json(response.content)
+        return _read(response, Upload)
 
     def ready(self) -> Health:
         """Whether the service can serve; False while it starts is an answer, not an error."""
-        response = self._request("GET", "/readyz")
-        return Health.model_validate_json(response.content)
+        return _read(self._request("GET", "/readyz"), Health)
 
     def _get(self, path: str, body: type[_Body], **options: Any) -> _Body:
-        return body.model_validate_json(self._send("GET", path, **options).content)
+        return _read(self._send("GET", path, **options), body)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         response = self._request(method, path, **options)
-        if response.is_error:
+        if not response.is_success:
             raise error_of(response)
         return response
 
@@ -246,6 +273,32 @@ class IcssClient:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise ServiceError(f"no answer from {self._http.base_url}: {error}") from error
+
+
+def _read(response: httpx.Response, body: type[_Body]) -> _Body:
+    """The body of an answer.
+
+    Raises:
+        ServiceError: it is not what this service says.
+    """
+    try:
+        return body.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ServiceError(
+            f"{response.url} answered something else than {body.__name__}: {response.text[:200]!r}",
+            response.status_code,
+        ) from error
+
+
+def _part(name: str) -> str:
+    """A name as one part of a path.
+
+    Raises:
+        InvalidParameterError: it cannot be one.
+    """
+    if name in {"", ".", ".."}:
+        raise InvalidParameterError(f"{name!r} is not the name of a model or the id of an update")
+    return quote(name, safe="")
 
 
 def _reference(image: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from icss_core import errors as core_errors
@@ -12,16 +13,33 @@ if TYPE_CHECKING:
 
     from services.serving.responses import UpdateStatus
 
-_ERRORS: Final[dict[str, type[core_errors.IcssError]]] = {
+ERRORS: Final[dict[str, type[core_errors.IcssError]]] = {
     name: kind
     for module in (core_errors, service_errors)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, core_errors.IcssError)
 }
+"""The classes by the `type` that an error's body names."""
+
+_PASSING: Final = (
+    service_errors.UnavailableError,
+    service_errors.BusyError,
+    service_errors.TrackingError,
+    service_errors.StorageError,
+)
 
 
 class ServiceError(core_errors.IcssError):
-    """The service answered with an error that is none of our own kinds, or not at all."""
+    """The service answered with an error that is none of our own kinds, or not at all.
+
+    Args:
+        message: what happened.
+        status: HTTP status of the answer; None where there was none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UpdateFailedError(core_errors.IcssError):
@@ -35,9 +53,17 @@ class UpdateFailedError(core_errors.IcssError):
 
 def error_of(response: httpx.Response) -> core_errors.IcssError:
     """The error in a response, as the class that was raised in the service where we know it."""
+    status = response.status_code
     try:
         content = response.json()["error"]
         kind, message = str(content["type"]), str(content["message"])
     except (ValueError, KeyError, TypeError):
-        return ServiceError(f"status {response.status_code} from {response.url}: {response.text[:500]}")
-    return _ERRORS.get(kind, ServiceError)(message)
+        return ServiceError(f"status {status} from {response.url}: {response.text[:500]}", status)
+    return ERRORS[kind](message) if kind in ERRORS else ServiceError(message, status)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same question may well be answered a moment later: something is restarting, or busy."""
+    if isinstance(error, ServiceError):
+        return error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return isinstance(error, _PASSING)

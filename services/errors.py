@@ -56,6 +56,14 @@ class UpdateNotFoundError(IcssError):
     """No update has this id."""
 
 
+class ImageChangedError(IcssError):
+    """The image is not the one for which the update was accepted: it has been overwritten since."""
+
+
+class OutdatedRecordError(IcssError):
+    """Another version of the service wrote the record, and this one cannot do exactly what it says."""
+
+
 class UploadNotFoundError(IcssError):
     """No uploaded image has this id, or it has expired."""
 
@@ -70,6 +78,10 @@ class BodyTooLargeError(IcssError):
 
 class BusyError(IcssError):
     """The service has as much work as it takes at once; try again later."""
+
+
+class UnavailableError(IcssError):
+    """The part that computes is down or restarting; ask again in a moment. Nothing accepted is lost."""
 
 
 class TrainingError(IcssError):

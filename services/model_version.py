@@ -81,37 +81,39 @@ def inspect_folder(folder: Path, name: str, parent: int | None) -> dict[str, str
     return tags | {_SHA256 + file: sha256_of(folder / file) for file in expected}
 
 
-def version_from(found: Any, aliases: Mapping[str, int]) -> ModelVersion:
+def version_from(registered: Any, aliases: Mapping[str, int]) -> ModelVersion:
     """Our view of MLflow's model version.
 
     Raises:
         ModelFormatError: it was registered by something else, or its card is damaged.
     """
-    where = f"{found.name!r} version {found.version}"
-    if found.tags.get(KIND) != SEGMENTER or _CARD not in found.tags:
+    where = f"{registered.name!r} version {registered.version}"
+    if registered.tags.get(KIND) != SEGMENTER or _CARD not in registered.tags:
         raise ModelFormatError(f"{where} was not registered by this service")
     try:
-        card = ModelCard.model_validate_json(found.tags[_CARD])
+        card = ModelCard.model_validate_json(registered.tags[_CARD])
     except ValidationError as error:
         raise ModelFormatError(f"the card of {where} cannot be read: {error}") from error
-    parent = found.tags.get(_PARENT)
+    parent = registered.tags.get(_PARENT)
     return ModelVersion(
-        name=str(found.name),
-        version=int(found.version),
-        aliases=tuple(sorted(alias for alias, number in aliases.items() if number == int(found.version))),
-        run_id=str(found.run_id),
+        name=str(registered.name),
+        version=int(registered.version),
+        aliases=tuple(
+            sorted(alias for alias, number in aliases.items() if number == int(registered.version))
+        ),
+        run_id=str(registered.run_id),
         parent=None if parent is None else int(parent),
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        created=datetime.fromtimestamp(registered.creation_timestamp / 1000, UTC),
         card=card,
-        tags={key: value for key, value in found.tags.items() if not key.startswith("icss.")},
-        checksums=checksums_of(found.tags),
+        tags={key: value for key, value in registered.tags.items() if not key.startswith("icss.")},
+        checksums=checksums_of(registered.tags),
     )
 
 
 def checksums_of(tags: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 by file name, from a version's tags; only names that a model folder may hold."""
-    found = {key.removeprefix(_SHA256): value for key, value in tags.items() if key.startswith(_SHA256)}
-    return {file: value for file, value in found.items() if _FILE.fullmatch(file)}
+    checksums = {key.removeprefix(_SHA256): value for key, value in tags.items() if key.startswith(_SHA256)}
+    return {file: value for file, value in checksums.items() if _FILE.fullmatch(file)}
 
 
 def sha256_of(path: Path) -> str:

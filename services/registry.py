@@ -48,14 +48,15 @@ UPDATED: Final = "updated"
 
 _ARTEFACT_FOLDER = "model"
 _NAME = re.compile(MODEL_NAME)
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_\-]{0,31}")
 
 
 class Registry:
     """Registers, finds and fetches versions. Safe to share between threads and processes.
 
-    Moving an alias is not atomic on the server: who must not lose somebody else's move passes `expected` and
-    moves aliases from one place only (the service has one process that does).
+    Moving an alias is not atomic on the server. A caller who must not undo somebody else's move passes
+    `expected`, and moves aliases from one process only.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -77,13 +78,15 @@ class Registry:
         after registering may simply repeat it.
 
         Raises:
-            InvalidParameterError: the name is not one.
+            InvalidParameterError: the name is not one, or the run's id.
             ModelFormatError: the folder is not a model folder.
             VersionNotFoundError: the parent is not a version of this model.
             ConflictError: this run has already produced a version with other content.
             TrackingError: the server refused or did not answer.
         """
         _check_name(name)
+        if not _RUN_ID.fullmatch(run_id):
+            raise InvalidParameterError(f"{run_id!r} is not the id of an MLflow run: 32 hexadecimal digits")
         own = inspect_folder(folder, name, parent)
         if parent is not None:
             self.resolve(name, parent)
@@ -93,11 +96,11 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != ALREADY_EXISTS:
                     raise
-            for known in self._client.search_model_versions(f"run_id = '{run_id}'"):
-                if known.name == name and checksums_of(known.tags) == checksums_of(own):
-                    return int(known.version)
+            for earlier in self._client.search_model_versions(f"run_id = '{run_id}'"):
+                if earlier.name == name and checksums_of(earlier.tags) == checksums_of(own):
+                    return int(earlier.version)
                 raise ConflictError(
-                    f"run {run_id} has already produced version {known.version} of {known.name}"
+                    f"run {run_id} has already produced version {earlier.version} of {earlier.name}"
                 )
             self._client.log_artifacts(run_id, str(folder), _ARTEFACT_FOLDER)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{_ARTEFACT_FOLDER}"
@@ -117,12 +120,12 @@ class Registry:
         number = self._number(name, ref, aliases)
         with mlflow_call(f"read version {number} of {name!r}"):
             try:
-                found = self._client.get_model_version(name, str(number))
+                version = self._client.get_model_version(name, str(number))
             except MlflowException as error:
                 if is_missing(error):
                     raise VersionNotFoundError(f"model {name!r} has no version {number}") from error
                 raise
-        return version_from(found, aliases)
+        return version_from(version, aliases)
 
     def fetch(self, name: str, version: int) -> Path:
         """A local copy of the version's folder: downloaded once, checked against its checksums, then kept.
@@ -134,8 +137,8 @@ class Registry:
             ModelFormatError: what was stored is not what was registered.
             TrackingError: the server refused or did not answer.
         """
-        found = self.resolve(name, version)
-        identity = hashlib.sha256("".join(sorted(found.checksums.values())).encode()).hexdigest()[:16]
+        registered = self.resolve(name, version)
+        identity = hashlib.sha256("".join(sorted(registered.checksums.values())).encode()).hexdigest()[:16]
         final = self._cache / name / f"{version}-{identity}"
         if final.is_dir():
             os.utime(final)  # what is used is not deleted from the cache
@@ -143,12 +146,12 @@ class Registry:
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=".partial-"))
         try:
-            for file, expected in found.checksums.items():
+            for file, expected in registered.checksums.items():
                 with mlflow_call(f"download {file} of {name!r} version {version}"):
                     # with the artefact's folder below `partial` or without it, as the repository likes
                     fetched = Path(
                         self._client.download_artifacts(
-                            found.run_id, f"{_ARTEFACT_FOLDER}/{file}", str(partial)
+                            registered.run_id, f"{_ARTEFACT_FOLDER}/{file}", str(partial)
                         )
                     )
                 path = partial / _ARTEFACT_FOLDER / file
@@ -192,18 +195,18 @@ class Registry:
             TrackingError: the server refused or did not answer.
         """
         aliases = self._aliases(name)
-        found: list[Any] = []
+        listed: list[Any] = []
         token: str | None = None
         with mlflow_call(f"list the versions of {name!r}"):
             while True:
                 page = self._client.search_model_versions(
                     f"name = '{name}'", max_results=1000, page_token=token
                 )
-                found += page
+                listed += page
                 token = page.token
                 if not token:
                     break
-        versions = sorted((version_from(one, aliases) for one in found), key=lambda one: -one.version)
+        versions = sorted((version_from(one, aliases) for one in listed), key=lambda one: -one.version)
         return ModelDescription(name=name, versions=tuple(versions), aliases=aliases)
 
     def names(self) -> list[str]:
@@ -212,17 +215,17 @@ class Registry:
         Raises:
             TrackingError: the server refused or did not answer.
         """
-        found: list[str] = []
+        names: list[str] = []
         token: str | None = None
         with mlflow_call("list the models"):
             while True:
                 page = self._client.search_registered_models(
                     f"tags.`{KIND}` = '{SEGMENTER}'", max_results=1000, page_token=token
                 )
-                found += [str(model.name) for model in page]
+                names += [str(model.name) for model in page]
                 token = page.token
                 if not token:
-                    return sorted(found)
+                    return sorted(names)
 
     def _aliases(self, name: str) -> dict[str, int]:
         _check_name(name)

@@ -183,6 +183,20 @@ class Storage:
             return False
         return True
 
+    def etag(self, uri: str) -> str:
+        """Entity tag of an object: another one once it has been overwritten with other bytes.
+
+        Raises:
+            ObjectNotFoundError: nothing there.
+            StorageError: the store refused or did not answer.
+        """
+        address = self._allowed(uri)
+
+        def look_up() -> str:
+            return str(self._client.head_object(Bucket=address.bucket, Key=address.key)["ETag"])
+
+        return self._call(look_up, "look up", address)
+
     def answers(self) -> bool:
         """True: the store answers, and takes our keys.
 

@@ -107,12 +107,13 @@ class Tracking:
             limit: how many runs at most; of more, the newest.
 
         Raises:
+            InvalidParameterError: a value has both kinds of quotes, for which MLflow's filters have no way.
             TrackingError: the server refused or did not answer.
         """
         filters = [""]
         for key, value in tags.items():
             values = [value] if isinstance(value, str) else list(value)
-            terms = [f"tags.`{key}` = '{_quotable(one)}'" for one in values]
+            terms = [f"tags.`{key}` = {_quoted(one)}" for one in values]
             filters = [f"{left} and {term}" if left else term for left in filters for term in terms]
         records: list[RunRecord] = []
         with mlflow_call(f"search the runs of {experiment}"):
@@ -328,10 +329,12 @@ def _record(run: Any) -> RunRecord:
     )
 
 
-def _quotable(value: str) -> str:
-    if "'" in value or "`" in value:
-        raise InvalidParameterError(f"a tag to search for may not hold quotes: {value!r}")
-    return value
+def _quoted(value: str) -> str:
+    """A value as a literal of MLflow's filter language, which has two kinds of quotes and no escapes."""
+    quote = '"' if "'" in value else "'"
+    if quote in value:
+        raise InvalidParameterError(f"a tag with both kinds of quotes cannot be searched for: {value!r}")
+    return f"{quote}{value}{quote}"
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from icss_core.methods import Preset
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
-    from icss_core.updating import Progress
+    from icss_core.updating import UpdateProgress
 
 
 class _Frozen(BaseModel):
@@ -105,7 +105,7 @@ def run_session(
     seed: int = 0,
     look_every: int | None = None,
     device: torch.device | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[UpdateProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[SessionScores, NDArray[np.uint8]]:
     """One session.

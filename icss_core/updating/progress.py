@@ -17,7 +17,7 @@ Stage = Literal["memory", "head", "training", "report"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class UpdateProgress:
     """Where an update stands."""
 
     stage: Stage
@@ -36,7 +36,7 @@ class UpdateClock:
     """Tells the caller where the update stands and how long it may still take."""
 
     def __init__(
-        self, on_progress: Callable[[Progress], None] | None, area: WorkingArea, iterations: int
+        self, on_progress: Callable[[UpdateProgress], None] | None, area: WorkingArea, iterations: int
     ) -> None:
         self._on_progress, self._tiles, self.iterations = on_progress, len(area.tiles), iterations
         # a stage starts when the one before was last heard of
@@ -59,7 +59,7 @@ class UpdateClock:
         if self._on_progress is None:
             return
         self._on_progress(
-            Progress(
+            UpdateProgress(
                 stage=stage,
                 step=step,
                 steps=steps,

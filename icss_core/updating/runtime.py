@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from icss_core.networks.segmenter import Segmenter
     from icss_core.training import IterationReport
-    from icss_core.updating.progress import Progress
+    from icss_core.updating.progress import UpdateProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Runtime:
 
     device: torch.device | None = None
     """Where to compute; None: a GPU if there is one."""
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: Callable[[UpdateProgress], None] | None = None
     """Told about every tile and iteration."""
     on_iteration: Callable[[IterationReport], None] | None = None
     """Told about every iteration of the training."""

@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.seed import MAX_SEED
 from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
 
 if TYPE_CHECKING:
+    from icss_core.metrics.forgetting import ForgettingReport
     from services.client import IcssClient
     from services.serving.responses import UpdateStatus
 
@@ -81,7 +83,7 @@ def status(
             table.add_row(
                 update.id,
                 f"{update.model}:{update.base_version}",
-                update.new_class.name,
+                Text(update.new_class.name),
                 update.status,
                 str(update.result_version or "-"),
                 update.created.strftime("%Y-%m-%d %H:%M:%S"),
@@ -123,13 +125,14 @@ def _follow(client: IcssClient, update_id: str) -> UpdateStatus:
 
 def _show(update: UpdateStatus) -> None:
     console = Console(highlight=False)
-    console.print(f"update {update.id}: {update.status}, {update.message}", soft_wrap=True)
+    console.print(f"update {update.id}: {update.status}, {update.message}", markup=False, soft_wrap=True)
     if update.error is not None:
         console.print(f"{update.error.type}: {update.error.message}", markup=False, soft_wrap=True)
     if update.result_version is not None:
         console.print(
             f"{update.model} version {update.result_version} knows {update.new_class.name!r} "
             f"(accept it: icss accept {update.model} {update.result_version})",
+            markup=False,
             soft_wrap=True,
         )
     if update.forgetting is not None:
@@ -138,19 +141,19 @@ def _show(update: UpdateStatus) -> None:
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
 
 
-def _forgetting_table(report: dict[str, Any]) -> Table:
+def _forgetting_table(report: ForgettingReport) -> Table:
     table = Table(
         title="what the update changed on this image (no ground truth needed)", title_justify="left"
     )
     for column in ("class", "kept", "went to the new class", "gained, of the image", "clicks right"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for name, scores in report.get("classes", {}).items():
+    for name, scores in report.classes.items():
         table.add_row(
-            f"{name} (new)" if scores.get("new") else name,
-            _percent(scores.get("agreement")),
-            _percent(scores.get("taken_by_new")),
-            _percent(scores.get("gained_share_of_image")),
-            _percent(scores.get("clicked_accuracy")),
+            Text(f"{name} (new)" if scores.new else name),
+            _percent(scores.agreement),
+            _percent(scores.taken_by_new),
+            _percent(scores.gained_share_of_image),
+            _percent(scores.clicked_accuracy),
         )
     return table
 

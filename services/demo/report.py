@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
 from icss_core.metrics import ConfusionAccumulator, SegmentationReport, segmentation_report
+from icss_core.metrics.forgetting import ForgettingReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class SessionSummary(BaseModel):
     """From the accepted request to the registered version."""
     prediction_seconds: float
     """Of the updated network over the whole image, reading and writing included."""
-    forgetting: dict[str, Any] | None
+    forgetting: ForgettingReport | None
     """What changed, measured without ground truth."""
     warnings: list[str]
 

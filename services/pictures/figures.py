@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,7 +194,7 @@ def _legend(
     from matplotlib.lines import Line2D
 
     handles: list[Any] = [
-        _swatch(info.colour, info.name)
+        _swatch(info.colour, _label(info.name))
         for index, info in enumerate(classes.classes)
         if index != BACKGROUND and (shown is None or index in shown)
     ]
@@ -207,10 +208,27 @@ def _legend(
                 markersize=8,
                 color=_unit(classes.colours[label]),
                 markeredgecolor="#444444",
-                label=f"{count} clicks: {classes.names[label]}",
+                label=f"{count} clicks: {_label(classes.names[label])}",
             )
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
+
+
+def _label(name: str) -> str:
+    """A class name as matplotlib shows it: no mathematics, not hidden, a box for what its font lacks."""
+    characters = _characters()
+    shown = "".join(one if ord(one) in characters else "\N{WHITE SQUARE}" for one in name)
+    shown = shown.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """Code points that the font has."""
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(findfont(FontProperties())).get_charmap())
 
 
 def _swatch(colour: tuple[int, int, int], label: str) -> Any:

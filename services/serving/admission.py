@@ -15,7 +15,7 @@ from icss_core.methods import get_preset
 from icss_core.updating.crops import count_sweep_windows
 from icss_core.updating.tiles import working_area
 from services.serving.colours import distinct_colour
-from services.serving.orders import UpdateOrder
+from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of, written_out
 
 if TYPE_CHECKING:
     from icss_core.labels import LabelSpace
@@ -57,28 +57,30 @@ class Admission:
         label_space = classes.extend(new_class)
         address = self._images.address(request.image)
         card = base.card
+        etag = self._images.etag(address)  # before it is read: one that is overwritten meanwhile is noticed
         with self._images.opened(address, bands=card.architecture.in_channels, dtype=card.dtype) as raster:
             self._check_size(preset, raster)
             clicks = clicks_from_geojson(
                 request.clicks, raster, label_space, crs=request.crs, limit=self._limits.max_clicks
             )
-        counts = _counts_by_name(clicks.counts(), label_space)
-        if new_class.name not in counts:
+        counts = _counts_by_class(clicks.counts(), label_space)
+        if all(count.label != label_space.index(new_class.name) for count in counts):
             raise ClickError(
                 f"no click of the new class {new_class.name!r}: give some features the property "
                 f'"class": "{new_class.name}"'
             )
         return UpdateOrder(
+            request=fingerprint_of(model, request),
             model=model,
             base_version=base.version,
             image=address,
+            image_etag=etag,
             new_class=new_class,
             clicks=request.clicks,
             crs=request.crs,
             click_counts=counts,
-            preset=preset.name,
+            preset=written_out(preset),
             overrides=request.overrides,
-            parameters=preset.model_dump(mode="json"),
             seed=request.seed,
         )
 
@@ -116,5 +118,8 @@ class Admission:
             )
 
 
-def _counts_by_name(counts: dict[int, int], label_space: LabelSpace) -> dict[str, int]:
-    return {label_space.names[label]: amount for label, amount in counts.items()}
+def _counts_by_class(counts: dict[int, int], label_space: LabelSpace) -> tuple[ClassClicks, ...]:
+    return tuple(
+        ClassClicks(label=label, name=label_space.names[label], clicks=amount)
+        for label, amount in sorted(counts.items())
+    )

@@ -9,12 +9,12 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING
 
-from services.errors import ConflictError
+from services.errors import ConflictError, UnavailableError
 from services.registry import Registry
 from services.serving.admission import Admission
 from services.serving.catalogue import Catalogue
 from services.serving.images import Images
-from services.serving.ports import UnavailableError
+from services.serving.orders import fingerprint_of
 from services.serving.predictor import PredictionJob
 from services.serving.readiness import PATIENCE, BlockingQuestions, Readiness
 from services.serving.responses import Health, Link, UpdateStatus
@@ -70,23 +70,30 @@ class Backend:
         """One model; see `Catalogue.model`."""
         return await asyncio.to_thread(self._catalogue.model, name)
 
-    async def move_memory(self, name: str, version: int) -> AliasDetail:
+    async def move_memory(self, name: str, version: int, *, expected: int | None) -> AliasDetail:
         """Let `memory` point to a version, once that version has been seen to load.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError, ModelFormatError: it does not; the alias stays.
-            ConflictError: somebody else has moved the alias in the meantime.
+            ConflictError: `memory` is not the version that the caller expects.
         """
         # whether there is such a version: where MLflow is away, that is said here and soon
         await asyncio.to_thread(self._registry.resolve, name, version)
         await self._predictor.verify(name, version)
         async with self._moving:
-            return await asyncio.to_thread(self._catalogue.move_memory, name, version)
+            return await asyncio.to_thread(self._catalogue.move_memory, name, version, expected=expected)
 
     async def start_update(self, model: str, request: UpdateRequest, key: str | None) -> UpdateStatus:
-        """Check, write down and queue a request; see `Admission.admit` and `UpdateQueue.submit`."""
-        order = await asyncio.to_thread(self._admission.admit, model, request)
-        return await self.update(await self._updater.submit(order, key))
+        """Check, write down and queue a request; see `Admission.admit` and `UpdateQueue.submit`.
+
+        A request that came before is recognised before it is checked: what it asked for may be impossible by
+        now just because it was done.
+        """
+        update_id = await asyncio.to_thread(self._records.repeated, key, fingerprint_of(model, request))
+        if update_id is None:
+            order = await asyncio.to_thread(self._admission.admit, model, request)
+            update_id = await self._updater.submit(order, key)
+        return await self.update(update_id)
 
     async def update(self, update_id: str) -> UpdateStatus:
         """The state of an update: its record, and the live progress of one that has not ended.
@@ -102,8 +109,8 @@ class Backend:
 
     async def updates(self, *, model: str | None, limit: int) -> list[UpdateStatus]:
         """The recorded states of updates, newest first."""
-        found = await asyncio.to_thread(self._records.statuses, model=model, limit=limit)
-        return [_with_links(status) for status in found]
+        statuses = await asyncio.to_thread(self._records.statuses, model=model, limit=limit)
+        return [_with_links(status) for status in statuses]
 
     async def cancel_update(self, update_id: str) -> UpdateStatus:
         """Cancel an update; cancelling one twice is no error.

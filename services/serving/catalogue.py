@@ -31,42 +31,47 @@ class Catalogue:
         Raises:
             ModelNotFoundError: there is none of this name.
         """
-        found = self._registry.describe(name)
-        versions = [_version(version) for version in found.versions]
-        return ModelDetail(name=found.name, aliases=found.aliases, versions=versions)
+        model = self._registry.describe(name)
+        versions = [_version(version) for version in model.versions]
+        return ModelDetail(name=model.name, aliases=model.aliases, versions=versions)
 
-    def move_memory(self, name: str, version: int) -> AliasDetail:
+    def move_memory(self, name: str, version: int, *, expected: int | None) -> AliasDetail:
         """Let `memory` point to a version, which the caller has seen to load.
+
+        Args:
+            name: of the model.
+            version: the one to point to.
+            expected: where `memory` points as far as the caller knows; None: wherever it does.
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there is no such version.
-            ConflictError: somebody else has moved the alias in the meantime.
+            ConflictError: `memory` points elsewhere; the message names both versions.
         """
         previous = self._registry.describe(name).aliases.get(MEMORY)
-        self._registry.set_alias(name, MEMORY, version, expected=previous)
+        self._registry.set_alias(name, MEMORY, version, expected=previous if expected is None else expected)
         return AliasDetail(model=name, alias=MEMORY, version=version, previous=previous)
 
 
-def _summary(found: ModelDescription) -> ModelSummary:
-    newest_first = found.versions
-    shown = next((v for v in newest_first if v.version == found.aliases.get(MEMORY)), newest_first[0])
+def _summary(model: ModelDescription) -> ModelSummary:
+    newest_first = model.versions
+    shown = next((v for v in newest_first if v.version == model.aliases.get(MEMORY)), newest_first[0])
     return ModelSummary(
-        name=found.name,
-        aliases=found.aliases,
+        name=model.name,
+        aliases=model.aliases,
         versions=len(newest_first),
         classes=list(shown.card.label_space.names),
     )
 
 
-def _version(found: ModelVersion) -> VersionDetail:
+def _version(version: ModelVersion) -> VersionDetail:
     return VersionDetail(
-        version=found.version,
-        parent=found.parent,
-        created=found.created,
-        run_id=found.run_id,
-        aliases=list(found.aliases),
-        classes=list(found.card.label_space.classes),
-        method=found.card.method,
-        preset=found.card.preset,
-        bands=found.card.architecture.in_channels,
+        version=version.version,
+        parent=version.parent,
+        created=version.created,
+        run_id=version.run_id,
+        aliases=list(version.aliases),
+        classes=list(version.card.label_space.classes),
+        method=version.card.method,
+        preset=version.card.preset,
+        bands=version.card.architecture.in_channels,
     )

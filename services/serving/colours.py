@@ -18,16 +18,14 @@ PALETTE: Final[tuple[Rgb, ...]] = (
 
 
 def distinct_colour(taken: Iterable[Rgb]) -> Rgb:
-    """The colour of the palette farthest from all that are taken (Euclidean in RGB); the first of equals.
+    """The colour of the palette farthest from all that are taken (Euclidean in RGB); of equals the first.
 
     Args:
         taken: 8-bit (red, green, blue) of the other classes.
     """
-    others = list(taken)
+    used = list(taken)
 
     def distance(colour: Rgb) -> int:
-        return min(
-            (sum((a - b) ** 2 for a, b in zip(colour, other, strict=True)) for other in others), default=0
-        )
+        return min((sum((a - b) ** 2 for a, b in zip(colour, one, strict=True)) for one in used), default=0)
 
     return max(PALETTE, key=distance)

@@ -19,7 +19,6 @@ from starlette.routing import compile_path
 
 from icss_core import errors as core
 from services import errors as services
-from services.serving.ports import UnavailableError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -53,7 +52,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.StorageError: HTTPStatus.BAD_GATEWAY,
     services.TrackingError: HTTPStatus.BAD_GATEWAY,
     services.TrackingUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
-    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    services.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     core.IcssError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The status of an error is that of its nearest listed class; what is not listed is a 500."""

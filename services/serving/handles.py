@@ -16,8 +16,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from icss_core.errors import IcssError
-from services.errors import BusyError
-from services.serving.ports import UnavailableError
+from services.errors import BusyError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

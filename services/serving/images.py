@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from icss_core.errors import ImageUnreadableError, InvalidParameterError
+from icss_core.errors import ImageNotFoundError, ImageUnreadableError, InvalidParameterError
 from icss_core.networks.compatibility import check_image
 from icss_core.raster.formats import FORMAT_NAMES, JPEG, PNG, format_of
 from icss_core.raster.reader import open_raster
-from services.errors import UploadNotFoundError
+from services.errors import ImageChangedError, ObjectNotFoundError, UploadNotFoundError
 from services.s3_address import S3Address
 from services.serving.responses import Upload
 
@@ -53,6 +53,31 @@ class Images:
                 f"no upload has the id {reference.upload!r}; POST /v1/uploads gives ids"
             )
         return address
+
+    def etag(self, address: str) -> str:
+        """What the object store calls the present bytes of an image; see `Storage.etag`.
+
+        Raises:
+            ImageNotFoundError: nothing there.
+        """
+        try:
+            return self._storage.etag(address)
+        except ObjectNotFoundError as error:
+            raise ImageNotFoundError(f"there is no image at {address}") from error
+
+    def require_unchanged(self, address: str, etag: str) -> None:
+        """Make sure that an image still has the bytes it had when `etag` was read.
+
+        Raises:
+            ImageNotFoundError: it is gone.
+            ImageChangedError: it has others.
+        """
+        now = self.etag(address)
+        if now != etag:
+            raise ImageChangedError(
+                f"{address} has been overwritten since the update was accepted (entity tag {etag} then, "
+                f"{now} now); send the request again, with clicks on the new image"
+            )
 
     @contextmanager
     def opened(

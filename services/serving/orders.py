@@ -3,34 +3,77 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from icss_core.labels import ClassInfo
+from icss_core.methods import REGULARISERS, Preset
+
+if TYPE_CHECKING:
+    from services.serving.requests import UpdateRequest
+
+
+class ClassClicks(BaseModel):
+    """How many clicks a class got."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: int
+    """Index of the class in the extended label space."""
+    name: str
+    clicks: int
 
 
 class UpdateOrder(BaseModel):
     """A checked update request in which nothing is left to be looked up.
 
-    Aliases are version numbers here, uploads are addresses, the preset's numbers are written out: carrying
-    out the same order twice gives the same network, whatever has happened to the aliases since.
+    Aliases are version numbers here, uploads are addresses, the image is pinned to its bytes and the preset's
+    numbers are written out: carrying out the same order twice gives the same network, whatever has happened
+    to aliases, images and defaults since.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    request: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """`fingerprint_of` the request that was accepted."""
     model: str
     base_version: int
     image: str
+    image_etag: str
+    """Entity tag of the image in the object store: it changes with the bytes."""
     new_class: ClassInfo
     clicks: dict[str, JsonValue]
+    """The GeoJSON FeatureCollection as it was sent."""
     crs: str | None
-    click_counts: dict[str, int]
-    preset: str
+    click_counts: tuple[ClassClicks, ...]
+    preset: Preset
+    """See `written_out`."""
     overrides: dict[str, JsonValue]
-    parameters: dict[str, Any]
+    """What the request changed in the preset; for people, the numbers are all in `preset`."""
     seed: int
 
-    def fingerprint(self) -> str:
-        """Hash (hex, 64 characters) that two orders share exactly if they ask for the same."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+def fingerprint_of(model: str, request: UpdateRequest) -> str:
+    """SHA-256 (hex) of a request as it was sent: the model's name and the fields that were given.
+
+    Nothing in it depends on what the service knows at the moment, such as where an alias points or what a
+    default is: the same request has the same fingerprint whenever it comes. The order of JSON members does
+    not count.
+    """
+    sent = {"model": model, "request": request.model_dump(mode="json", exclude_unset=True)}
+    return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
+
+
+def written_out(preset: Preset) -> Preset:
+    """The preset with every number of its regularisers, also those it leaves to their defaults.
+
+    Args:
+        preset: one that `get_preset` returned.
+    """
+    numbers = {
+        name: REGULARISERS[name].parameters.model_validate(given).model_dump(mode="json")
+        for name, given in preset.regularisers.items()
+    }
+    return preset.model_copy(update={"regularisers": numbers})

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from icss_core.errors import IcssError
-
 if TYPE_CHECKING:
     from services.serving.orders import UpdateOrder
     from services.serving.predictor import PredictionJob, PredictionOutcome
     from services.serving.update_control import LiveProgress
-
-
-class UnavailableError(IcssError):
-    """The part that computes is down or restarting; ask again in a moment. Nothing accepted is lost."""
 
 
 class Updater(Protocol):

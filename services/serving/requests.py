@@ -123,9 +123,16 @@ class UpdateRequest(_Request):
 class AliasRequest(_Request):
     """Let an alias point to a version: accept an update, or go back to an older version."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"version": 3}]})
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"version": 3, "expected": 2}]}
+    )
 
     version: VersionNumber
+    expected: VersionNumber | None = Field(
+        default=None,
+        description="the version that the alias points to as far as you know; left out: move it from "
+        "wherever it is, which may undo what somebody else did a moment ago",
+    )
 
 
 MAX_PASSES: Final = 32.0

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from icss_core.labels import ClassInfo
+from icss_core.metrics.forgetting import ForgettingReport
 from services.serving.addresses import RunId, UploadId
 
 UpdateState = Literal["accepted", "running", "successful", "failed", "dismissed"]
@@ -137,7 +138,8 @@ class UpdateStatus(_Response):
     clicks: dict[str, int] = Field(description="how many clicks each class got")
     stage: str | None = Field(
         default=None,
-        description="what is being done: starting, memory, head, training, report, pictures, registering",
+        description="what is being done: starting, memory, head, training, report, pictures, registering, "
+        "recording",
     )
     step: int | None = Field(
         default=None, description="done in this stage: iterations while training, else tiles"
@@ -146,7 +148,7 @@ class UpdateStatus(_Response):
     loss: float | None = Field(default=None, description="of the last iteration of the training")
     seconds_left: float | None = None
     result_version: int | None = Field(default=None, description="the version it made, once successful")
-    forgetting: dict[str, Any] | None = Field(
+    forgetting: ForgettingReport | None = Field(
         default=None, description="what the new class cost the old ones, measured without ground truth"
     )
     warnings: list[str] = Field(default_factory=list)

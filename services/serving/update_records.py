@@ -2,98 +2,185 @@
 
 - tag `icss.status`: accepted, running, successful, failed, dismissed. It is written last, so a run without
   it was never acknowledged;
-- other tags: model, base version, key, fingerprint, owner, result version, error;
-- params: the order without its clicks, and the preset's numbers;
+- other tags: key and fingerprint of the request, what a list shows, attempts, result version, error;
+- params: the order without its clicks, how many clicks each class got, and the preset's numbers. Names that
+  people give are values here, never keys: MLflow refuses most characters in a key;
+- params and tags of `services.ownership`: which process carries the update out;
 - `order.json`, `clicks.geojson`: the order as accepted;
-- metrics: the loss and its terms, by step;
+- metrics: the loss and its terms, by iteration;
 - `result.json`, `pictures/`: forgetting report, warnings, pictures; written before the network is registered.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.errors import UpdateNotFoundError
+from icss_core.metrics.forgetting import ForgettingReport
+from services.errors import ConflictError, OutdatedRecordError, UpdateNotFoundError
+from services.ownership import LeaseWatch, find_or_create, take
 from services.serving.orders import UpdateOrder
-from services.serving.responses import ErrorDetail, UpdateState, UpdateStatus
+from services.serving.responses import FINISHED, ErrorDetail, UpdateState
+from services.serving.update_status import STATUS, UpdateSummary, click_parameters, status_of
 from services.tracking import UPDATES
 
 if TYPE_CHECKING:
+    from services.ownership import Lease
+    from services.serving.responses import UpdateStatus
     from services.tracking import FinalStatus, RunRecord, Tracking
 
 PENDING: Final[tuple[UpdateState, ...]] = ("accepted", "running")
 
-_STATUS: Final = "icss.status"
+OWNER_SECONDS: Final = 15.0
+"""After so long without a sign of life, whoever carries an update out counts as gone."""
+
+_RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+_REACHED: Final = "icss.reached"
 _ENDS: Final[dict[UpdateState, FinalStatus]] = {
     "successful": "FINISHED",
     "failed": "FAILED",
     "dismissed": "KILLED",
 }
-_MESSAGES: Final[dict[str, str]] = {
-    "accepted": "waiting for its turn",
-    "running": "running",
-    "dismissed": "cancelled on request; nothing was registered",
-}
 _MAX_TAG = 4000  # characters; every MLflow store takes 5000
 
 
-class UpdateResult(BaseModel):
+class RecordedResult(BaseModel):
     """What an update found out, as written to `result.json`."""
 
     model_config = ConfigDict(frozen=True)
 
-    forgetting: dict[str, Any]
+    forgetting: ForgettingReport
     warnings: list[str]
     seconds: float
 
 
+class UpdateEnd(BaseModel):
+    """How an update ended."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["successful", "failed", "dismissed"]
+    version: int | None = None
+    """The version it made, of a successful one."""
+    error: ErrorDetail | None = None
+    """Of a failed one."""
+
+
+class PendingUpdate(BaseModel):
+    """An update that was accepted and has not ended, as a look at all of them shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    cancel_requested: bool
+    is_free: bool
+    """Whether nobody carries it out."""
+
+
 class UpdateRecords:
-    """Writes and reads the records. Blocking; safe to share between threads."""
+    """Writes and reads the records. Blocking; safe to share between threads.
 
-    def __init__(self, tracking: Tracking) -> None:
+    Args:
+        tracking: the MLflow server.
+        lease_seconds: see `OWNER_SECONDS`; the same in all processes.
+    """
+
+    def __init__(self, tracking: Tracking, *, lease_seconds: float = OWNER_SECONDS) -> None:
         self._tracking = tracking
+        self.lease_seconds = lease_seconds
+        self._watch = LeaseWatch(lease_seconds)
 
-    def create(self, order: UpdateOrder, *, key: str, owner: str) -> str:
+    def repeated(self, key: str | None, request: str) -> str | None:
+        """Id of the update that the same request started before, or None.
+
+        With a key it is the update of that key, however long ago. Without one it is an equal request's that
+        has not ended: pressing twice does not start two, and asking again later does.
+
+        Args:
+            key: of the request, chosen by whoever sent it.
+            request: its fingerprint.
+
+        Raises:
+            ConflictError: the key belongs to another request.
+        """
+        tags = _identity(key, request)
+        runs = [run for run in self._tracking.find(UPDATES, tags=tags) if STATUS in run.tags]
+        runs = [run for run in runs if _is_same(run, key)]
+        return _checked(runs[-1], key, request) if runs else None
+
+    def create(self, order: UpdateOrder, *, key: str | None) -> str:
         """Write an accepted update down and return its id. When this returns, no crash can lose it.
+
+        If the same request is written down at this moment by another process too, both return the same id.
 
         Args:
             order: what was accepted.
-            key: what makes a second request the same as this one.
-            owner: id of the process that will carry it out.
+            key: see `repeated`.
 
         Raises:
+            ConflictError: the key belongs to another request.
             TrackingError: the record could not be written; the update is not accepted.
         """
-        summary = order.model_dump(mode="json", exclude={"clicks", "parameters", "overrides"})
-        tags = {
-            "icss.kind": "update",
-            "icss.model": order.model,
-            "icss.base_version": str(order.base_version),
-            "icss.class": order.new_class.name,
-            "icss.key": key,
-            "icss.fingerprint": order.fingerprint(),
-            "icss.owner": owner,
-            "icss.summary": json.dumps(summary),
+        summary = UpdateSummary(
+            model=order.model,
+            base_version=order.base_version,
+            new_class=order.new_class,
+            preset=order.preset.name,
+            image=order.image,
+            seed=order.seed,
+        ).model_dump(mode="json")
+        parameters = {
+            **summary,
+            "crs": order.crs,
+            "click_counts": click_parameters(order.click_counts),
+            "parameters": order.preset.model_dump(mode="json"),
         }
-        name = f"{order.model}: {order.new_class.name}"
-        update_id = self._tracking.create_run(UPDATES, name=name, tags=tags)
-        self._tracking.write_text(update_id, "order.json", order.model_dump_json(indent=2))
-        self._tracking.write_json(update_id, "clicks.geojson", order.clicks)
-        self._tracking.log_parameters(update_id, {**summary, "parameters": order.parameters})
-        self._mark(update_id, "accepted")
-        return update_id
+
+        def fill(update_id: str) -> None:
+            self._tracking.write_text(update_id, "order.json", order.model_dump_json(indent=2))
+            self._tracking.write_json(update_id, "clicks.geojson", order.clicks)
+            self._tracking.log_parameters(update_id, parameters)
+
+        update_id = find_or_create(
+            self._tracking,
+            UPDATES,
+            identity=_identity(key, order.request),
+            name=f"{order.model}: {order.new_class.name}",
+            tags={
+                "icss.kind": "update",
+                "icss.model": order.model,
+                "icss.fingerprint": order.request,
+                "icss.summary": json.dumps(summary),
+            },
+            fill=fill,
+            counts=lambda run: _is_same(run, key),
+        )
+        run = self._tracking.get(update_id)
+        if run is None:
+            raise UpdateNotFoundError(f"update {update_id} was deleted while it was being accepted")
+        if STATUS not in run.tags:
+            self._mark(update_id, "accepted")
+        return _checked(run, key, order.request)
 
     def order(self, update_id: str) -> UpdateOrder:
         """The order of an update.
 
         Raises:
+            OutdatedRecordError: another version of the service wrote it, which this one cannot follow.
             TrackingError: it cannot be read.
         """
-        return UpdateOrder.model_validate(self._tracking.read_json(update_id, "order.json"))
+        content = self._tracking.read_bytes(update_id, "order.json")
+        try:
+            return UpdateOrder.model_validate_json(content)
+        except ValidationError as error:
+            raise OutdatedRecordError(
+                f"update {update_id} was accepted by another version of the service, and this one cannot "
+                f"carry it out as it was accepted; send the request again ({_first_fault(error)})"
+            ) from error
 
     def status(self, update_id: str) -> UpdateStatus:
         """The recorded state of an update, with the result of a successful one.
@@ -101,120 +188,168 @@ class UpdateRecords:
         Raises:
             UpdateNotFoundError: no update has this id.
         """
-        status = _status(self._run(update_id))
+        status = status_of(self._run(update_id))
         if status.status != "successful":
             return status
-        result = self.result(update_id)
+        try:
+            result = self.result(update_id)
+        except OutdatedRecordError as error:
+            return status.model_copy(update={"warnings": [str(error)]})
         return status.model_copy(update={"forgetting": result.forgetting, "warnings": result.warnings})
 
     def statuses(self, *, model: str | None, limit: int) -> list[UpdateStatus]:
         """The recorded states of updates, newest first, without their results."""
         tags = {"icss.kind": "update"} | ({} if model is None else {"icss.model": model})
-        runs = [run for run in self._tracking.find(UPDATES, tags=tags) if _STATUS in run.tags]
-        return [_status(run) for run in reversed(runs[-limit:])]
+        runs = [run for run in self._tracking.find(UPDATES, tags=tags) if STATUS in run.tags]
+        return [status_of(run) for run in reversed(runs[-limit:])]
 
-    def pending(self) -> list[str]:
-        """Ids of the updates that were accepted and have not ended, oldest first."""
+    def pending(self) -> list[PendingUpdate]:
+        """The updates that were accepted and have not ended, oldest first.
+
+        Whether the owner of one is gone shows only when looking repeatedly, over `lease_seconds`.
+        """
+        runs = self._tracking.find(UPDATES, tags={"icss.kind": "update", STATUS: PENDING})
         return [
-            run.run_id for run in self._tracking.find(UPDATES, tags={"icss.kind": "update", _STATUS: PENDING})
+            PendingUpdate(
+                id=run.run_id, cancel_requested="icss.cancel" in run.tags, is_free=self._watch.may_take(run)
+            )
+            for run in runs
         ]
 
-    def find(self, key: str) -> tuple[UpdateStatus, str] | None:
-        """The newest update with this key and its order's fingerprint, or None."""
-        runs = [run for run in self._tracking.find(UPDATES, tags={"icss.key": key}) if _STATUS in run.tags]
-        return (_status(runs[-1]), runs[-1].tags["icss.fingerprint"]) if runs else None
+    def take(self, update_id: str) -> Lease | None:
+        """Become the one that carries an update out; None if it has ended or somebody else does.
 
-    def claim(self, update_id: str, owner: str) -> None:
-        """Make a process the one that carries the update out; whoever did so before must stop."""
-        self._tracking.set_tags(update_id, {"icss.owner": owner})
+        Raises:
+            UpdateNotFoundError: no update has this id.
+        """
+        run = self._run(update_id)
+        if run.tags[STATUS] in FINISHED or not self._watch.may_take(run):
+            return None
+        lease = take(self._tracking, run, ttl=self.lease_seconds)
+        if lease is not None and self._run(update_id).tags[STATUS] in FINISHED:
+            lease.release()  # its owner before ended it between our look and our taking
+            return None
+        return lease
 
-    def owner(self, update_id: str) -> str:
-        """Id of the process that carries the update out."""
-        return self._run(update_id).tags["icss.owner"]
+    def dismiss(self, update_id: str) -> bool:
+        """End an update as cancelled that nobody carries out; somebody who does is asked to stop.
+
+        Returns whether it was ended here.
+
+        Raises:
+            UpdateNotFoundError: no update has this id.
+        """
+        lease = self.take(update_id)
+        if lease is None:
+            if self._run(update_id).tags[STATUS] not in FINISHED:
+                self.request_cancel(update_id)
+            return False
+        try:
+            self.end(update_id, UpdateEnd(state="dismissed"))
+        finally:
+            lease.release()
+        return True
 
     def start(self, update_id: str) -> int:
-        """Note that the work has begun; returns the how-manieth time that is."""
-        attempt = int(self._run(update_id).tags.get("icss.attempts", 0)) + 1
-        self._mark(update_id, "running", {"icss.started": _now(), "icss.attempts": str(attempt)})
-        return attempt
+        """Note that the work begins; returns how many attempts in a row that makes without progress.
+
+        An update keeps no checkpoint: each attempt starts over. If the last one got further than all before
+        it (see `note_reached`), it is not the update that kills its process at the same point again and
+        again, so the count starts with that attempt.
+        """
+        tags = self._run(update_id).tags
+        reached = tags.get(_REACHED, "0")
+        moved = float(reached) > float(tags.get("icss.reached_before", 0))
+        attempts = 1 + (1 if moved else int(tags.get("icss.attempts", 0)))
+        count = {"icss.attempts": str(attempts), "icss.reached_before": reached}
+        self._mark(update_id, "running", {"icss.started": _now(), **count})
+        return attempts
+
+    def note_reached(self, update_id: str, reached: float) -> None:
+        """Note how far an update has come (`UpdateControl.reached`), if that is further than before."""
+        if reached > float(self._run(update_id).tags.get(_REACHED, 0)):
+            self._tracking.set_tags(update_id, {_REACHED: str(reached)})
+
+    def interrupt(self, update_id: str) -> None:
+        """Note that the work on an update was stopped in good order, which is no failed attempt."""
+        tags = self._run(update_id).tags
+        count = {
+            "icss.attempts": str(max(int(tags.get("icss.attempts", 1)) - 1, 0)),
+            "icss.reached_before": tags.get(_REACHED, "0"),
+        }
+        self._mark(update_id, "accepted", count)
 
     def request_cancel(self, update_id: str) -> None:
-        """Note that the update is to be cancelled, so that a restart does not forget it."""
+        """Note that the update is to be cancelled; whoever carries it out sees it."""
         self._tracking.set_tags(update_id, {"icss.cancel": "requested"})
 
-    def cancel_requested(self, update_id: str) -> bool:
-        """Whether somebody asked to cancel the update."""
-        return "icss.cancel" in self._run(update_id).tags
-
-    def write_result(self, update_id: str, result: UpdateResult) -> None:
+    def write_result(self, update_id: str, result: RecordedResult) -> None:
         """Write what the update found out; this happens before the network is registered."""
         self._tracking.write_text(update_id, "result.json", result.model_dump_json(indent=2))
 
-    def result(self, update_id: str) -> UpdateResult:
-        """What a finished update found out."""
-        return UpdateResult.model_validate(self._tracking.read_json(update_id, "result.json"))
+    def result(self, update_id: str) -> RecordedResult:
+        """What a finished update found out.
 
-    def succeed(self, update_id: str, version: int) -> None:
-        """End the update with the version it made."""
-        self._end(update_id, "successful", {"icss.result_version": str(version)})
+        Raises:
+            OutdatedRecordError: another version of the service wrote it, which this one cannot read.
+        """
+        content = self._tracking.read_bytes(update_id, "result.json")
+        try:
+            return RecordedResult.model_validate_json(content)
+        except ValidationError as error:
+            raise OutdatedRecordError(
+                f"the result of update {update_id} was written by another version of the service and is not "
+                f"shown; it is the artefact result.json of MLflow run {update_id} ({_first_fault(error)})"
+            ) from error
 
-    def fail(self, update_id: str, error: ErrorDetail) -> None:
-        """End the update with an error."""
-        tags = {"icss.error_type": error.type, "icss.error_message": error.message[:_MAX_TAG]}
-        self._end(update_id, "failed", tags | ({"icss.incident": error.id} if error.id else {}))
-
-    def dismiss(self, update_id: str) -> None:
-        """End the update as cancelled."""
-        self._end(update_id, "dismissed", {})
-
-    def _end(self, update_id: str, state: UpdateState, tags: dict[str, str]) -> None:
-        self._mark(update_id, state, {**tags, "icss.finished": _now()})
-        self._tracking.finish(update_id, _ENDS[state])
+    def end(self, update_id: str, end: UpdateEnd) -> None:
+        """Write how the update ended; writing the same twice is harmless."""
+        tags = {"icss.finished": _now()}
+        if end.version is not None:
+            tags["icss.result_version"] = str(end.version)
+        if end.error is not None:
+            tags["icss.error_type"] = end.error.type
+            tags["icss.error_message"] = end.error.message[:_MAX_TAG]
+            if end.error.id is not None:
+                tags["icss.incident"] = end.error.id
+        self._mark(update_id, end.state, tags)
+        self._tracking.finish(update_id, _ENDS[end.state])
 
     def _mark(self, update_id: str, state: UpdateState, tags: dict[str, str] | None = None) -> None:
-        self._tracking.set_tags(update_id, {**(tags or {}), _STATUS: state, "icss.updated": _now()})
+        self._tracking.set_tags(update_id, {**(tags or {}), STATUS: state, "icss.updated": _now()})
 
     def _run(self, update_id: str) -> RunRecord:
-        run = self._tracking.get(update_id)
-        if run is None or run.tags.get("icss.kind") != "update" or _STATUS not in run.tags:
+        run = self._tracking.get(update_id) if _RUN_ID.fullmatch(update_id) else None
+        if run is None or run.tags.get("icss.kind") != "update" or STATUS not in run.tags:
             raise UpdateNotFoundError(f"no update has the id {update_id!r}; GET /v1/updates lists them")
         return run
+
+
+def _identity(key: str | None, request: str) -> dict[str, str]:
+    """Tags by which a record is found again when its request comes again."""
+    return {"icss.fingerprint": request} if key is None else {"icss.key": key}
+
+
+def _is_same(run: RunRecord, key: str | None) -> bool:
+    """Whether a run with the right identity still stands for the request."""
+    return key is not None or run.tags.get(STATUS) not in FINISHED
+
+
+def _checked(run: RunRecord, key: str | None, request: str) -> str:
+    """The id of a run that is to stand for a request.
+
+    Raises:
+        ConflictError: it stands for another.
+    """
+    if run.tags["icss.fingerprint"] != request:
+        raise ConflictError(f"the key {key!r} belongs to update {run.run_id}, which was another request")
+    return run.run_id
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _status(run: RunRecord) -> UpdateStatus:
-    tags = run.tags
-    summary = json.loads(tags["icss.summary"])
-    state = tags[_STATUS]
-    version = tags.get("icss.result_version")
-    error = None
-    if state == "failed":
-        error = ErrorDetail(
-            type=tags["icss.error_type"], message=tags["icss.error_message"], id=tags.get("icss.incident")
-        )
-    message = (
-        error.message if error else _MESSAGES.get(state, f"made version {version} of {tags['icss.model']}")
-    )
-    return UpdateStatus.model_validate(
-        {
-            "id": run.run_id,
-            "status": state,
-            "message": message,
-            "created": run.started,
-            "started": tags.get("icss.started"),
-            "finished": tags.get("icss.finished"),
-            "updated": tags.get("icss.updated"),
-            "progress": 100 if state == "successful" else 0,
-            "model": summary["model"],
-            "base_version": summary["base_version"],
-            "new_class": summary["new_class"],
-            "preset": summary["preset"],
-            "image": summary["image"],
-            "clicks": summary["click_counts"],
-            "result_version": version,
-            "error": error,
-        }
-    )
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

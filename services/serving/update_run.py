@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import contextmanager
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from icss_core.clicks.geojson import clicks_from_geojson
-from icss_core.methods import get_preset
+from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
 from services.serving.update_pictures import update_pictures
-from services.serving.update_records import UpdateResult
+from services.serving.update_records import RecordedResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from icss_core.networks.segmenter import Segmenter
     from icss_core.training import IterationReport
-    from icss_core.updating import UpdateResult as CoreResult
+    from icss_core.updating import UpdateResult
     from services.registry import Registry
     from services.serving.images import Images
     from services.serving.model_cache import LoadedModel
@@ -47,25 +50,28 @@ class UpdateRun:
         """Train, write the result down, register it, and return the version.
 
         The same order gives the same network: after a crash the work starts over. If the crash came after the
-        registration, the version is found by its run and only the alias is moved again.
+        registration, the version is found by its run and only the alias is moved again. An MLflow server that
+        is away for a while costs time, not the network (`Control.outlast`).
 
         Raises:
             CancelledError: the control said stop before the point of no return.
+            ImageChangedError: the image is not the one that was accepted.
             IcssError: any of the core's and the services' errors; nothing was registered.
         """
-        version = self._registered(order.model, update_id)
+        version = control.outlast(lambda: self._registered(order.model, update_id))
         if version is None:
             version = self._make(update_id, order, control)
-        self._registry.set_alias(order.model, UPDATED, version)
+        made = version
+        control.outlast(lambda: self._registry.set_alias(order.model, UPDATED, made))
         return version
 
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         started = time.monotonic()
-        memory = self.models.get(order.model, order.base_version)
-        preset = get_preset(order.preset, order.overrides)
+        memory = control.outlast(lambda: self.models.get(order.model, order.base_version))
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
         with (
+            self._pinned(order),
             self._images.opened(
                 order.image, bands=memory.card.architecture.in_channels, dtype=memory.card.dtype
             ) as raster,
@@ -82,35 +88,40 @@ class UpdateRun:
                 raster,
                 clicks,
                 [order.new_class],
-                preset,
+                order.preset,
                 seed=order.seed,
                 runtime=Runtime(
                     on_progress=control.report, on_iteration=log, should_stop=control.should_stop
                 ),
             )
+            control.outlast(metrics.flush)
             control.enter("pictures")
             pictures = update_pictures(memory.network, result.network, raster, clicks, extended)
-        for name, png in pictures.items():
-            self._tracking.write_bytes(update_id, f"pictures/{name}.png", png)
-        found = UpdateResult(
-            forgetting=result.forgetting.model_dump(mode="json"),
+        recorded = RecordedResult(
+            forgetting=result.forgetting,
             warnings=list(result.warnings),
             seconds=time.monotonic() - started,
         )
-        self._records.write_result(update_id, found)
+
+        def write() -> None:
+            for name, png in pictures.items():
+                self._tracking.write_bytes(update_id, f"pictures/{name}.png", png)
+            self._records.write_result(update_id, recorded)
+
+        control.outlast(write)
         control.enter("registering")
         return self._register(update_id, order, control, memory, result)
 
     def _register(
-        self, update_id: str, order: UpdateOrder, control: Control, memory: LoadedModel, result: CoreResult
+        self, update_id: str, order: UpdateOrder, control: Control, memory: LoadedModel, result: UpdateResult
     ) -> int:
         card = memory.card.model_copy(
             update={
                 "architecture": result.network.architecture,
                 "label_space": result.label_space,
-                "method": order.parameters.get("method"),
-                "preset": order.preset,
-                "parameters": order.parameters,
+                "method": order.preset.method,
+                "preset": order.preset.name,
+                "parameters": order.preset.model_dump(mode="json"),
                 "parent": f"{order.model}:{order.base_version}",
                 "code_version": package_version("icss"),
             }
@@ -118,12 +129,32 @@ class UpdateRun:
         with tempfile.TemporaryDirectory(prefix="icss-update-") as scratch:
             folder = Path(scratch) / "model"
             save_model(folder, result.network, card)
-            control.commit()
-            tags = {"class": order.new_class.name, "preset": order.preset}
-            return self._registry.register(
-                order.model, folder, run_id=update_id, parent=order.base_version, tags=tags
+            control.outlast(control.commit)
+            tags = {"class": order.new_class.name, "preset": order.preset.name}
+            return control.outlast(
+                lambda: self._registry.register(
+                    order.model, folder, run_id=update_id, parent=order.base_version, tags=tags
+                )
             )
 
+    @contextmanager
+    def _pinned(self, order: UpdateOrder) -> Iterator[None]:
+        """A block in which the image has the bytes that were accepted, from first to last.
+
+        Raises:
+            ImageChangedError: it has not; also in place of the errors that this causes in the block.
+        """
+        self._images.require_unchanged(order.image, order.image_etag)
+        try:
+            yield
+        except CancelledError:
+            raise
+        except IcssError:
+            self._images.require_unchanged(order.image, order.image_etag)
+            raise
+        self._images.require_unchanged(order.image, order.image_etag)
+
     def _registered(self, model: str, update_id: str) -> int | None:
+        """The version that this update made before a crash."""
         versions = self._registry.describe(model).versions
-        return next((found.version for found in versions if found.run_id == update_id), None)
+        return next((version.version for version in versions if version.run_id == update_id), None)

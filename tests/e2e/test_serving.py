@@ -108,8 +108,8 @@ def test_class_is_added_and_the_map_is_made_with_it(client: IcssClient, stack: L
         assert (made.height, made.width, made.nodata) == (96, 160, 255)
         assert made.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
         assert set(np.unique(made.read(1))) <= {0, 1, 2, 255}
-    assert client.accept(MODEL, 2).previous == 1
-    assert client.accept(MODEL, 1).previous == 2
+    assert client.accept(MODEL, 2, expected=1).previous == 1
+    assert client.accept(MODEL, 1, expected=2).previous == 2
 
 
 def test_small_file_goes_there_and_back(client: IcssClient, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_small_file_goes_there_and_back(client: IcssClient, tmp_path: Path) -> N
 
 def test_errors_of_other_processes_arrive_as_themselves(client: IcssClient, url: str) -> None:
     with pytest.raises(VersionNotFoundError, match="999"):  # raised in the predictor
-        client.accept(MODEL, 999)
+        client.accept(MODEL, 999, expected=None)
     with pytest.raises(ClickError):
         client.add_class(MODEL, "pool", image=SCENE, clicks=building_clicks("pool", [(200, 0)]), crs="pixel")
     with pytest.raises(UnauthorisedError), IcssClient(url, "x" * 32) as stranger:

@@ -155,6 +155,12 @@ def test_names_that_could_be_paths_or_queries_are_refused(registry, name) -> Non
         registry.resolve(name, 1)
 
 
+@pytest.mark.parametrize("run_id", ["", "x' or name = 'y", "../run", "0" * 31 + "\n", "0" * 33])
+def test_run_ids_that_could_be_paths_or_queries_are_refused(registry, make_folder, run_id) -> None:
+    with pytest.raises(InvalidParameterError, match="is not the id of an MLflow run"):
+        registry.register("refused", make_folder(13), run_id=run_id)
+
+
 def test_unknown_models_versions_and_aliases_are_named(registry, new_run, make_folder) -> None:
     with pytest.raises(ModelNotFoundError, match="'nobody'"):
         registry.resolve("nobody", 1)

@@ -119,6 +119,15 @@ def test_colours_of_the_legend_survive_the_reduction(rgb):
     assert ((picture == (52, 90, 200)).all(axis=-1)).sum() > 100
 
 
+@pytest.mark.parametrize("name", ["🌳", "_water", "$5", r"$\frac$", "trees, shrubs", "d'eau", "森林"])
+def test_any_class_name_has_its_place_in_the_legend(rgb, name):
+    colour = (255, 0, 255)
+    classes = LabelSpace(classes=(CLASSES.classes[0], ClassInfo(name=name, colour=colour)))
+    nothing = np.full((48, 64), 255, np.uint8)  # only the legend has the colour
+    picture = np.array(opened(map_picture(rgb // 2, nothing, classes, title="map")).convert("RGB"))
+    assert (picture == colour).all(axis=-1).sum() > 50
+
+
 def test_a_large_raster_gives_a_small_picture():
     rgb = np.zeros((4000, 300, 3), np.uint8)
     png = map_picture(rgb, np.ones((4000, 300), np.uint8), CLASSES, title="long")

@@ -35,7 +35,9 @@ def model_routes(backend: "Backend") -> APIRouter:
 
         The version is loaded first: one that does not load is refused and the alias stays. The response names
         the version before; sending that number goes back. No version is ever deleted.
+
+        With `expected`: 409 if `memory` is another version by now, as somebody else has accepted one.
         """
-        return await backend.move_memory(name, request.version)
+        return await backend.move_memory(name, request.version, expected=request.expected)
 
     return router

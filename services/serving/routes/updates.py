@@ -17,7 +17,8 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[A-Za-z0-9_.:-]{1,128}$",
-        description="an id of your own for this request: sent again, it starts nothing new",
+        description="an id of your own for this request: the same request sent again with it starts nothing "
+        "new, however much later; another request with it is refused",
     ),
 ]
 

@@ -114,11 +114,12 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     settings = serving_settings
     torch.set_num_threads(settings.threads)
     storage, registry = Storage(settings), Registry(settings)
-    images, records = Images(settings, storage), UpdateRecords(tracking)
+    images, records = Images(settings, storage), UpdateRecords(tracking, lease_seconds=2)
     queue = UpdateQueue(
         records,
         UpdateRun(registry, images, records, tracking),
         max_waiting=settings.limits.max_queued_updates,
+        reconcile_seconds=0.5,
     )
     queue.start()
     updater = InProcessUpdater(queue)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 import rasterio
@@ -9,6 +10,8 @@ from tiny_model import SHORT, building_clicks, write_scene, write_tiny_model
 from typer.testing import CliRunner
 
 from services.cli import app
+from services.cli.models import expected_memory
+from services.serving.responses import ModelDetail, VersionDetail
 from services.settings import environment_of
 
 SCENE = "s3://icss/data/scenes/cli.tif"
@@ -80,7 +83,36 @@ def test_a_class_is_added_accepted_and_mapped(icss, clicks, model, tmp_path):
     icss("predict", model, SCENE, "--version", version, "--polygons", "-o", polygons)
     assert json.loads(polygons.read_text())["type"] == "FeatureCollection"
     assert f"memory is version {version}" in icss("accept", model, version).output
+    refused = icss("accept", model, version, "--expected", 1, expect=1).output
+    assert f"'memory' of 'cli' is version {version} by now, not 1" in refused
     assert "memory is version 1" in icss("accept", model, 1).output
+
+
+def lineage(memory, **parents):
+    versions = [
+        VersionDetail(
+            version=int(version[1:]),
+            parent=parent,
+            created=datetime(2026, 11, 21, tzinfo=UTC),
+            run_id=None,
+            aliases=[],
+            classes=[],
+            method=None,
+            preset=None,
+            bands=3,
+        )
+        for version, parent in parents.items()
+    ]
+    return ModelDetail(name="town", aliases={} if memory is None else {"memory": memory}, versions=versions)
+
+
+def test_accepting_expects_the_memory_that_the_version_was_made_from():
+    chain = {"v1": None, "v2": 1, "v3": 2, "v4": 2}
+    assert expected_memory(lineage(2, **chain), 3) == 2
+    assert expected_memory(lineage(3, **chain), 4) == 2, "somebody accepted 3 meanwhile: refused"
+    assert expected_memory(lineage(3, **chain), 1) == 3, "going back"
+    assert expected_memory(lineage(3, **chain), 3) == 3
+    assert expected_memory(lineage(None, **chain), 1) is None
 
 
 def test_a_local_image_is_uploaded(icss, clicks, model, tmp_path):

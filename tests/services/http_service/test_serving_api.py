@@ -74,13 +74,16 @@ def test_updates_are_listed_newest_first(updated: UpdateStatus, client: IcssClie
 
 def test_accepting_and_going_back(updated: UpdateStatus, client: IcssClient) -> None:
     assert updated.result_version is not None
-    moved = client.accept("hamlet", updated.result_version)
+    moved = client.accept("hamlet", updated.result_version, expected=1)
     assert (moved.version, moved.previous) == (updated.result_version, 1)
     assert client.model("hamlet").aliases["memory"] == updated.result_version
-    back = client.accept("hamlet", 1)
+    with pytest.raises(services.ConflictError, match=f"is version {updated.result_version} by now, not 1"):
+        client.accept("hamlet", 1, expected=1)
+    assert client.model("hamlet").aliases["memory"] == updated.result_version
+    back = client.accept("hamlet", 1, expected=updated.result_version)
     assert (back.version, back.previous) == (1, updated.result_version)
     with pytest.raises(services.VersionNotFoundError):
-        client.accept("hamlet", 999)
+        client.accept("hamlet", 999, expected=1)
     assert client.model("hamlet").aliases["memory"] == 1, "a version that does not load leaves the alias"
 
 

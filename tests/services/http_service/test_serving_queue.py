@@ -1,100 +1,45 @@
-"""The update queue over real records: order, cancelling, failing, and what a crash leaves behind."""
+"""The update queue over real records: order, repeated requests, cancelling, failing."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from queue_bench import LEASE_SECONDS, SECONDS, Bench, QueueMaker, order
 
-from icss_core.errors import CancelledError, ClickError
-from icss_core.labels import ClassInfo
+from icss_core.errors import ClickError
+from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
-from services.serving.orders import UpdateOrder
-from services.serving.update_queue import MAX_ATTEMPTS, UpdateQueue
-from services.serving.update_records import UpdateRecords, UpdateResult
+from services.serving.update_records import RecordedResult, UpdateRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from services.serving.update_control import Control
     from services.tracking import Tracking
 
-SECONDS = 20
-
-
-def order(name: str = "building", *, seed: int = 0) -> UpdateOrder:
-    return UpdateOrder(
-        model="town",
-        base_version=1,
-        image="s3://icss/data/scene.tif",
-        new_class=ClassInfo(name=name, colour=(1, 2, 3)),
-        clicks={"type": "FeatureCollection", "features": []},
-        crs=None,
-        click_counts={name: 3},
-        preset="icss",
-        overrides={},
-        parameters={"method": "icss", "optimisation": {"lr": 0.1}},
-        seed=seed,
-    )
-
-
-class Bench:
-    """Work that waits until it is let go, and says what it saw."""
-
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.started = threading.Semaphore(0)
-        self.release = threading.Event()
-        self.outcome: Callable[[Control], int] = lambda control: (control.commit(), 7)[1]
-
-    def __call__(self, update_id: str, order: UpdateOrder, control: Control) -> int:
-        self.begun.append(order.new_class.name)
-        self.started.release()
-        while not self.release.wait(0.01):
-            if control.should_stop():
-                raise CancelledError("stopped")
-        return self.outcome(control)
-
-    def wait_until_started(self) -> None:
-        assert self.started.acquire(timeout=SECONDS)
-
-
-class QueueMaker:
-    """Queues over the same records, as processes that follow each other have them."""
-
-    def __init__(self, records: UpdateRecords) -> None:
-        self.records = records
-        self.queues: list[UpdateQueue] = []
-        self.ended: list[str] = []
-
-    def __call__(self, work: Bench, *, max_waiting: int = 9) -> UpdateQueue:
-        queue = UpdateQueue(
-            self.records, work, max_waiting=max_waiting, on_end=lambda status, _: self.ended.append(status)
-        )
-        queue.start()
-        self.queues.append(queue)
-        return queue
-
-    def end(self, update_id: str) -> str:
-        queue = self.queues[-1]
-        with queue._changed:
-            assert queue._changed.wait_for(lambda: update_id not in queue._queued, timeout=SECONDS)
-        return self.state(update_id)
-
-    def state(self, update_id: str) -> str:
-        found = self.records.statuses(model=None, limit=1000)
-        return next(status.status for status in found if status.id == update_id)
+NOTHING_CHANGED = ForgettingReport(
+    sampled=False,
+    pixels=4,
+    unclicked_pixels=4,
+    agreement=1.0,
+    agreement_of_interest=1.0,
+    taken_by_new=0.0,
+    taken_by_old=0.0,
+    changed_share_of_image=0.0,
+    clicked_accuracy=None,
+    classes={},
+    warnings=(),
+)
 
 
 @pytest.fixture
 def make(tracking: Tracking) -> Iterator[QueueMaker]:
-    maker = QueueMaker(UpdateRecords(tracking))
+    maker = QueueMaker(UpdateRecords(tracking, lease_seconds=LEASE_SECONDS))
     yield maker
-    for queue in maker.queues:
-        queue.close()
-    for update_id in maker.records.pending():
-        maker.records.dismiss(update_id)
+    maker.clear()
 
 
 def test_record_is_complete_before_submit_returns(make: QueueMaker) -> None:
@@ -115,14 +60,14 @@ def test_updates_run_in_the_order_they_came(make: QueueMaker) -> None:
     second = queue.progress(ids[1])
     assert second is not None
     assert (second.running, second.ahead) == (False, 1)
+    make.records.write_result(ids[2], RecordedResult(forgetting=NOTHING_CHANGED, warnings=["w"], seconds=1))
     work.release.set()
-    make.records.write_result(ids[2], UpdateResult(forgetting={"a": 1}, warnings=["w"], seconds=1))
     assert make.end(ids[2]) == "successful"
     assert work.begun == ["one", "two", "three"]
     final = make.records.status(ids[2])
     assert (final.result_version, final.progress, final.warnings) == (7, 100, ["w"])
-    assert final.forgetting == {"a": 1}
-    assert queue.progress(ids[2]) is None
+    assert final.forgetting == NOTHING_CHANGED
+    make.wait_for(lambda: queue.progress(ids[2]) is None, ids[2])
     assert make.ended == ["successful"] * 3
 
 
@@ -134,8 +79,17 @@ def test_same_key_starts_one_update(make: QueueMaker) -> None:
     work.release.set()
     make.end(first)
     assert queue.submit(order(), key="mine") == first, "the key holds after the end too"
-    with pytest.raises(ConflictError, match="another one"):
+    with pytest.raises(ConflictError, match="another request"):
         queue.submit(order(seed=5), key="mine")
+
+
+def test_same_request_is_the_same_whatever_it_would_mean_by_now(make: QueueMaker) -> None:
+    work = Bench()
+    queue = make(work)
+    first = queue.submit(order(), key="before")
+    assert queue.submit(order(base_version=2), key="before") == first, "memory has moved meanwhile"
+    assert queue.submit(order(base_version=2), key=None) == first
+    assert make.records.order(first).base_version == 1
 
 
 def test_equal_order_without_key_is_one_until_it_has_ended(make: QueueMaker) -> None:
@@ -164,16 +118,24 @@ def test_many_threads_with_one_key_start_one_update(make: QueueMaker) -> None:
     assert len(set(found)) == 1
 
 
-def test_waiting_update_is_cancelled_at_once_and_never_begins(make: QueueMaker) -> None:
+def test_waiting_update_is_dismissed_at_once_and_frees_its_place(make: QueueMaker) -> None:
     work = Bench()
-    queue = make(work)
+    queue = make(work, max_waiting=1)
     queue.submit(order("one"), key=None)
-    waiting = queue.submit(order("two"), key=None)
     work.wait_until_started()
-    queue.cancel(waiting, wait_seconds=0)
+    waiting = queue.submit(order("two"), key=None)
+    with pytest.raises(BusyError, match="1 updates are waiting"):
+        queue.submit(order("three"), key=None)
+    started = time.monotonic()
+    queue.cancel(waiting)
+    assert make.state(waiting) == "dismissed", "although another one runs"
+    assert time.monotonic() - started < 2
+    assert queue.progress(waiting) is None
+    third = queue.submit(order("three"), key=None)
     work.release.set()
-    assert make.end(waiting) == "dismissed"
-    assert work.begun == ["one"]
+    assert make.end(third) == "successful"
+    assert work.begun == ["one", "three"]
+    assert make.ended == ["dismissed", "successful", "successful"]
 
 
 def test_running_update_stops_when_cancelled(make: QueueMaker) -> None:
@@ -184,6 +146,16 @@ def test_running_update_stops_when_cancelled(make: QueueMaker) -> None:
     queue.cancel(update_id)
     assert make.records.status(update_id).status == "dismissed"
     queue.cancel(update_id)  # again: no error
+    assert make.ended == ["dismissed"]
+
+
+def test_cancelling_reaches_an_update_that_another_process_carries_out(make: QueueMaker) -> None:
+    work, idle = Bench(), Bench()
+    update_id = make(work).submit(order(), key=None)
+    work.wait_until_started()
+    make(idle, reconcile_seconds=60).cancel(update_id)
+    assert make.end(update_id) == "dismissed"
+    assert idle.begun == []
 
 
 def test_update_past_commit_cannot_be_cancelled(make: QueueMaker) -> None:
@@ -204,9 +176,7 @@ def test_update_past_commit_cannot_be_cancelled(make: QueueMaker) -> None:
     with pytest.raises(ConflictError, match="can no longer be cancelled"):
         queue.cancel(update_id)
     go_on.set()
-    with queue._changed:
-        assert queue._changed.wait_for(lambda: not queue._queued, timeout=SECONDS)
-    assert make.ended == ["successful"]
+    assert make.end(update_id) == "successful"
 
 
 def test_own_errors_are_told_and_others_are_not(make: QueueMaker) -> None:
@@ -237,73 +207,11 @@ def test_own_errors_are_told_and_others_are_not(make: QueueMaker) -> None:
     assert queue.is_alive, "the queue outlives its updates' errors"
 
 
-def test_full_queue_refuses(make: QueueMaker) -> None:
-    work = Bench()
-    queue = make(work, max_waiting=1)
-    queue.submit(order("one"), key=None)
-    work.wait_until_started()
-    queue.submit(order("two"), key=None)
-    with pytest.raises(BusyError, match="1 updates are waiting"):
-        queue.submit(order("three"), key=None)
-
-
-def test_next_process_takes_up_what_was_unfinished(make: QueueMaker) -> None:
-    crashed = Bench()
-    queue = make(crashed)
-    running, waiting, unwanted = (queue.submit(order(name), key=None) for name in ("r", "w", "u"))
-    crashed.wait_until_started()
-    make.records.request_cancel(unwanted)  # the wish was written down, then the process died
-    queue.close()  # as a crash: nothing more is written
-    assert make.records.status(running).status == "running"
-    assert make.records.status(waiting).status == "accepted"
-
-    work = Bench()
-    work.release.set()
-    make(work)
-    assert make.end(waiting) == "successful"
-    assert make.records.status(unwanted).status == "dismissed"
-    assert work.begun == ["r", "w"]
-
-
-def test_process_that_was_replaced_registers_nothing(make: QueueMaker) -> None:
-    old = Bench()
-    first = make(old)
-    update_id = first.submit(order(), key=None)
-    old.wait_until_started()
-    new = Bench()
-    second = make(new)  # takes over while the first still runs
-    new.wait_until_started()
-    old.release.set()
-    with first._changed:
-        assert first._changed.wait_for(lambda: not first._queued, timeout=SECONDS)
-    assert make.records.status(update_id).status == "running", "the record belongs to the second"
-    new.release.set()
-    assert make.end(update_id) == "successful"
-    assert make.ended == ["successful"]
-    assert second.is_alive
-
-
-def test_update_that_kills_its_process_is_given_up(make: QueueMaker) -> None:
-    for attempt in range(MAX_ATTEMPTS):
-        work = Bench()
-        queue = make(work)
-        if attempt == 0:
-            update_id = queue.submit(order(), key=None)
-        work.wait_until_started()
-        queue.close()  # as a crash: nothing more is written
-    survivor = Bench()
-    make(survivor)
-    assert make.end(update_id) == "failed"
-    assert survivor.begun == []
-    error = make.records.status(update_id).error
-    assert error is not None
-    assert "died 3 times" in error.message
-
-
 def test_run_of_another_kind_is_no_update(make: QueueMaker, tracking: Tracking) -> None:
     run = tracking.create_run("icss-updates", name="half-written", tags={"icss.kind": "update"})
     with pytest.raises(UpdateNotFoundError):
         make.records.status(run)
-    with pytest.raises(UpdateNotFoundError):
-        make.records.status("0" * 32)
+    for unknown in ("0" * 32, "", "../" * 8, "' or 1", "0" * 31 + "\n"):
+        with pytest.raises(UpdateNotFoundError):
+            make.records.status(unknown)
     assert all(status.id != run for status in make.records.statuses(model=None, limit=1000))

@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from icss_core.clicks.click_set import ClickSet
-from icss_core.updating import Progress
+from icss_core.updating import UpdateProgress
 from services.serving.addresses import Colour, ImageReference, ModelReference
 from services.serving.colours import PALETTE, distinct_colour
 from services.serving.requests import PredictionOptions, PredictionRequest
@@ -74,11 +74,13 @@ def test_inlined_schema_stands_alone() -> None:
 
 
 def report(control: UpdateControl, step: int, left: float, loss: float = 0.5) -> None:
-    control.report(Progress(stage="training", step=step, steps=10, loss=loss, terms={}, seconds_left=left))
+    control.report(
+        UpdateProgress(stage="training", step=step, steps=10, loss=loss, terms={}, seconds_left=left)
+    )
 
 
 def test_shown_progress_never_goes_back_and_has_no_nan() -> None:
-    control = UpdateControl("id", closing=threading.Event(), is_mine=lambda _: True)
+    control = UpdateControl("id", closing=threading.Event())
     assert not control.progress.running
     control.enter("starting")
     time.sleep(0.05)
