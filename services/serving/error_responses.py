@@ -87,7 +87,7 @@ def error_response(error: core.IcssError) -> JSONResponse:
     kind = type(error).__name__
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error(error)
-    if status > HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, UnavailableError):
+    if status > HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, services.UnavailableError):
         incident = uuid.uuid4().hex
         _log.error("incident %s: %s: %s", incident, kind, " ".join(str(error).split()))
         message = (
