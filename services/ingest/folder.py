@@ -7,7 +7,8 @@ hold class indices, those values, or the colours of classes.yaml. Optionally `sp
 split.
 
 Beside images/, `objectness/NAME.EXT` may say how likely each pixel belongs to an object of any class, in one
-band of uint8, 0 never and 255 surely, for methods that learn from it.
+band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may say anything
+else of each pixel in the same way, under a name of one's own (saliency, elevation).
 
 Instead of a mask a scene to train on may have scribbles, `masks/NAME.geojson`: LineStrings, MultiLineStrings
 and Points with the name of their class in a property `class` and, for lines, perhaps a `width` in pixels (3
@@ -67,7 +68,7 @@ def ingest_folder(
     Georeference, bands, data type, nodata and masks of the images are kept.
 
     Raises:
-        DatasetError: no image, two images of one name, a mask or objectness without image or that does not
+        DatasetError: no image, two images of one name, a mask or map without image or that does not
             fit it, or scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
     """
     images = _by_name(source / "images" if (source / "images").is_dir() else source)
@@ -79,10 +80,7 @@ def ingest_folder(
     orphans = sorted({*masks, *scribbles} - set(images))
     if orphans:
         raise DatasetError(f"{source / 'masks'}: no image for the masks {orphans}")
-    objectness = _by_name(source / "objectness")
-    orphans = sorted(set(objectness) - set(images))
-    if orphans:
-        raise DatasetError(f"{source / 'objectness'}: no image for {orphans}")
+    maps = _maps(source, set(images))
     if not images:
         raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(IMAGE_EXTENSIONS))}")
     classes, lookup = _classes(source)
@@ -98,7 +96,7 @@ def ingest_folder(
             mask = _translated(read_mask(masks[scene], palette), lookup, masks[scene])
         elif scene in scribbles:
             mask = _scribbled(scribbles[scene], images[scene], classes)
-        writer.add_file(scene, images[scene], mask, split=splits[scene], objectness=objectness.get(scene))
+        writer.add_file(scene, images[scene], mask, split=splits[scene], maps=maps.get(scene, {}))
         if on_scene is not None:
             on_scene(number, len(images), scene)
     return writer.finish()
@@ -115,6 +113,20 @@ def _by_name(folder: Path, endings: Collection[str] = IMAGE_EXTENSIONS) -> dict[
             raise DatasetError(f"{by_name[name]} and {path} would both be scene {name!r}")
         by_name[name] = path
     return by_name
+
+
+def _maps(source: Path, images: set[str]) -> dict[str, dict[str, Path]]:
+    """Maps by scene and then by their name: those of `objectness/` and of each folder in `maps/`."""
+    by_scene: dict[str, dict[str, Path]] = {}
+    parents = sorted(path for path in (source / "maps").glob("*") if path.is_dir())
+    for folder in [source / "objectness", *parents]:
+        files = _by_name(folder)
+        orphans = sorted(set(files) - images)
+        if orphans:
+            raise DatasetError(f"{folder}: no image for {orphans}")
+        for scene, path in files.items():
+            by_scene.setdefault(scene, {})[folder.name] = path
+    return by_scene
 
 
 def _masks(folder: Path) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
 from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
     from affine import Affine
@@ -100,7 +100,7 @@ class DatasetWriter:
         *,
         split: Split,
         alpha_is_data: bool = False,
-        objectness: Path | None = None,
+        maps: Mapping[str, Path] | None = None,
     ) -> Scene:
         """Add a scene from a raster file, copied block by block with its georeference, nodata and masks.
 
@@ -111,12 +111,12 @@ class DatasetWriter:
             split: Part of the set the scene belongs to.
             alpha_is_data: A band that the file marks as alpha is a band like the others, such as infrared
                 after red, green and blue, which much software writes as RGBA; its zeros are no holes.
-            objectness: raster of one uint8 band and the image's size, 255 times the probability that a pixel
-                belongs to an object; nodata and masks of it are kept.
+            maps: more of the scene by name (`Scene.maps`), each a raster of one uint8 band and the image's
+                size; nodata and masks of them are kept.
 
         Raises:
             ImageUnreadableError: the file is not a raster we read.
-            DatasetError: it is damaged, or mask or objectness do not fit it.
+            DatasetError: it is damaged, or mask or maps do not fit it.
         """
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -124,7 +124,7 @@ class DatasetWriter:
             rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
-            target, likely = Path(folder) / "image.tif", None
+            target = Path(folder) / "image.tif"
             with open_raster(path) as source:
                 place = {"crs": source.crs, "transform": source.transform}
                 shape = (source.height, source.width)
@@ -134,10 +134,10 @@ class DatasetWriter:
                     _unmark_alpha(target)
             except (RasterioError, CPLE_BaseError) as error:
                 raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
-            if objectness is not None:
-                likely = Path(folder) / "objectness.tif"
-                _copy_objectness(name, objectness, likely, shape)
-            return self._add(name, target, mask, split=split, place=place, shape=shape, objectness=likely)
+            copies = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
+            for kind, raster in (maps or {}).items():
+                _copy_map(name, kind, raster, copies[kind], shape)
+            return self._add(name, target, mask, split=split, place=place, shape=shape, maps=copies)
 
     def finish(self, *, notes: str = "") -> Dataset:
         """Write dataset.yaml and return the data set as it can now be read from the store.
@@ -168,13 +168,13 @@ class DatasetWriter:
         split: Split,
         place: dict[str, Any],
         shape: tuple[int, ...],
-        objectness: Path | None = None,
+        maps: Mapping[str, Path] | None = None,
     ) -> Scene:
         labels, masked = None, None
         if mask is not None:
             labels = self._labels(name, mask, shape)
             masked = _geotiff(mask[None], place)
-        rasters = {"images": image, "masks": masked, "objectness": objectness}
+        rasters: dict[str, bytes | Path | None] = {"images": image, "masks": masked, **(maps or {})}
         addresses: dict[str, str] = {}
         checksum = hashlib.sha256()
         for kind, raster in rasters.items():
@@ -228,19 +228,19 @@ def _digest(raster: bytes | Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _copy_objectness(name: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
-    """A raster of objectness as a tiled GeoTIFF, after checking it."""
+def _copy_map(name: str, kind: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
+    """A map of a scene as a tiled GeoTIFF, after checking it."""
     with open_mask(path) as raster:
         size = (raster.height, raster.width)
         if size != tuple(shape):
             raise DatasetError(
-                f"scene {name!r}: the objectness is {size[0]} x {size[1]} pixels, "
+                f"scene {name!r}: the {kind} is {size[0]} x {size[1]} pixels, "
                 f"the image {shape[0]} x {shape[1]}"
             )
         if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
-            kind = "with a palette" if raster.colour_table else f"of {raster.dtype}"
+            what = "with a palette" if raster.colour_table else f"of {raster.dtype}"
             raise DatasetError(
-                f"scene {name!r}: objectness is one band of uint8 from 0 to 255, not {raster.bands} {kind}"
+                f"scene {name!r}: {kind} is one band of uint8 from 0 to 255, not {raster.bands} {what}"
             )
     try:
         rasterio.shutil.copy(path, target, **_TILED)

@@ -322,9 +322,13 @@ def test_own_folder_may_say_where_objects_are_likely(storage, own_folder):
     likely = np.random.default_rng(5).integers(0, 256, (30, 20)).astype(np.uint8)
     path = own_folder / "objectness" / "plot 1.png"
     Image.fromarray(likely).save(path)
+    (own_folder / "maps" / "elevation").mkdir(parents=True)
+    Image.fromarray(likely // 2).save(own_folder / "maps" / "elevation" / "plot 1.png")
     dataset = ingest_folder(storage, own_folder, "s3://icss/own/with")
     assert stored(storage, dataset) == dataset
-    assert [list(scene.maps) for scene in dataset.scenes] == [[], ["objectness"], []]
+    assert [list(scene.maps) for scene in dataset.scenes] == [[], ["objectness", "elevation"], []]
+    heights, _ = pixels_of(storage, dataset.address(dataset.scenes[1].maps["elevation"]))
+    assert np.array_equal(heights[0], likely // 2)
     values, raster = pixels_of(storage, dataset.address(dataset.scenes[1].maps["objectness"]))
     assert np.array_equal(values[0], likely)
     assert raster.block_shape == (512, 512)

@@ -82,7 +82,7 @@ def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_pa
     Image.fromarray(values).save(likely)
     writer = DatasetWriter(storage, "s3://icss/step-objectness", name="toy", classes=CLASSES)
     mask = np.ones((40, 40), np.uint8)
-    writer.add_file("with", image, mask, split="train", objectness=likely)
+    writer.add_file("with", image, mask, split="train", maps={"objectness": likely})
     writer.add_file("without", image, mask, split="train")
     dataset = writer.finish()
 
@@ -132,7 +132,7 @@ def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
 class AnyFile:
     """Stands for the store: files on this machine may be read."""
 
-    def check_object(self, address):
+    def check_allowed(self, address):
         return address
 
 
