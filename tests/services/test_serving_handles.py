@@ -13,8 +13,7 @@ import pytest
 from pydantic.warnings import PydanticDeprecatedSince20
 
 from icss_core.errors import DtypeMismatchError, IcssError
-from services.errors import BusyError
-from services.serving.ports import UnavailableError
+from services.errors import BusyError, UnavailableError
 
 with warnings.catch_warnings():
     # Ray 2.60's own schema still uses pydantic 1's way to annotate fields (ray/serve/schema.py)
