@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from icss_core.errors import InvalidParameterError
@@ -171,7 +170,8 @@ class ConfusionAccumulator:
 
 
 def _bytes(labels: LabelArray) -> NDArray[np.uint8]:
-    array = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    # asked this way round, because reports are read by programs that do without PyTorch
+    array = labels if isinstance(labels, np.ndarray) else labels.detach().cpu().numpy()
     if array.dtype.kind not in "iu":
         raise InvalidParameterError(f"label maps must hold integers, not {array.dtype}")
     if array.dtype != np.uint8 and array.size and (array.min() < 0 or array.max() > IGNORE):

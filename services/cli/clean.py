@@ -8,7 +8,6 @@ import typer
 
 from services.settings import load_settings
 from services.storage import Storage
-from services.tracking import Tracking
 
 
 def clean(
@@ -20,6 +19,7 @@ def clean(
     Needs the ICSS_* settings of the service. Of cached networks it sees those of this machine.
     """
     from services.retention import Retention
+    from services.tracking import Tracking
 
     settings = load_settings()
     retention = Retention(settings, Storage(settings), Tracking(settings))

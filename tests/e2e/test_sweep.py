@@ -139,7 +139,7 @@ def test_protocols_are_swept_too(stack, town, job_process) -> None:
     assert tracking.read_bytes(parent.run_id, "pictures/town-town-overlapped.png")[:4] == b"\x89PNG"
     steps = tracking.find(PRETRAINING, tags={"icss.model": "sweep-steps-town-tu-test_resnet"})
     by_preset = sorted(step.tags["icss.preset"] for step in steps)
-    assert by_preset == ["first-step", "mib-paper/ft", "mib-paper/mib"], "the first step is shared"
+    assert by_preset == ["first-task", "mib-paper/ft", "mib-paper/mib"], "the first task is shared"
     mine = tracking.find(SWEEPS, tags={"icss.kind": "trial", "mlflow.parentRunId": parent.run_id})
     assert {(run.tags["icss.status"], run.tags["icss.done"]) for run in mine} == {("successful", "2")}
     (history,) = tracking.read_json(mine[0].run_id, "results.json")
