@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up test lint types unit lock clean
+.PHONY: help setup demo up test lint types unit services lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,11 +36,15 @@ lint: $(READY)  ## ruff: rules and formatting
 types: $(READY)  ## mypy, strict on icss_core and services
 	$(BIN)/mypy
 
-unit: $(READY)  ## pytest only: in two processes, of which one has the services
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+unit: $(READY)  ## pytest without what needs a server
+	$(BIN)/pytest -m "not services"
 
+services: $(READY)  ## pytest of what needs S3, MLflow, Ray or Serve
+	$(BIN)/pytest -m services
+
+# two at a time, the longest first; each prints its lines when it is done
 test: lint  ## everything CI runs
-	@$(MAKE) --no-print-directory --jobs 2 types unit
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target services unit types
 
 lock:  ## resolve pyproject.toml into requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements.lock

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from services.local import LocalStack
 
-# Tests run in two processes (pytest-xdist), beside the services: threads of PyTorch on top of them only wait
+# Tests run in two processes (`make test`), beside the services: threads of PyTorch on top of them only wait
 # for each other. Set before PyTorch is imported, for processes that tests start too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -31,11 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that needs a server runs in one process."""
+    """Everything that needs a server runs in one process, so that servers are started once."""
     for item in items:
         if SERVICES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("services"))
+            item.add_marker("services")
 
 
 @pytest.fixture(scope="session")
