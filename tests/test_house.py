@@ -146,3 +146,9 @@ def test_only_the_registry_knows_what_is_in_it(registry, entries):
     for name, path in files.items():
         if name not in allowed:
             assert not homes & set(imported(path, files)), name
+
+
+def test_no_two_test_files_have_one_name():
+    """Tests are no packages, so that pytest could load one of the two only."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names))
