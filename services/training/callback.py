@@ -41,6 +41,7 @@ class MlflowCallback(UserCallback):
         self._tags: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._has_legend = False
+        self._last: int | None = None
         self._tracking: Tracking | None = None
 
     def after_report(
@@ -57,7 +58,7 @@ class MlflowCallback(UserCallback):
             self._tags["icss.checkpoint_step"] = str(first.iteration)
         summaries = combined([one.points for one in reports])
         scores = {} if first.validation is None else scores_of(first.validation)
-        self._points += [(iteration, time.time(), values) for iteration, values in summaries]
+        self._note(summaries)
         if scores:
             self._points.append((first.iteration, time.time(), scores))
         if first.validation is not None and not self._has_legend:
@@ -65,6 +66,28 @@ class MlflowCallback(UserCallback):
             self._has_legend = True
         self._send()
         self._say(first, summaries, scores)
+
+    def _note(self, summaries: list[tuple[int, dict[str, float]]]) -> None:
+        """Keep what is new: a training that goes on from its checkpoint makes some iterations again."""
+        if self._last is None:
+            self._last = self._last_of_earlier_starts()
+        for iteration, values in summaries:
+            if iteration > self._last:
+                self._last = iteration
+                self._points.append((iteration, time.time(), values))
+
+    def _last_of_earlier_starts(self) -> int:
+        try:
+            history = self._connected().metric_history(self._run_id, "loss")
+        except TrackingError as error:
+            _logger.warning("iterations of an earlier start may be logged twice: %s", error)
+            return 0
+        return max((iteration for iteration, _ in history), default=0)
+
+    def _connected(self) -> Tracking:
+        if self._tracking is None:
+            self._tracking = Tracking(load_settings())
+        return self._tracking
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Workers have died: count it, and keep what they said."""
@@ -78,17 +101,16 @@ class MlflowCallback(UserCallback):
     def _send(self) -> None:
         """Send what is waiting. A tracking server that is away for a while must not end a long training."""
         try:
-            if self._tracking is None:
-                self._tracking = Tracking(load_settings())
+            tracking = self._connected()
             if self._points:
-                self._tracking.log_metrics(self._run_id, self._points)
+                tracking.log_metrics(self._run_id, self._points)
                 self._points = []
             if self._tags:
-                self._tracking.set_tags(self._run_id, self._tags)
+                tracking.set_tags(self._run_id, self._tags)
                 self._tags = {}
             while self._texts:
                 path, text = next(iter(self._texts.items()))
-                self._tracking.write_text(self._run_id, path, text)
+                tracking.write_text(self._run_id, path, text)
                 del self._texts[path]
         except TrackingError as error:
             _logger.warning("kept for the next report: %s", error)

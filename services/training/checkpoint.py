@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel
 
 from icss_core.networks.model_folder import save_model
+from services.training.report import IterationPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,9 @@ class TrainingProgress(BaseModel):
     """In all, which a time budget may have made fewer than were asked for."""
     seconds: float
     """Time trained so far, over all starts."""
+    points: list[IterationPoint] = []
+    """Iterations that are reported right after the checkpoint is saved: a worker that dies in between reports
+    them when the training goes on."""
 
 
 def save_checkpoint(
@@ -58,6 +62,11 @@ def save_checkpoint(
     (folder / _PROGRESS).write_text(progress.model_dump_json())
 
 
+def read_progress(folder: Path) -> TrainingProgress:
+    """How far the training was when a checkpoint was saved."""
+    return TrainingProgress.model_validate_json((folder / _PROGRESS).read_text())
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a checkpoint holds the finished model version, in `MODEL_FOLDER`."""
     return (folder / MODEL_FOLDER).is_dir()
@@ -66,7 +75,7 @@ def is_finished(folder: Path) -> bool:
 def load_checkpoint(folder: Path, fit: Fit) -> TrainingProgress:
     """Bring a training to where the checkpoint was taken. Nothing in it is executed."""
     fit.load_state_dict(torch.load(folder / _STATE, map_location=fit.device, weights_only=True))
-    return TrainingProgress.model_validate_json((folder / _PROGRESS).read_text())
+    return read_progress(folder)
 
 
 class CheckpointStore:

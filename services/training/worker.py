@@ -26,6 +26,7 @@ from services.training.checkpoint import (
     TrainingProgress,
     is_finished,
     load_checkpoint,
+    read_progress,
     save_checkpoint,
 )
 from services.training.learner_context import learner_context
@@ -107,9 +108,11 @@ class Worker:
         with checkpoints.latest() as folder:
             self._resumed = folder is not None
             self._finished = folder is not None and is_finished(folder)
-            if folder is not None and not self._finished:
+            if folder is not None and self._finished:
+                self._progress = read_progress(folder)
+            elif folder is not None:
                 self._progress = load_checkpoint(folder, self._fit)
-                self._set_iterations(self._progress.iterations)
+            self._set_iterations(self._progress.iterations)
         self._validation = Validation(
             open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, pool=pool),
             size=config.crop,
@@ -119,7 +122,7 @@ class Worker:
             world=rank.world,
             precision=config.optimisation.precision,
         )
-        self._points: list[IterationPoint] = []
+        self._points: list[IterationPoint] = list(self._progress.points)
         self._first_points: list[IterationPoint] = []
         self._started = self._reported = time.monotonic()
         self._out_of_time = False
@@ -218,6 +221,7 @@ class Worker:
             iteration=self._fit.iteration,
             iterations=self._fit.optimisation.iterations,
             seconds=self._seconds(),
+            points=self._points,
         )
         if save and self._rank.number == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:

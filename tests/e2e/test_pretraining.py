@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +22,7 @@ from jobs import in_cluster
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.labels import ClassInfo, LabelSpace
-from icss_core.networks.model_folder import load_model
+from icss_core.networks.model_folder import load_artefact, load_model
 from services.data.dataset import read_dataset
 from services.errors import TrainingError
 from services.local.supervisor import descendants
@@ -38,7 +42,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 ITERATIONS = 200
+WARMUP = 10
+NUMBERS = json.dumps({"warmup": WARMUP})
 CHECKPOINT_EVERY = 40
 DTYPES = ("uint8", "uint16", "float32")
 
@@ -85,6 +92,7 @@ def dataset_uri(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> 
                 target.write(values)
             storage.upload(path, f"{base}/{path.name}")
         scenes.append(Scene(name=name, image=f"{name}_image.tif", mask=f"{name}_mask.tif", split=split))
+    scenes.append(Scene(name="unlabelled", image="scene0_image.tif", split="train"))
     classes = LabelSpace(
         classes=(
             BACKGROUND_CLASS,
@@ -96,23 +104,52 @@ def dataset_uri(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> 
     return storage.write_bytes(f"{base}/dataset.yaml", dataset.to_yaml().encode())
 
 
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code with one more kind of training: its file, and its entry in the registry."""
+    folder = tmp_path_factory.mktemp("overlay")
+    for package in ("icss_core", "services"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=ignored)
+    learners = folder / "icss_core" / "learners"
+    shutil.copy(REPOSITORY / "tests" / "services" / "training" / "two_streams.py", learners)
+    registry = (learners / "registry.py").read_text()
+    entered = registry.replace("(SUPERVISED, CONTINUAL)", "(SUPERVISED, CONTINUAL, TWO_STREAMS)").replace(
+        "import SUPERVISED\n", "import SUPERVISED\nfrom icss_core.learners.two_streams import TWO_STREAMS\n"
+    )
+    assert len(entered.splitlines()) == len(registry.splitlines()) + 1
+    (learners / "registry.py").write_text(entered)
+    return folder
+
+
 def submit(
-    stack: LocalStack, dataset_uri: str, *, job: str = "blocks-1", workers: int = 2
+    stack: LocalStack,
+    dataset_uri: str,
+    *,
+    job: str = "blocks-1",
+    workers: int = 2,
+    code: Path | None = None,
 ) -> subprocess.Popen[str]:
-    """The job as a user submits it."""
+    """The job as a user submits it; with other code, as the kind of training that is there alone."""
+    own = "" if code is None else f"--runtime-env-json {shlex.quote(_environment_of(code))} "
+    kind = "" if code is None else f" --learner two-streams --learner-parameters {shlex.quote(NUMBERS)}"
     command = (
-        f"ray job submit -- python -m services.training --dataset {dataset_uri} --model blocks "
+        f"ray job submit {own}-- python -m services.training --dataset {dataset_uri} --model blocks "
         f"--classes roof,road --encoder tu-test_resnet --crop 64 --batch 2 --iterations {ITERATIONS} "
         f"--lr 0.002 --validate-every 100 --checkpoint-every {CHECKPOINT_EVERY} "
-        f"--workers {workers} --job {job} --no-gpu"
+        f"--workers {workers} --job {job} --no-gpu{kind}"
     )
     return subprocess.Popen(
-        command.split(),
+        shlex.split(command),
         env=stack.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def _environment_of(code: Path) -> str:
+    return json.dumps({"env_vars": {"PYTHONPATH": str(code)}})
 
 
 def wait_for_checkpoint(stack: LocalStack, job: subprocess.Popen[str], *, seconds: float) -> None:
@@ -139,9 +176,9 @@ def train_workers(stack: LocalStack) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def finished(stack: LocalStack, dataset_uri: str) -> tuple[str, RunRecord]:
+def finished(stack: LocalStack, dataset_uri: str, overlay: Path) -> tuple[str, RunRecord]:
     """The job's log and its record, after a worker was killed and the job went on to its end."""
-    with submit(stack, dataset_uri) as job:
+    with submit(stack, dataset_uri, code=overlay) as job:
         wait_for_checkpoint(stack, job, seconds=240)
         workers = train_workers(stack)
         assert len(workers) == 2
@@ -162,11 +199,24 @@ def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
     assert resumed_at >= CHECKPOINT_EVERY
     assert resumed_at % CHECKPOINT_EVERY == 0
     steps = [step for step, _ in Tracking(stack.settings).metric_history(record.run_id, "loss")]
-    # what was reported while the worker died may be lost
-    missing = set(range(1, ITERATIONS + 1)) - set(steps)
-    assert missing <= set(range(CHECKPOINT_EVERY + 1, resumed_at + 1))
-    assert max(steps) == ITERATIONS
-    assert steps.count(1) == 1, "the training began again from the start"
+    assert steps == list(range(1, ITERATIONS + 1)), "each once, and none lost with the worker"
+
+
+def test_a_kind_of_training_that_nobody_ships_is_one_file_and_an_entry(
+    stack: LocalStack, finished: tuple[str, RunRecord], overlay: Path
+) -> None:
+    """It went through Ray Train, a kill, a resume and registration without another file changed."""
+    _, record = finished
+    compared = filecmp.dircmp(REPOSITORY / "icss_core" / "learners", overlay / "icss_core" / "learners")
+    assert (compared.right_only, compared.diff_files) == (["two_streams.py"], ["registry.py"])
+    history = Tracking(stack.settings).metric_history(record.run_id, "loss/reconstruction")
+    assert [step for step, _ in history] == list(range(WARMUP + 1, ITERATIONS + 1))
+    folder = Registry(stack.settings).fetch("blocks", 1)
+    phases = load_artefact(folder, "phases")
+    assert phases is not None
+    assert phases["active"].tolist() == [True, True], "saved before the kill, and in the end"
+    network, _ = load_model(folder)
+    assert not any("reconstruction" in name for name in network.state_dict()), "dropped"
 
 
 def test_the_record_says_what_was_trained_on_what(stack: LocalStack, finished: tuple[str, RunRecord]) -> None:
