@@ -80,7 +80,7 @@ def test_nobody_reads_the_image_in_the_background_while_it_is_looked_at(memory, 
     preset = get_preset("icss", QUICK | {"rounds": 6})
     with patch("icss_core.updating.prepare.CachedSource", lambda source: source):
         scores, _ = run(memory, replace(image, source=single), preset, look_every=1)
-    assert {4, 5} <= set(scores.steps)
+    assert {4, 5} <= set(scores.rounds)
 
 
 def test_a_memory_network_that_never_saw_the_class_scores_zero_on_it(memory, image):
