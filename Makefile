@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up test lint types unit services lock clean
+.PHONY: help setup demo up test lint types unit services stack lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,14 +37,17 @@ types: $(READY)  ## mypy, strict on icss_core and services
 	$(BIN)/mypy
 
 unit: $(READY)  ## pytest without what needs a server
-	$(BIN)/pytest -m "not services"
+	$(BIN)/pytest -m "not services and not stack"
 
-services: $(READY)  ## pytest of what needs S3, MLflow, Ray or Serve
+services: $(READY)  ## pytest of what needs S3 or MLflow
 	$(BIN)/pytest -m services
+
+stack: $(READY)  ## pytest of what needs all services, Ray and Serve among them
+	$(BIN)/pytest -m stack
 
 # two at a time, the longest first; each prints its lines when it is done
 test: lint  ## everything CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target services unit types
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target stack services unit types
 
 lock:  ## resolve pyproject.toml into requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements.lock

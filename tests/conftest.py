@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SERVICES = {"stack", "store_settings"}
-"""Fixtures that start servers, which are there once."""
+SERVERS = {"stack": "stack", "store_settings": "services"}
+"""Marks of tests by the fixture that starts servers for them: each is chosen by one process of `make test`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,10 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that needs a server runs in one process, so that servers are started once."""
+    """Tests that need the same servers run in one process, so that these are started once."""
     for item in items:
-        if SERVICES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker("services")
+        fixtures = getattr(item, "fixturenames", ())
+        marks = [mark for fixture, mark in SERVERS.items() if fixture in fixtures]
+        if marks:
+            item.add_marker(marks[0])
 
 
 @pytest.fixture(scope="session")
