@@ -145,6 +145,11 @@ class Settings(BaseSettings):
     mlflow_timeout: PositiveInt = Field(
         default=4, description="seconds that a request to the HTTP API waits for one answer of MLflow"
     )
+    experiment_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = Field(
+        default="icss",
+        description="beginning of the names of MLflow's experiments; services that share a server, but not the "
+        "work that waits there, have different ones",
+    )
     api_token: LongToken | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000

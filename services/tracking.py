@@ -60,6 +60,7 @@ class Tracking:
 
     def __init__(self, settings: Settings) -> None:
         self._client: MlflowClient = client_for(settings)
+        self._prefix = settings.experiment_prefix
         self._experiments: dict[str, str] = {}
 
     def create_run(self, experiment: Experiment, *, name: str, tags: Mapping[str, str]) -> str:
@@ -301,16 +302,17 @@ class Tracking:
         No lock is held meanwhile: where the server does not answer, each caller waits for its own call only.
         """
         if name not in self._experiments:
-            experiment = self._client.get_experiment_by_name(name)
+            whole = self._prefix + name.removeprefix("icss")
+            experiment = self._client.get_experiment_by_name(whole)
             if experiment is None:
                 try:
-                    self._client.create_experiment(name)
+                    self._client.create_experiment(whole)
                 except MlflowException as error:
                     if error.error_code != ALREADY_EXISTS:
                         raise
-                experiment = self._client.get_experiment_by_name(name)
+                experiment = self._client.get_experiment_by_name(whole)
             if experiment is None:
-                raise TrackingError(f"MLflow created the experiment {name!r} but does not list it")
+                raise TrackingError(f"MLflow created the experiment {whole!r} but does not list it")
             self._experiments[name] = str(experiment.experiment_id)
         return self._experiments[name]
 

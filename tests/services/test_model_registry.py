@@ -55,24 +55,28 @@ def make_folder(tmp_path):
 
 
 def test_a_chain_of_versions_with_lineage_and_aliases(registry, new_run, make_folder) -> None:
-    first = registry.register("town", make_folder(), run_id=new_run())
-    registry.set_alias("town", MEMORY, first)
+    first = registry.register("chained-town", make_folder(), run_id=new_run())
+    registry.set_alias("chained-town", MEMORY, first)
     run_id = new_run()
     second = registry.register(
-        "town", make_folder(1, parent=f"town:{first}"), run_id=run_id, parent=first, tags={"class": "roof"}
+        "chained-town",
+        make_folder(1, parent=f"chained-town:{first}"),
+        run_id=run_id,
+        parent=first,
+        tags={"class": "roof"},
     )
-    registry.set_alias("town", UPDATED, second)
+    registry.set_alias("chained-town", UPDATED, second)
     assert (first, second) == (1, 2)
-    assert registry.resolve("town", MEMORY).version == 1
-    found = registry.resolve("town", UPDATED)
+    assert registry.resolve("chained-town", MEMORY).version == 1
+    found = registry.resolve("chained-town", UPDATED)
     assert (found.version, found.parent, found.run_id, found.tags) == (2, 1, run_id, {"class": "roof"})
-    assert found.card.parent == "town:1"
+    assert found.card.parent == "chained-town:1"
     assert found.card.label_space == SPACE
-    assert registry.resolve("town", 2) == registry.resolve("town", "2") == found
-    description = registry.describe("town")
+    assert registry.resolve("chained-town", 2) == registry.resolve("chained-town", "2") == found
+    description = registry.describe("chained-town")
     assert [version.version for version in description.versions] == [2, 1]
     assert description.aliases == {MEMORY: 1, UPDATED: 2}
-    assert "town" in registry.names()
+    assert "chained-town" in registry.names()
 
 
 def test_accepting_and_undoing_move_one_alias_and_touch_no_version(registry, new_run, make_folder) -> None:
@@ -104,13 +108,13 @@ def test_what_is_fetched_is_what_was_registered_and_is_fetched_once(registry, ne
 
 def test_registering_twice_gives_the_same_version(registry, new_run, make_folder) -> None:
     run_id, folder = new_run(), make_folder(4)
-    assert registry.register("twice", folder, run_id=run_id) == registry.register(
-        "twice", folder, run_id=run_id
+    assert registry.register("registered-twice", folder, run_id=run_id) == registry.register(
+        "registered-twice", folder, run_id=run_id
     )
-    assert len(registry.describe("twice").versions) == 1
+    assert len(registry.describe("registered-twice").versions) == 1
     with pytest.raises(ConflictError, match="already produced version 1"):
-        registry.register("twice", make_folder(5), run_id=run_id)
-    assert len(registry.describe("twice").versions) == 1
+        registry.register("registered-twice", make_folder(5), run_id=run_id)
+    assert len(registry.describe("registered-twice").versions) == 1
 
 
 def test_changed_artefacts_are_not_loaded(registry, mlflow_settings, new_run, make_folder) -> None:

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icss_core.labels import ClassInfo
+from icss_core.methods import get_preset
 from services.cli.app import app
 from services.errors import TrackingError
 from services.ownership import take
@@ -64,8 +65,9 @@ def job(tracking, name: str, **tags: str) -> str:
 
 def update_on(tracking, image: str, status: str) -> str:
     order = UpdateOrder(
-        model="m", base_version=1, image=image, new_class=ClassInfo(name="b", colour=(1, 2, 3)), clicks={},
-        crs=None, click_counts={}, preset="icss", overrides={}, parameters={}, seed=0,
+        request="0" * 64, model="m", base_version=1, image=image, image_etag="e",
+        new_class=ClassInfo(name="b", colour=(1, 2, 3)), clicks={}, crs=None, click_counts=(),
+        preset=get_preset("icss"), overrides={}, seed=0,
     )  # fmt: skip
     run_id = tracking.create_run(UPDATES, name="u", tags={"icss.kind": "update", "icss.status": status})
     tracking.write_text(run_id, "order.json", order.model_dump_json())

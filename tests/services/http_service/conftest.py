@@ -66,6 +66,12 @@ def tracking(serving_settings: Settings) -> Tracking:
     return Tracking(serving_settings)
 
 
+@pytest.fixture(scope="session")
+def queue_settings(serving_settings: Settings) -> Settings:
+    """Settings of queues whose updates the running service must not take up."""
+    return serving_settings.model_copy(update={"experiment_prefix": "queues-of-tests"})
+
+
 class InProcessUpdater:
     """`ports.Updater` over a queue in this process."""
 

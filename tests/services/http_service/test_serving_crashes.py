@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def make(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueMaker]:
+def make(queue_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueMaker]:
     """Queues; MLflow's client gives up at once instead of hiding outages for minutes."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    maker = QueueMaker(UpdateRecords(tracking, lease_seconds=LEASE_SECONDS))
+    maker = QueueMaker(UpdateRecords(Tracking(queue_settings), lease_seconds=LEASE_SECONDS))
     yield maker
     maker.clear()
 
@@ -43,8 +43,8 @@ class Line:
 
 
 @pytest.fixture
-def line(serving_settings: Settings) -> Iterator[Line]:
-    line = Line(serving_settings)
+def line(queue_settings: Settings) -> Iterator[Line]:
+    line = Line(queue_settings)
     yield line
     line.relay.cut()
 

@@ -56,6 +56,7 @@ def api(service: Service, town: str, proxies: dict[str, PausingProxy], monkeypat
         Backend(settings, updater=service.updater, predictor=IdlePredictor()),
         token=settings.require_api_token(),
         max_body_bytes=settings.limits.max_body_bytes,
+        max_bodies_bytes=settings.limits.max_bodies_bytes,
     )
 
 

@@ -36,8 +36,8 @@ NOTHING_CHANGED = ForgettingReport(
 
 
 @pytest.fixture
-def make(tracking: Tracking) -> Iterator[QueueMaker]:
-    maker = QueueMaker(UpdateRecords(tracking, lease_seconds=LEASE_SECONDS))
+def make(queue_settings: Settings) -> Iterator[QueueMaker]:
+    maker = QueueMaker(UpdateRecords(Tracking(queue_settings), lease_seconds=LEASE_SECONDS))
     yield maker
     maker.clear()
 
