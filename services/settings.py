@@ -147,8 +147,8 @@ class Settings(BaseSettings):
     )
     experiment_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = Field(
         default="icss",
-        description="beginning of the names of MLflow's experiments; services that share a server, but not the "
-        "work that waits there, have different ones",
+        description="beginning of the names of MLflow's experiments; services that share a server, but not "
+        "the work that waits there, have different ones",
     )
     api_token: LongToken | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
     api_host: str = "127.0.0.1"

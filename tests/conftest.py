@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SERVERS = {"stack": "stack", "store_settings": "services"}
-"""Marks of tests by the fixture that starts servers for them: each is chosen by one process of `make test`."""
+"""Marks of tests by the fixture that starts servers for them; each is one process of `make test`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -58,13 +58,8 @@ def test_a_chain_of_versions_with_lineage_and_aliases(registry, new_run, make_fo
     first = registry.register("chained-town", make_folder(), run_id=new_run())
     registry.set_alias("chained-town", MEMORY, first)
     run_id = new_run()
-    second = registry.register(
-        "chained-town",
-        make_folder(1, parent=f"chained-town:{first}"),
-        run_id=run_id,
-        parent=first,
-        tags={"class": "roof"},
-    )
+    folder = make_folder(1, parent=f"chained-town:{first}")
+    second = registry.register("chained-town", folder, run_id=run_id, parent=first, tags={"class": "roof"})
     registry.set_alias("chained-town", UPDATED, second)
     assert (first, second) == (1, 2)
     assert registry.resolve("chained-town", MEMORY).version == 1

@@ -13,12 +13,13 @@ from icss_core.errors import ClickError
 from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
 from services.serving.update_records import RecordedResult, UpdateRecords
+from services.tracking import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.serving.update_control import Control
-    from services.tracking import Tracking
+    from services.settings import Settings
 
 NOTHING_CHANGED = ForgettingReport(
     sampled=False,
