@@ -211,6 +211,7 @@ def test_process_that_was_overtaken_registers_and_records_nothing(make: QueueMak
     assert make.state(update_id) == "running", "the record belongs to the second"
     new.release.set()
     assert make.end(update_id) == "successful"
+    make.wait_for(lambda: len(make.ended) > 0, update_id)  # told after the record is written
     assert make.ended == ["successful"]
 
 
@@ -226,10 +227,10 @@ def crash(make: QueueMaker, settings: Settings, update_id: str | None, *, reache
     return update_id
 
 
-def test_update_that_kills_its_process_is_given_up(make: QueueMaker, serving_settings: Settings) -> None:
+def test_update_that_kills_its_process_is_given_up(make: QueueMaker, queue_settings: Settings) -> None:
     update_id = None
     for _ in range(MAX_ATTEMPTS):
-        update_id = crash(make, serving_settings, update_id, reached=3.5)
+        update_id = crash(make, queue_settings, update_id, reached=3.5)
     survivor = Bench()
     make(survivor)
     assert update_id is not None
@@ -241,11 +242,11 @@ def test_update_that_kills_its_process_is_given_up(make: QueueMaker, serving_set
 
 
 def test_update_that_gets_further_each_time_is_not_given_up(
-    make: QueueMaker, serving_settings: Settings
+    make: QueueMaker, queue_settings: Settings
 ) -> None:
     update_id = None
     for attempt in range(MAX_ATTEMPTS + 1):
-        update_id = crash(make, serving_settings, update_id, reached=3 + attempt / 10)
+        update_id = crash(make, queue_settings, update_id, reached=3 + attempt / 10)
     survivor = Bench()
     survivor.release.set()
     make(survivor)
