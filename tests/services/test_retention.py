@@ -28,6 +28,7 @@ OLD, NEW = timedelta(days=31), timedelta(hours=2)
 @pytest.fixture
 def settings(mlflow_settings, tmp_path, monkeypatch):
     changes = {"data_prefix": f"{DATA}/{tmp_path.name}", "cache_dir": tmp_path, "lease_seconds": 0.5}
+    changes["experiment_prefix"] = "retention-of-tests"  # or a service that runs takes up its updates
     own = mlflow_settings.model_copy(update=changes)
     for name, value in environment_of(own).items():
         monkeypatch.setenv(name, value)
