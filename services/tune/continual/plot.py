@@ -72,7 +72,7 @@ def _over_steps(axes: Axes, rows: Sequence[Row]) -> None:
             shift = 0.012 * (number - len(rows) / 2)
             _line(axes, [(step + shift, spread) for step, spread in enumerate(row.by_step)], label)
     axes.set_xticks(range(max(len(row.groups) for row in rows)))
-    axes.set_xlabel("after step")
+    axes.set_xlabel("after task")
 
 
 def _over_numbers(axes: Axes, rows: Sequence[Row], x: str) -> None:

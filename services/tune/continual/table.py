@@ -69,11 +69,11 @@ def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()
         groups = mine[0].groups
         varied = list(dict.fromkeys(path for row in mine for path in row.values))
         columns = ["method", *(path.rpartition(".")[2] for path in varied)]
-        columns += [f"step {number}" for number in range(len(groups))]
+        columns += [f"task {number}" for number in range(len(groups))]
         columns += ["later steps"] * (len(groups) > 2) + ["all", "all, with background"]
         columns += ["forgotten"] * (len(groups) > 1) + ["seeds"]
         parts += [f"**{task}**", ""]
-        parts += ["; ".join(f"step {number}: {', '.join(names)}" for number, names in enumerate(groups)), ""]
+        parts += ["; ".join(f"task {number}: {', '.join(names)}" for number, names in enumerate(groups)), ""]
         parts += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         for row in mine:
             cells = [row.variant, *(short(row.values.get(path)) for path in varied)]

@@ -190,10 +190,10 @@ def test_rows_have_means_of_groups_and_what_was_forgotten(results):
 def test_the_table_and_the_csv_say_the_same(results):
     rows = rows_of(*results)
     text = to_markdown(rows, question="Which?", notes=["Code: abc."])
-    assert "| method | weight | step 0 | step 1 | all | all, with background | forgotten | seeds |" in text
+    assert "| method | weight | task 0 | task 1 | all | all, with background | forgotten | seeds |" in text
     line = next(line for line in text.splitlines() if line.startswith("| mib-paper/ft "))
     assert line.startswith("| mib-paper/ft | - | 0.0 ± 0.0 | 50.0 ± 14.1 | 25.0 ± 7.1 |")
-    assert "step 0: road; step 1: building" in text
+    assert "task 0: road; task 1: building" in text
     read = list(csv.DictReader(io.StringIO(to_csv(rows))))
     assert float(read[0]["mean"]) == pytest.approx(0.25)
     assert float(read[0]["iou_building"]) == pytest.approx(0.5)
