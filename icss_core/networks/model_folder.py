@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -165,9 +164,3 @@ def load_artefact(folder: Path | str, name: str) -> dict[str, Tensor] | None:
         return load_file(path)
     except (FileNotFoundError, SafetensorError) as error:
         raise ModelFormatError(f"{path} is missing or damaged: {error}") from error
-
-
-def same_weights(first: Segmenter, second: Segmenter) -> bool:
-    """Whether two networks hold bit-identical tensors under the same names."""
-    one, two = first.state_dict(), second.state_dict()
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from same_weights import same_weights
 
 from icss_core.data.batch import Batch
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
-from icss_core.networks.model_folder import ModelCard, same_weights
+from icss_core.networks.model_folder import ModelCard
 from icss_core.training import Fit, Optimisation, SegmentationLearner
 from tests.networks.label_spaces import label_space
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from same_weights import same_weights
 
 from icss_core.errors import InvalidParameterError, ModelFormatError
 from icss_core.labels import ClassInfo, LabelSpace
-from icss_core.networks.model_folder import ModelCard, load_model, same_weights, save_model
+from icss_core.networks.model_folder import ModelCard, load_model, save_model
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 from services.errors import ConflictError, ModelNotFoundError, VersionNotFoundError

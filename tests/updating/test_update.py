@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bars_and_blocks import BUILDING, CPU, OLD, picture, pretrained
+from same_weights import same_weights
 
 from icss_core.clicks import ClickSet, simulate_clicks
 from icss_core.errors import (
@@ -19,7 +20,6 @@ from icss_core.errors import (
 from icss_core.labels import ClassInfo
 from icss_core.methods import REGULARISERS, get_preset, preset_names
 from icss_core.networks import Segmenter
-from icss_core.networks.model_folder import same_weights
 from icss_core.raster.source import ArraySource
 from icss_core.updating import Runtime, update
 

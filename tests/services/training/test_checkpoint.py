@@ -5,11 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from same_weights import same_weights
 
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.data.random_crops import RandomCrops
 from icss_core.labels import ClassInfo, LabelSpace
-from icss_core.networks.model_folder import ModelCard, load_model, same_weights
+from icss_core.networks.model_folder import ModelCard, load_model
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
 from icss_core.raster.source import ArraySource
