@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Final
 from icss_core.errors import IcssError
 from services.ownership import STATUS, LeaseWatch
 from services.s3_address import S3Address
-from services.serving.orders import UpdateOrder
 from services.serving.update_records import PENDING
 from services.tracking import PRETRAINING, UPDATES
 
@@ -116,11 +115,12 @@ class Retention:
     def _images_of_updates(self) -> frozenset[str]:
         """Addresses of the images of all updates that have not ended."""
         pending = {"icss.kind": "update", STATUS: PENDING}
+        # the image alone: an order of another version of the service names one too
         orders = (
-            UpdateOrder.model_validate(self._tracking.read_json(run.run_id, "order.json"))
+            self._tracking.read_json(run.run_id, "order.json")
             for run in self._tracking.find(UPDATES, tags=pending)
         )
-        return frozenset(order.image for order in orders)
+        return frozenset(str(order["image"]) for order in orders)
 
     def _jobs(self, folder: str, before: datetime, done_before: datetime) -> Iterator[Leftover]:
         for one in self._old(folder, done_before):

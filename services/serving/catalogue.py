@@ -48,7 +48,7 @@ class Catalogue:
             ConflictError: `memory` points elsewhere; the message names both versions.
         """
         previous = self._registry.describe(name).aliases.get(MEMORY)
-        self._registry.set_alias(name, MEMORY, version, expected=previous if expected is None else expected)
+        self._registry.set_alias(name, MEMORY, version, expected=expected)
         return AliasDetail(model=name, alias=MEMORY, version=version, previous=previous)
 
 
