@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from contextlib import contextmanager
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
+from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     from services.tracking import Tracking
 
 
+_log = logging.getLogger(__name__)
+
+_OUTAGES: Final = 3
+"""How often an update starts over since the store went away; one that reads for hours must end."""
+
+
 class UpdateRun:
     """Carries out updates in this process, with memory networks kept warm. One at a time."""
 
@@ -51,7 +59,8 @@ class UpdateRun:
 
         The same order gives the same network: after a crash the work starts over. If the crash came after the
         registration, the version is found by its run and only the alias is moved again. An MLflow server that
-        is away for a while costs time, not the network (`Control.outlast`).
+        is away for a while costs time, not the network (`Control.outlast`); an object store that is away
+        while the image is read costs the work so far, which starts over.
 
         Raises:
             CancelledError: the control said stop before the point of no return.
@@ -60,10 +69,20 @@ class UpdateRun:
         """
         version = control.outlast(lambda: self._registered(order.model, update_id))
         if version is None:
-            version = self._make(update_id, order, control)
+            version = self._make_patiently(update_id, order, control)
         made = version
         control.outlast(lambda: self._registry.set_alias(order.model, UPDATED, made))
         return version
+
+    def _make_patiently(self, update_id: str, order: UpdateOrder, control: Control) -> int:
+        for _ in range(_OUTAGES):
+            try:
+                return self._make(update_id, order, control)
+            except StorageUnavailableError as error:
+                _log.warning("update %s starts over once the object store is back: %s", update_id, error)
+                control.enter("waiting for the object store")
+                control.outlast(lambda: self._images.require_unchanged(order.image, order.image_etag))
+        return self._make(update_id, order, control)
 
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         started = time.monotonic()
