@@ -81,7 +81,7 @@ class UpdateRun:
             except StorageUnavailableError as error:
                 _log.warning("update %s starts over once the object store is back: %s", update_id, error)
                 control.enter("waiting for the object store")
-                control.outlast(lambda: self._images.require_unchanged(order.image, order.image_etag))
+                control.outlast(lambda: self._require_unchanged(order))
         return self._make(update_id, order, control)
 
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
@@ -90,7 +90,7 @@ class UpdateRun:
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
         with (
-            self._pinned(order),
+            self._pinned(order, control),
             self._images.opened(
                 order.image, bands=memory.card.architecture.in_channels, dtype=memory.card.dtype
             ) as raster,
@@ -157,20 +157,23 @@ class UpdateRun:
             )
 
     @contextmanager
-    def _pinned(self, order: UpdateOrder) -> Iterator[None]:
+    def _pinned(self, order: UpdateOrder, control: Control) -> Iterator[None]:
         """A block in which the image has the bytes that were accepted, from first to last.
 
         Raises:
             ImageChangedError: it has not; also in place of the errors that this causes in the block.
         """
-        self._images.require_unchanged(order.image, order.image_etag)
+        control.outlast(lambda: self._require_unchanged(order))
         try:
             yield
-        except CancelledError:
+        except (CancelledError, StorageUnavailableError):
             raise
         except IcssError:
-            self._images.require_unchanged(order.image, order.image_etag)
+            control.outlast(lambda: self._require_unchanged(order))
             raise
+        control.outlast(lambda: self._require_unchanged(order))
+
+    def _require_unchanged(self, order: UpdateOrder) -> None:
         self._images.require_unchanged(order.image, order.image_etag)
 
     def _registered(self, model: str, update_id: str) -> int | None:
