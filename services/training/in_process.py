@@ -73,7 +73,9 @@ class OnlyRank:
     number = 0
     world = 1
 
-    def __init__(self, *callbacks: MlflowCallback | TrainingGuard, device: torch.device | None = None) -> None:
+    def __init__(
+        self, *callbacks: MlflowCallback | TrainingGuard, device: torch.device | None = None
+    ) -> None:
         self.device = device or torch.device("cpu")
         self._callbacks = callbacks
 
