@@ -10,7 +10,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from icss_core.clicks.geojson import clicks_from_geojson
+from icss_core.clicks.click_set import ClickSet
 from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
@@ -89,6 +89,7 @@ class UpdateRun:
         memory = control.outlast(lambda: self.models.get(order.model, order.base_version))
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
+        clicks = ClickSet.from_lists(order.points)
         with (
             self._pinned(order, control),
             self._images.opened(
@@ -96,7 +97,6 @@ class UpdateRun:
             ) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):
-            clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
 
             def log(report: IterationReport) -> None:
                 metrics.log(report.iteration, {"loss": report.loss, "lr": report.lr, **report.terms})
