@@ -12,7 +12,8 @@ from queue_bench import LEASE_SECONDS, SECONDS, Bench, QueueMaker, order
 from icss_core.errors import ClickError
 from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
-from services.serving.update_records import RecordedResult, UpdateRecords
+from services.serving.update_files import RecordedResult
+from services.serving.update_records import UpdateRecords
 from services.tracking import Tracking
 
 if TYPE_CHECKING:
