@@ -12,6 +12,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from icss_core.errors import ImageNotFoundError, ImageUnreadableError
+from icss_core.raster.buffered import BufferedFile
 from icss_core.raster.environment import gdal_ready, georeference_optional
 from icss_core.raster.formats import DRIVERS, FORMAT_NAMES
 from icss_core.raster.gdal_files import gdal_name
@@ -19,6 +20,10 @@ from icss_core.raster.remote import open_remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from icss_core.raster.orientation import Stream
+    from icss_core.raster.remote import RemoteFile
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -44,8 +49,9 @@ class Handle:
         self._options: dict[str, str] = {}
         self._context = contextvars.Context()
         with ExitStack() as closing:
+            self._file: RemoteFile | None = None
             if address.startswith("s3://"):
-                file = open_remote(address)
+                self._file = file = open_remote(address)
                 self._path, self._context = closing.enter_context(gdal_name(file, self._errors))
                 self._options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}  # no search for sidecar files
             else:
@@ -75,6 +81,12 @@ class Handle:
         finally:
             if self._errors:
                 raise self._errors[0]
+
+    def stream(self) -> AbstractContextManager[Stream]:
+        """The file's bytes, for what GDAL does not say; what goes wrong in fetching them, `run` raises."""
+        if self._file is not None:
+            return BufferedFile(self._file, self._errors)
+        return Path(self._path).open("rb")
 
     def reason(self, error: BaseException) -> str:
         """What GDAL said at first: rasterio's own message of a failed read only points to it."""

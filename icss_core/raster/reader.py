@@ -17,6 +17,7 @@ from rasterio.windows import Window as RasterioWindow
 from icss_core.errors import BandMismatchError, ImageUnreadableError
 from icss_core.raster.colours import colour_table
 from icss_core.raster.handle import Handle
+from icss_core.raster.orientation import AS_STORED, Orientation, orientation_of
 from icss_core.raster.source import ArraySource, Pixels, RasterSource, placed
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Raster:
     are as stored, scale and offset of the file not applied; but an image's palette is looked up, and grey of
     less than 8 bits spread over 0 to 255.
 
+    A photo that says how its camera was held (`icss_core.raster.orientation`) is read upright, whatever it is
+    read for; where it lies on the map, rows and columns are as stored.
+
     A pixel is valid where all of these hold: not every band read has its nodata value, the mask (inside the
     file or a `.msk` beside a local one) and every alpha band are above 0, its colour in a palette is not
     wholly transparent, and no band is NaN or infinite.
@@ -55,15 +59,18 @@ class Raster:
         self.driver: str = dataset.driver
         """GDAL's name of the format, one of `icss_core.raster.formats.DRIVERS`."""
         interpretation = dataset.colorinterp
-        self._alpha = [i for i, kind in enumerate(interpretation, 1) if kind == ColorInterp.alpha]
+        asked = frozenset(bands or ())
+        self._alpha = [
+            i for i, kind in enumerate(interpretation, 1) if kind == ColorInterp.alpha and i not in asked
+        ]
         self._table = None if indices else colour_table(dataset, self.address)
         stored = [i for i in dataset.indexes if i not in self._alpha]
         available = stored if self._table is None else range(1, self._table.colours.shape[1] + 1)
         self.band_numbers = self._select(available, bands)
         """1-based numbers of the bands read, in the order read."""
         self._stored = list(self.band_numbers) if self._table is None else stored
-        self.height: int = dataset.height
-        self.width: int = dataset.width
+        self._orientation = self._read_orientation()
+        self.height, self.width = self._orientation.size(dataset.height, dataset.width)
         self.bands = len(self.band_numbers)
         self._stored_dtype = self._common_dtype()
         self.dtype = self._stored_dtype if self._table is None else "uint8"
@@ -76,7 +83,7 @@ class Raster:
         self.gcps_crs: CRS | None = points_crs
         self.rpcs: RPC | None = dataset.rpcs
         self.nodata: float | None = dataset.nodatavals[self._stored[0] - 1]
-        self.block_shape: tuple[int, int] = dataset.block_shapes[self._stored[0] - 1]
+        self.block_shape = self._orientation.size(*dataset.block_shapes[self._stored[0] - 1])
         """(height, width) of the blocks in which the file is stored."""
         self.colour_table = self._palette()
         """Palette index to 8-bit (red, green, blue, alpha); None where the file has no palette."""
@@ -97,8 +104,8 @@ class Raster:
         self._handle.close()
 
     def gdal_band(self, position: int = 0) -> Band:
-        """One of the bands as stored, for GDAL algorithms that go through a whole band by themselves."""
-        return Band(self._dataset, self._stored[position], self._stored_dtype, (self.height, self.width))
+        """One of the bands as the file has it, for GDAL algorithms that go through a whole band."""
+        return Band(self._dataset, self._stored[position], self._stored_dtype, self._dataset.shape)
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window; the part that sticks out of the raster is 0 and not valid.
@@ -111,9 +118,10 @@ class Raster:
         if inside.height == 0 or inside.width == 0:
             nothing = np.zeros((self.bands, window.height, window.width), self.dtype)
             return Pixels(nothing, np.zeros((window.height, window.width), bool))
-        area = RasterioWindow(inside.col, inside.row, inside.width, inside.height)
+        stored = self._orientation.stored(inside, self.height, self.width)
+        area = RasterioWindow(stored.col, stored.row, stored.width, stored.height)
         try:
-            values, valid = self._handle.run(self._read, area)
+            values, valid = map(self._orientation.upright, self._handle.run(self._read, area))
         except RasterioError as error:
             raise ImageUnreadableError(
                 f"{self.address}: rows {inside.row} to {inside.end_row - 1}, columns {inside.col} to "
@@ -134,6 +142,18 @@ class Raster:
             values, present = self._table.look_up(values[0], [number - 1 for number in self.band_numbers])
             valid &= present
         return values, valid
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows and columns are not those of the file."""
+        return self._orientation is not AS_STORED
+
+    def _read_orientation(self) -> Orientation:
+        dataset = self._dataset
+        if not dataset.transform.is_identity or dataset.gcps[0] or dataset.rpcs is not None:
+            return AS_STORED  # rows and columns have a place each
+        with self._handle.stream() as stream:
+            return orientation_of(stream, dataset.tags().get("EXIF_Orientation"))
 
     def _per_dataset_mask(self) -> bool:
         """Whether the file has a mask that is neither alpha, read on its own, nor made from nodata."""
@@ -185,14 +205,15 @@ def open_raster(
 
     Args:
         address: a local path, or `s3://bucket/key` inside of `icss_core.raster.remote.remote_files`.
-        bands: 1-based band numbers in the order wanted; None: all that are not alpha. An image with a palette
-            has the bands red, green and blue.
+        bands: 1-based band numbers in the order wanted; None: all that are not alpha. A band that is named is
+            data, also where the file marks it as alpha, as much software does with infrared after red, green
+            and blue. An image with a palette has the bands red, green and blue.
         name: what errors call it, such as a file whose path says nothing to its user; None: the address.
 
     Raises:
         ImageNotFoundError: there is nothing at the address.
         ImageUnreadableError: it is none of the formats we read, or damaged.
-        BandMismatchError: it lacks a band that was asked for, or the band is alpha.
+        BandMismatchError: it lacks a band that was asked for.
         IcssError: it may not or cannot be fetched from where it is.
     """
     return _opened(str(address), bands, name=name or str(address), indices=False)

@@ -136,8 +136,16 @@ def test_bands_can_be_chosen_and_reordered(tmp_path: Path) -> None:
     for wrong in ([5], [0], []):
         with pytest.raises(BandMismatchError, match=r"\[1, 2, 3, 4\]"):
             open_raster(path, bands=wrong)
-    with pytest.raises(BandMismatchError, match=r"has bands \[1, 2, 3\]"):
-        open_raster(RASTERS["alpha.tif"](tmp_path / "alpha.tif"), bands=[1, 4])
+
+
+def test_a_band_that_is_named_is_data_also_where_the_file_marks_it_as_alpha(tmp_path: Path) -> None:
+    path = RASTERS["alpha.tif"](tmp_path / "alpha.tif")
+    with rasterio.open(path) as file, open_raster(path, bands=[4, 1]) as raster:
+        assert file.colorinterp[3] == ColorInterp.alpha
+        pixels = raster.read(Window(0, 0, HEIGHT, WIDTH))
+        np.testing.assert_array_equal(pixels.values, file.read([4, 1]))
+    assert (pixels.values[0] == 0).any(), "zeros that would be holes in an alpha band"
+    assert pixels.valid.all()
 
 
 def test_palette_is_kept_as_colour_table(tmp_path: Path) -> None:
