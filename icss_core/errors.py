@@ -68,6 +68,10 @@ class DatasetError(IcssError):
     """A dataset.yaml, a scene or a mask does not say what it should."""
 
 
+class MisplacedError(DatasetError):
+    """Labels do not lie where their image lies, and cannot be brought there."""
+
+
 class TrainingDivergedError(IcssError):
     """The loss of a training became infinite or undefined."""
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 import colorsys
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import DatasetError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace, name_key
+from icss_core.labels import BACKGROUND, ClassInfo, LabelSpace, name_key
 from services.ingest.mask_file import read_mask
+from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
@@ -54,7 +53,8 @@ def ingest_ade20k(
     root = next((one.parent for one in source.glob("**/objectInfo150.txt")), None)
     if root is None:
         raise DatasetError(f"{source} has no objectInfo150.txt in it or below it")
-    writer = DatasetWriter(storage, prefix, name="ade20k", classes=read_classes(root / "objectInfo150.txt"))
+    meaning = MaskMeaning(classes=read_classes(root / "objectInfo150.txt"))
+    writer = DatasetWriter(storage, prefix, name="ade20k", classes=meaning.classes)
     images = [
         (split, image)
         for part, split in _PARTS.items()
@@ -64,9 +64,9 @@ def ingest_ade20k(
         path = root / "annotations" / image.parent.name / f"{image.stem}.png"
         if not path.is_file():
             raise DatasetError(f"the set lacks {path}")
-        mask = read_mask(path)
+        mask = read_mask(path, meaning)
         if ignore_other or split == "val":
-            mask = np.where(mask == 0, np.uint8(IGNORE), mask)
+            mask = mask.with_ignored(BACKGROUND)
         writer.add_file(image.stem, image, mask, split=split)
         if on_scene is not None:
             on_scene(number, len(images), image.stem)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import DatasetError
 from icss_core.labels import IGNORE, ClassInfo, LabelSpace
 from services.ingest.mask_file import read_mask
+from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ def ingest_cityscapes(
     Raises:
         DatasetError: the folder is not the set, or a mask is missing or does not fit.
     """
-    table = np.full(256, IGNORE, np.uint8)
-    for index, value in enumerate(_IDS, start=1):
-        table[value] = index
+    by_id = {value: index for index, value in enumerate(_IDS, start=1)}
+    values = dict.fromkeys(range(256), IGNORE) | by_id
+    meaning = MaskMeaning(classes=CITYSCAPES_CLASSES, values=values)
     parts: tuple[Split, ...] = ("train", "val")
     images = [
         (part, image)
@@ -84,7 +83,7 @@ def ingest_cityscapes(
         path = source / "gtFine" / split / image.parent.name / f"{name}{_MASK}"
         if not path.is_file():
             raise DatasetError(f"the set lacks {path}")
-        writer.add_file(name, image, table[read_mask(path)], split=split)
+        writer.add_file(name, image, read_mask(path, meaning), split=split)
         if on_scene is not None:
             on_scene(number, len(images), name)
     return writer.finish(notes="Cityscapes, Cordts et al. 2016, fine annotations.")

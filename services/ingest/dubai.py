@@ -8,14 +8,15 @@ The images lie nowhere on the map: their clicks are given in pixels.
 
 from __future__ import annotations
 
-import csv
 import re
 from typing import TYPE_CHECKING, Final
 
 from icss_core.errors import DatasetError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace
-from services.ingest.mask_file import read_mask, read_values
+from icss_core.labels import ClassInfo, LabelSpace
+from services.ingest.mask_file import read_mask, read_pixels
+from services.ingest.mask_meaning import coloured
 from services.ingest.writer import DatasetWriter
+from services.text_file import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,14 +51,15 @@ def ingest_dubai(storage: Storage, source: Path, prefix: str, *, on_scene: Progr
         DatasetError: the folder has neither layout, a file is missing, or a mask does not fit.
     """
     found = _flat(source) if (source / "split.csv").is_file() else _published(source)
-    palette = {info.colour: index for index, info in enumerate(DUBAI_CLASSES.classes)}
-    palette |= dict.fromkeys(_UNLABELLED, IGNORE)
+    meaning = coloured(DUBAI_CLASSES, ignored=_UNLABELLED)
     writer = DatasetWriter(storage, prefix, name="dubai", classes=DUBAI_CLASSES)
     for number, (name, split, image, mask) in enumerate(found, start=1):
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"scene {name!r}: no file {path}")
-        writer.add_array(name, read_values(image)[:3], read_mask(mask, palette), split=split)
+        read = read_mask(mask, meaning)
+        writer.check.read(read.readings)
+        writer.add_array(name, read_pixels(image)[:3], read.labels, split=split)
         if on_scene is not None:
             on_scene(number, len(found), name)
     return writer.finish(notes=_NOTES)
@@ -66,16 +68,15 @@ def ingest_dubai(storage: Storage, source: Path, prefix: str, *, on_scene: Progr
 def _flat(source: Path) -> list[tuple[str, Split, Path, Path]]:
     """Scenes of the layout with split.csv, in its order."""
     found: list[tuple[str, Split, Path, Path]] = []
-    with (source / "split.csv").open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            name, split = row.get("name"), row.get("split")
-            if not name or split not in ("train", "val", "test"):
-                raise DatasetError(
-                    f"{source / 'split.csv'}, line {line}: needs a name, and train, val or test"
-                )
-            found.append(
-                (name, split, source / "images" / f"{name}.jpg", source / "masks" / f"{name}.png")  # type: ignore[arg-type]
+    for row in read_table(source / "split.csv", ("name", "split"), DatasetError):
+        name, split = row.values["name"], row.values["split"]
+        if not name or split not in ("train", "val", "test"):
+            raise DatasetError(
+                f"{source / 'split.csv'}, line {row.line}: needs a name, and train, val or test"
             )
+        found.append(
+            (name, split, source / "images" / f"{name}.jpg", source / "masks" / f"{name}.png")  # type: ignore[arg-type]
+        )
     return found
 
 

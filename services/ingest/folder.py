@@ -3,8 +3,8 @@
 Layout: `images/NAME.EXT` (or the images in the folder itself), `masks/NAME.EXT` of the same stem, optionally
 `classes.yaml` (or .json): a list of `{name, colour}`, or of names, by index from 0, the background first; or
 a mapping from mask values to those, where no value need be background and `ignore` counts for nothing. Masks
-hold class indices, those values, or the colours of classes.yaml. Optionally `split.csv` with columns name and
-split.
+hold class indices, those values, or the colours of classes.yaml; see `MaskMeaning`. Optionally `split.csv`
+with columns name and split. Hidden files, such as the `._NAME` of a folder from a Mac, are passed over.
 
 Beside images/, `objectness/NAME.EXT` may say how likely each pixel belongs to an object of any class, in one
 band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may say anything
@@ -19,33 +19,34 @@ nobody drew on is not labelled, and a scene's image-level labels are the classes
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from typing import TYPE_CHECKING, Final
+import unicodedata
+from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from icss_core.clicks import scribbles_from_geojson
 from icss_core.dataset import BACKGROUND_CLASS
-from icss_core.errors import ClickError, DatasetError, InvalidParameterError, UnknownClassError
-from icss_core.labels import IGNORE, ClassInfo, LabelSpace, name_key
+from icss_core.errors import ClickError, DatasetError, InvalidParameterError, UnknownClassError, faults_of
+from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace, name_key
 from icss_core.raster.formats import IMAGE_EXTENSIONS, MASK_EXTENSIONS
 from icss_core.raster.reader import open_raster
 from services.ingest.mask_file import read_mask
+from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
+from services.text_file import read_json, read_plain_yaml, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset, Split
-    from services.ingest.writer import Progress
-    from services.storage import Storage
+    from services.ingest.mask_file import Mask
+    from services.ingest.mask_meaning import Colour
+    from services.ingest.writer import Progress, Target
 
 _SCRIBBLES: Final = frozenset({".geojson"})
 _COLOURS: Final = (
@@ -56,20 +57,36 @@ _COLOURS: Final = (
     (247, 201, 72),
     (148, 82, 190),
 )
+MaskValue = Annotated[int, Field(ge=0, le=255)]
 _VALIDATION_EVERY: Final = 5
 """Without split.csv every fifth scene is for validation."""
 
 
 def ingest_folder(
-    storage: Storage, source: Path, prefix: str, *, name: str | None = None, on_scene: Progress | None = None
+    storage: Target,
+    source: Path,
+    prefix: str,
+    *,
+    name: str | None = None,
+    alpha_is_data: bool = False,
+    on_scene: Progress | None = None,
 ) -> Dataset:
     """Convert a user's images, and masks if there are any, to GeoTIFFs under an s3:// prefix.
 
     Georeference, bands, data type, nodata and masks of the images are kept.
 
+    Args:
+        storage: where the data set goes.
+        source: the folder.
+        prefix: s3:// prefix of the data set.
+        name: of the data set; the folder's own by default.
+        alpha_is_data: see `DatasetWriter.add_file`.
+        on_scene: called after each scene.
+
     Raises:
         DatasetError: no image, two images of one name, a mask or map without image or that does not
-            fit it, or scribbles that do not, lie beside a mask, or are of a scene that is not to train on.
+            fit it, or scribbles that do not, lie beside a mask, or are of a scene that is not to train on;
+            or a file of text, or a value of a mask, that means nothing, or not one thing.
     """
     images = _by_name(source / "images" if (source / "images").is_dir() else source)
     masks = _masks(source / "masks")
@@ -83,32 +100,56 @@ def ingest_folder(
     maps = _maps(source, set(images))
     if not images:
         raise DatasetError(f"no image in {source}; known endings: {', '.join(sorted(IMAGE_EXTENSIONS))}")
-    classes, lookup = _classes(source)
-    if (masks or scribbles) and classes is None:
+    meaning = read_classes(source)
+    if (masks or scribbles) and meaning is None:
         raise DatasetError(f"{source} has masks but no classes.yaml that says what their values mean")
-    classes = classes or LabelSpace(classes=(BACKGROUND_CLASS,))
+    meaning = meaning or MaskMeaning(classes=LabelSpace(classes=(BACKGROUND_CLASS,)))
     splits = _splits(source, sorted(images), masked=set(masks), scribbled=set(scribbles))
-    palette = {info.colour: index for index, info in enumerate(classes.classes)}
-    writer = DatasetWriter(storage, prefix, name=name or source.resolve().name, classes=classes)
+    writer = DatasetWriter(storage, prefix, name=name or source.resolve().name, classes=meaning.classes)
     for number, scene in enumerate(sorted(images), start=1):
-        mask: npt.NDArray[np.uint8] | None = None
+        mask: Mask | npt.NDArray[np.uint8] | None = None
         if scene in masks:
-            mask = _translated(read_mask(masks[scene], palette), lookup, masks[scene])
+            mask = read_mask(masks[scene], meaning)
         elif scene in scribbles:
-            mask = _scribbled(scribbles[scene], images[scene], classes)
-        writer.add_file(scene, images[scene], mask, split=splits[scene], maps=maps.get(scene, {}))
+            mask = _scribbled(scribbles[scene], images[scene], meaning.classes)
+        more = maps.get(scene, {})
+        writer.add_file(
+            scene, images[scene], mask, split=splits[scene], alpha_is_data=alpha_is_data, maps=more
+        )
         if on_scene is not None:
             on_scene(number, len(images), scene)
+    if masks and not scribbles:
+        _refuse_all_ignored(source, writer.check.pixels, meaning)
     return writer.finish()
+
+
+def _refuse_all_ignored(source: Path, pixels: npt.NDArray[np.int64], meaning: MaskMeaning) -> None:
+    """Raises where masks hold background and 255 alone, and nobody said that 255 is to be ignored.
+
+    That is how much software writes a mask of one class, and read as usual it would have no label at all.
+    """
+    says_nothing = len(meaning.classes) > 1 and IGNORE not in meaning.values
+    if says_nothing and pixels[IGNORE] and not pixels[BACKGROUND + 1 : IGNORE].any():
+        name = meaning.classes.names[1]
+        raise DatasetError(
+            f"{source / 'masks'}: no pixel is of a class, but {pixels[IGNORE]} are 255, which counts as "
+            f"ignored; if 255 is {name!r}, write a mapping in classes.yaml: '0: background' and "
+            f"'255: {name}', or else '255: ignore'"
+        )
+
+
+def scene_name(stem: str) -> str:
+    """Name of the scene of a file: made safe for an address, and the same however its accents are encoded."""
+    return re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", stem))
 
 
 def _by_name(folder: Path, endings: Collection[str] = IMAGE_EXTENSIONS) -> dict[str, Path]:
     """Files of a folder with these endings by stem, made safe for an address; none without the folder."""
     by_name: dict[str, Path] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if path.suffix.lower() not in endings:
+        if path.suffix.lower() not in endings or path.name.startswith("."):
             continue
-        name = re.sub(r"[^\w.-]", "_", path.stem)
+        name = scene_name(path.stem)
         if name in by_name:
             raise DatasetError(f"{by_name[name]} and {path} would both be scene {name!r}")
         by_name[name] = path
@@ -138,71 +179,75 @@ def _masks(folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _classes(source: Path) -> tuple[LabelSpace | None, dict[int, int]]:
-    """Label space of classes.yaml or classes.json, None without either, and indices by mask value.
+def read_classes(source: Path) -> MaskMeaning | None:
+    """Classes of classes.yaml or classes.json, and what stands for them in masks; None without either.
 
-    Names alone get colours. Without a mapping, values are indices and the lookup is empty.
+    Names alone get colours, which masks are not looked up by.
+
+    Raises:
+        DatasetError: the file is neither a list nor a mapping of classes.
     """
     path = next(
         (source / file for file in ("classes.yaml", "classes.json") if (source / file).is_file()), None
     )
     if path is None:
-        return None, {}
+        return None
+    content = (read_json if path.suffix == ".json" else read_plain_yaml)(path, DatasetError)
     try:
-        entries, lookup = _entries(yaml.safe_load(path.read_text(encoding="utf-8")))
-        infos = [
-            ClassInfo(name=entry, colour=_COLOURS[(index - 1) % len(_COLOURS)] if index else (160, 160, 160))
-            if isinstance(entry, str)
-            else entry
-            for index, entry in enumerate(entries)
-        ]
-        return LabelSpace(classes=tuple(infos)), lookup
-    except (yaml.YAMLError, ValidationError) as error:
+        return _meaning(content)
+    except ValidationError as error:
         raise DatasetError(
             f"{path} must be a list of class names, or of {{name, colour: [red, green, blue]}}, or a mapping "
-            f"from mask values to those: {error}"
+            f"from mask values to those: {faults_of(error)}"
         ) from error
 
 
-def _entries(content: object) -> tuple[list[str | ClassInfo], dict[int, int]]:
-    """Classes by index, and the index of each mask value."""
+def _meaning(content: object) -> MaskMeaning:
     if not isinstance(content, dict):
-        return TypeAdapter(list[str | ClassInfo]).validate_python(content), {}
-    by_value = TypeAdapter(dict[int, str | ClassInfo]).validate_python(content)
+        listed = TypeAdapter(list[str | ClassInfo]).validate_python(content)
+        return MaskMeaning(classes=_coloured(listed), colours=_colours(dict(enumerate(listed))))
+    by_value = TypeAdapter(dict[MaskValue, str | ClassInfo]).validate_python(content)
     entries: list[str | ClassInfo] = [BACKGROUND_CLASS]
-    lookup: dict[int, int] = {}
+    values: dict[int, int] = {}
     for value, entry in sorted(by_value.items()):
-        key = name_key(entry if isinstance(entry, str) else entry.name)
+        key = name_key(_name(entry))
         if key.split()[:1] == ["ignore"]:
-            lookup[value] = IGNORE
+            values[value] = IGNORE
         elif key == BACKGROUND_CLASS.name:
-            lookup[value] = 0
+            values[value] = BACKGROUND
+            entries[BACKGROUND] = entry
         else:
-            lookup[value] = len(entries)
+            values[value] = len(entries)
             entries.append(entry)
-    return entries, lookup
+    colours = _colours({values[value]: entry for value, entry in by_value.items()})
+    return MaskMeaning(classes=_coloured(entries), values=values, colours=colours)
 
 
-def _translated(mask: npt.NDArray[np.uint8], lookup: dict[int, int], path: Path) -> npt.NDArray[np.uint8]:
-    """A mask of values as one of indices."""
-    if not lookup:
-        return mask
-    known = {IGNORE: IGNORE, **lookup}
-    values = np.unique(mask).tolist()
-    unknown = [value for value in values if value not in known]
-    if unknown:
-        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(known)}")
-    table = np.full(256, IGNORE, np.uint8)
-    table[list(known)] = list(known.values())
-    return table[mask]
+def _coloured(entries: list[str | ClassInfo]) -> LabelSpace:
+    """Label space of the entries; names alone get a colour of ours."""
+    infos = [
+        ClassInfo(name=entry, colour=_colour(index)) if isinstance(entry, str) else entry
+        for index, entry in enumerate(entries)
+    ]
+    return LabelSpace(classes=tuple(infos))
+
+
+def _colour(index: int) -> Colour:
+    return _COLOURS[(index - 1) % len(_COLOURS)] if index else BACKGROUND_CLASS.colour
+
+
+def _colours(entries: Mapping[int, str | ClassInfo]) -> dict[Colour, int]:
+    """Indices by the colours that the file names."""
+    return {entry.colour: index for index, entry in entries.items() if isinstance(entry, ClassInfo)}
+
+
+def _name(entry: str | ClassInfo) -> str:
+    return entry if isinstance(entry, str) else entry.name
 
 
 def _scribbled(path: Path, image: Path, classes: LabelSpace) -> npt.NDArray[np.uint8]:
     """A file of scribbles as a mask (H, W) of indices, 255 where nobody drew."""
-    try:
-        collection = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no GeoJSON: {error}") from error
+    collection = read_json(path, DatasetError)
     with open_raster(image) as raster:
         try:
             return scribbles_from_geojson(collection, raster, classes)
@@ -231,18 +276,17 @@ def _splits(source: Path, names: list[str], *, masked: set[str], scribbled: set[
             for name in names
         }
     splits: dict[str, Split] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            match row.get("split"):
-                case "train" | "val" | "test" as split:
-                    # with an ending or without
-                    name = re.sub(r"[^\w.-]", "_", row.get("name") or "")
-                    stem, dot, ending = name.rpartition(".")
-                    splits[stem if dot + ending.lower() in IMAGE_EXTENSIONS else name] = split
-                case other:
-                    raise DatasetError(
-                        f"{path}, line {line}: split must be train, val or test, not {other!r}"
-                    )
+    for row in read_table(path, ("name", "split"), DatasetError):
+        match row.values["split"]:
+            case "train" | "val" | "test" as split:
+                # with an ending or without
+                name = scene_name(row.values["name"])
+                stem, dot, ending = name.rpartition(".")
+                splits[stem if dot + ending.lower() in IMAGE_EXTENSIONS else name] = split
+            case other:
+                raise DatasetError(
+                    f"{path}, line {row.line}: split must be train, val or test, not {other!r}"
+                )
     missing = sorted(set(names) - set(splits))
     if missing:
         raise DatasetError(f"{path} does not name the scenes {missing}")

@@ -1,17 +1,19 @@
-"""Reading a mask file: class indices as they are, or colours looked up in a palette."""
+"""Reading a mask file as class indices, with where it lies and what was read as what."""
 
 from __future__ import annotations
 
-import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
+from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
-from icss_core.raster.reader import open_mask
+from icss_core.raster.alignment import Grid
+from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.windows import Window
+from services.ingest.mask_meaning import MaskMeaning, Readings, colour_reading, hexadecimal, value_readings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,82 +21,174 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Colour = tuple[int, int, int]
+    from icss_core.raster.reader import Raster
+    from services.ingest.mask_meaning import Colour
+
+    Indices = npt.NDArray[np.uint8]
 
 _ROWS: Final = 512
 """How many rows of a mask of colours are looked up at a time."""
 
 
-def read_values(path: Path) -> npt.NDArray[Any]:
-    """All bands of a raster file as stored, (C, H, W); a nodata value changes nothing.
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """A mask as it was read."""
+
+    labels: Indices
+    """(H, W), indices of the data set's classes, 255 = ignore."""
+    grid: Grid
+    """Where its pixels lie."""
+    name: str
+    """Of the file, for messages."""
+    readings: Readings
+
+    def with_ignored(self, index: int) -> Mask:
+        """The same with one index read as ignore."""
+        labels = np.where(self.labels == index, np.uint8(IGNORE), self.labels)
+        readings = Counter[tuple[str, int]]()
+        for (what, read_as), pixels in self.readings.items():
+            readings[what, IGNORE if read_as == index else read_as] += pixels
+        return replace(self, labels=labels, readings=readings)
+
+
+def read_pixels(path: Path) -> npt.NDArray[Any]:
+    """All bands of an image file, (C, H, W), upright.
 
     Raises:
         ImageNotFoundError: no such file.
         ImageUnreadableError: not a raster we read, or damaged.
     """
-    open_mask(path).close()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
-        with rasterio.open(path) as source:
-            try:
-                return np.asarray(source.read())
-            except RasterioError as error:
-                raise ImageUnreadableError(f"{path} is damaged: {error}") from error
+    with open_raster(path) as raster:
+        return _whole(raster)
 
 
-def read_mask(
-    path: Path, palette: Mapping[Colour, int] | None = None, *, tolerance: int = 0
-) -> npt.NDArray[np.uint8]:
+def read_mask(path: Path, meaning: MaskMeaning) -> Mask:
     """A mask as class indices.
 
-    Args:
-        path: One band of indices, or three of colours (alpha is passed over).
-        palette: Index of each 8-bit colour; needed for masks of colours only.
-        tolerance: How far each channel of a pixel may be from that of its class's colour; for masks that were
-            once stored with loss, so that no pixel has quite the colour it was drawn in.
+    One band holds values, or colours by its palette; three hold colours. Alpha is passed over, but for
+    transparent pixels that mean nothing: they are ignored, and so are pixels of a nodata value that means
+    nothing. Whole numbers may be stored as floats, and values as grey in three bands.
 
-    Returns:
-        (H, W) uint8, 255 = ignore.
+    Args:
+        path: file of a format that keeps every value.
+        meaning: of its values and colours.
 
     Raises:
-        DatasetError: colours without palette, a colour that is not in it, or values over 255.
+        ImageNotFoundError, ImageUnreadableError: it cannot be read.
+        DatasetError: a value or colour that means nothing, or not one thing; the message says which, and what
+            to write in classes.yaml.
         InvalidParameterError: a tolerance at which one colour could be taken for another.
     """
-    values = read_values(path)
-    if values.shape[0] == 1:
-        if values.min() < 0 or values.max() > IGNORE or values.dtype.kind == "f":
-            raise DatasetError(f"{path}: mask values must be whole numbers from 0 to 255")
-        return np.asarray(values[0], dtype=np.uint8)
-    if values.shape[0] not in {3, 4} or values.dtype != np.uint8:
+    with open_mask(path) as raster:
+        pixels = raster.read(Window(0, 0, raster.height, raster.width))
+        values, grid = np.asarray(pixels.values), Grid.of(raster)
+        absent = ~pixels.valid
+        nodata, palette = raster.nodata, raster.colour_table
+    if len(values) == 1:
+        whole = _whole_numbers(values[0], nodata, path)
+        return _of_values(whole, absent, palette or {}, meaning, grid, str(path))
+    if len(values) != 3 or values.dtype != np.uint8:
         raise DatasetError(
-            f"{path}: a mask has one band of indices or 8-bit colours, "
-            f"not {values.shape[0]} bands of {values.dtype}"
+            f"{path}: a mask has one band of indices or 8-bit colours, not {len(values)} bands of "
+            f"{values.dtype}"
         )
-    if not palette:
-        raise DatasetError(f"{path} is a mask of colours, and no class has a colour to look up")
-    rounded = _rounding(palette, tolerance)
-    mask = np.empty(values.shape[1:], dtype=np.uint8)
+    if meaning.tolerance == 0 and _is_grey(values) and not _are_colours(np.unique(values[0]), meaning):
+        return _of_values(values[0], absent, {}, meaning, grid, str(path))
+    if not meaning.colours:
+        raise DatasetError(
+            f"{path} is a mask of colours, and no class has a colour to look up; give each class of "
+            "classes.yaml one: {name: building, colour: [226, 72, 52]}"
+        )
+    labels, readings = _of_colours(values, absent, meaning, path)
+    return Mask(labels, grid, str(path), readings)
+
+
+def _whole(raster: Raster) -> npt.NDArray[Any]:
+    return np.asarray(raster.read(Window(0, 0, raster.height, raster.width)).values)
+
+
+def _whole_numbers(values: npt.NDArray[Any], nodata: float | None, path: Path) -> Indices:
+    """One band of any type as uint8: what is not there, NaN or a nodata value beyond 0 to 255, is ignored."""
+    if values.dtype == np.uint8:
+        return values
+    absent = ~np.isfinite(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if nodata is not None and not 0 <= nodata <= IGNORE:
+        absent |= values == nodata
+    wrong = ~absent & ((values < 0) | (values > IGNORE) | (values != np.rint(values)))
+    if wrong.any():
+        row, col = np.argwhere(wrong)[0]
+        kind = f" of {values.dtype}" if values.dtype.kind == "f" else ""
+        raise DatasetError(
+            f"{path}: mask values must be whole numbers from 0 to 255; row {row}, column {col} of this mask"
+            f"{kind} is {values[row, col]}"
+        )
+    return np.where(absent, IGNORE, values).astype(np.uint8)
+
+
+def _of_values(
+    values: Indices,
+    absent: npt.NDArray[np.bool_],
+    palette: Mapping[int, tuple[int, int, int, int]],
+    meaning: MaskMeaning,
+    grid: Grid,
+    name: str,
+) -> Mask:
+    counts = np.bincount(values.ravel(), minlength=256)
+    present = np.flatnonzero(counts).tolist()
+    # values that stand only where the file says that nothing is: they need no meaning
+    there = np.flatnonzero(np.bincount(values[~absent], minlength=256)).tolist()
+    colours = {value: palette[value][:3] for value in present if value in palette}
+    holes = [value for value in present if value not in there and meaning.of_value(value) is None]
+    of = meaning.of_values([value for value in present if value not in holes], colours, name=name)
+    of |= dict.fromkeys(holes, IGNORE)
+    table = np.full(256, IGNORE, np.uint8)
+    table[list(of)] = list(of.values())
+    return Mask(table[values], grid, name, value_readings(counts, of, colours))
+
+
+def _is_grey(values: npt.NDArray[np.uint8]) -> bool:
+    return bool((values[0] == values[1]).all() and (values[0] == values[2]).all())
+
+
+def _are_colours(levels: npt.NDArray[np.uint8], meaning: MaskMeaning) -> bool:
+    """Whether each of some greys is the colour of a class."""
+    return all((level, level, level) in meaning.colours for level in levels.tolist())
+
+
+def _of_colours(
+    values: npt.NDArray[np.uint8], absent: npt.NDArray[np.bool_], meaning: MaskMeaning, path: Path
+) -> tuple[Indices, Readings]:
+    rounded = _rounding(meaning.colours, meaning.tolerance)
+    labels = np.empty(values.shape[1:], dtype=np.uint8)
+    readings = Counter[tuple[str, int]]()
     for top in range(0, values.shape[1], _ROWS):  # packed colours take four bytes a pixel: not all at once
-        part = values[:3, top : top + _ROWS]
-        mask[top : top + _ROWS], listed = _indices(rounded[part], palette)
-        if not listed.all():
-            row, col = np.argwhere(~listed)[0]
-            odd = "#{:02X}{:02X}{:02X}".format(*part[:, row, col])
-            raise DatasetError(f"{path}: colour {odd} at row {top + row}, column {col} belongs to no class")
-    return mask
+        part = values[:, top : top + _ROWS]
+        labels[top : top + _ROWS], listed = _indices(rounded[part], meaning.colours, readings)
+        unlisted = ~listed & ~absent[top : top + _ROWS]
+        if unlisted.any():
+            row, col = np.argwhere(unlisted)[0]
+            odd = colour_reading(tuple(part[:, row, col].tolist()))
+            known = ", ".join(map(hexadecimal, meaning.colours))
+            raise DatasetError(
+                f"{path}: {odd} at row {top + row}, column {col} belongs to no class; classes have {known}"
+            )
+    return labels, readings
 
 
 def _indices(
-    colours: npt.NDArray[np.uint8], palette: Mapping[Colour, int]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    colours: npt.NDArray[np.uint8], palette: Mapping[Colour, int], readings: Counter[tuple[str, int]]
+) -> tuple[Indices, npt.NDArray[np.bool_]]:
     """Indices (H, W) of colours (3, H, W), and where a colour is in the palette at all."""
     packed = _pack(colours.astype(np.uint32))
     mask = np.full(packed.shape, IGNORE, dtype=np.uint8)
     listed = np.zeros(packed.shape, dtype=bool)
     for colour, index in palette.items():
         where = packed == _pack(np.asarray(colour, dtype=np.uint32))
-        mask[where] = index
-        listed |= where
+        pixels = int(np.count_nonzero(where))
+        if pixels:
+            mask[where] = index
+            listed |= where
+            readings[colour_reading(colour), index] += pixels
     return mask, listed
 
 

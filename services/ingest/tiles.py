@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from icss_core.errors import DatasetError, InvalidParameterError
-from icss_core.labels import IGNORE
 from icss_core.raster.formats import GEOTIFF
 from services.ingest.mask_file import read_mask
+from services.ingest.mask_meaning import coloured
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from icss_core.dataset import Dataset, Split
     from icss_core.labels import LabelSpace
-    from services.ingest.mask_file import Colour
+    from services.ingest.mask_meaning import Colour
     from services.ingest.writer import Progress
     from services.storage import Storage
 
@@ -132,13 +132,13 @@ def ingest_tiles(
             f"{source} has {len(image_of)} of the {len(tiles.tiles)} images of the set {tiles.name!r}; there "
             f"is no {', no '.join(images.of(tile) for tile in lacking)}. With --partial they are left out"
         )
-    palette = {info.colour: index for index, info in enumerate(tiles.classes.classes)}
-    palette |= dict.fromkeys(masks.ignored, IGNORE)
     for number, tile in enumerate(image_of, start=1):
         name = f"{tiles.name}_{tile}"
         mask = None
         if tile in mask_of:
-            mask = read_mask(mask_of[tile], palette, tolerance=tiles.tolerances.get(tile, 0))
+            tolerance = tiles.tolerances.get(tile, 0)
+            meaning = coloured(tiles.classes, ignored=masks.ignored, tolerance=tolerance)
+            mask = read_mask(mask_of[tile], meaning)
         part: Split = "test" if mask is None else held_out.part if tile in held_out.tiles else "train"
         # no published image has an alpha band: one that GDAL takes for it is infrared
         writer.add_file(name, image_of[tile], mask, split=part, alpha_is_data=True)

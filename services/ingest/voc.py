@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE, ClassInfo, LabelSpace
 from services.ingest.mask_file import read_mask
+from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset, Split
+    from services.ingest.mask_file import Mask
     from services.ingest.writer import Progress
     from services.storage import Storage
 
@@ -107,13 +109,13 @@ def ingest_voc(
     unlabelled, parts = 0, [("train", name) for name in train] + [("val", name) for name in val]
     for number, (part, name) in enumerate(parts, start=1):
         split: Split = "val" if part == "val" else "train"
-        mask: npt.NDArray[np.uint8] | None
+        mask: Mask | npt.NDArray[np.uint8] | None
         if split == "train" and weak is not None:
             with Image.open(_existing(root / "JPEGImages" / f"{name}.jpg")) as image:
                 mask = weak(name, image.height, image.width)
         else:
             folder = masks if split == "train" else root / "SegmentationClass"
-            mask = read_mask(_existing(folder / f"{name}.png"))
+            mask = read_mask(_existing(folder / f"{name}.png"), MaskMeaning(classes=VOC_CLASSES))
         if mask is None:
             unlabelled += 1
         else:

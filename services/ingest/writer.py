@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import rasterio
@@ -17,9 +17,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from icss_core.dataset import Dataset, Scene
-from icss_core.errors import DatasetError
+from icss_core.errors import DatasetError, MisplacedError
 from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
-from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.alignment import Grid, laid_onto
+from icss_core.raster.reader import ArraySource, open_mask, open_raster
+from services.ingest.check import PICTURE_FILE, TABLE_FILE, Check
+from services.ingest.mask_file import Mask
+from services.ingest.upright import TILED, write_upright
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from affine import Affine
 
     from icss_core.dataset import Split
-    from services.storage import Storage
 
     Progress = Callable[[int, int, str], None]
     """Called after each scene: how many are done, how many there are, the scene's name."""
@@ -36,14 +39,19 @@ if TYPE_CHECKING:
 MANIFEST: Final = "dataset.yaml"
 _HASH_LENGTH: Final = 16
 """Hexadecimal digits of a file's hash in its name: 64 bits."""
-_TILED: Final[dict[str, Any]] = {
-    "driver": "GTiff",
-    "tiled": True,
-    "blockxsize": 512,
-    "blockysize": 512,
-    "compress": "deflate",
-    "BIGTIFF": "IF_SAFER",
-}
+
+
+class Target(Protocol):
+    """Where a data set goes: `services.storage.Storage`, or what only looks at it."""
+
+    def check_allowed(self, uri: str) -> str:
+        """See `Storage.check_allowed`."""
+
+    def write_bytes(self, uri: str, content: bytes, *, content_type: str | None = None) -> str:
+        """See `Storage.write_bytes`."""
+
+    def upload(self, path: Path, uri: str) -> str:
+        """See `Storage.upload`."""
 
 
 class DatasetWriter:
@@ -55,14 +63,18 @@ class DatasetWriter:
 
     Images become tiled, losslessly compressed GeoTIFFs (512-pixel blocks, for reading by windows); masks
     alike, with one band. Masks have no nodata value: 255 is one of their values, not a hole in them.
+
+    Masks from files are laid where they lie (`icss_core.raster.alignment`). What became of all of them is
+    written beside dataset.yaml for people to look at; see `services.ingest.check`.
     """
 
-    def __init__(self, storage: Storage, prefix: str, *, name: str, classes: LabelSpace) -> None:
+    def __init__(self, storage: Target, prefix: str, *, name: str, classes: LabelSpace) -> None:
         self._storage = storage
         self._prefix = prefix.rstrip("/")
         self._name = name
         self._classes = classes
         self._scenes: list[Scene] = []
+        self.check = Check(classes)
         storage.check_allowed(f"{self._prefix}/{MANIFEST}")
 
     def add_array(
@@ -89,14 +101,17 @@ class DatasetWriter:
             DatasetError: the mask has another size than the image, or values that are no class.
         """
         place: dict[str, Any] = {} if transform is None else {"crs": crs, "transform": transform}
-        image = _geotiff(pixels, place)
-        return self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:])
+        scene = self._add(
+            name, _geotiff(pixels, place), mask, split=split, place=place, shape=pixels.shape[1:]
+        )
+        self.check.add(ArraySource(pixels, None), mask)
+        return scene
 
     def add_file(
         self,
         name: str,
         path: Path,
-        mask: npt.NDArray[np.uint8] | None,
+        mask: Mask | npt.NDArray[np.uint8] | None,
         *,
         split: Split,
         alpha_is_data: bool = False,
@@ -106,8 +121,10 @@ class DatasetWriter:
 
         Args:
             name: Name of the scene, unique in the set.
-            path: GeoTIFF or picture; a world file beside it counts as its georeference.
-            mask: (H, W) uint8, indices of the set's classes, 255 = ignore; None where there is none.
+            path: GeoTIFF or picture; a world file beside it counts as its georeference. A photo is turned
+                upright.
+            mask: as `read_mask` read it, or (H, W) uint8 on the image's pixels, indices of the set's classes,
+                255 = ignore; None where there is none.
             split: Part of the set the scene belongs to.
             alpha_is_data: A band that the file marks as alpha is a band like the others, such as infrared
                 after red, green and blue, which much software writes as RGBA; its zeros are no holes.
@@ -117,6 +134,7 @@ class DatasetWriter:
         Raises:
             ImageUnreadableError: the file is not a raster we read.
             DatasetError: it is damaged, or mask or maps do not fit it.
+            MisplacedError: the mask does not lie where the image does.
         """
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -126,18 +144,44 @@ class DatasetWriter:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
             target = Path(folder) / "image.tif"
             with open_raster(path) as source:
-                place = {"crs": source.crs, "transform": source.transform}
-                shape = (source.height, source.width)
+                grid = Grid.of(source)
+                turned = source.is_turned
+                if turned:
+                    write_upright(source, target)
             try:
-                rasterio.shutil.copy(path, target, **_TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
+                if not turned:
+                    rasterio.shutil.copy(path, target, **TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
                 if alpha_is_data:
                     _unmark_alpha(target)
             except (RasterioError, CPLE_BaseError) as error:
                 raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
             copies = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
             for kind, raster in (maps or {}).items():
-                _copy_map(name, kind, raster, copies[kind], shape)
-            return self._add(name, target, mask, split=split, place=place, shape=shape, maps=copies)
+                _copy_map(name, kind, raster, copies[kind], grid)
+            labels = self._laid(name, mask, grid) if isinstance(mask, Mask) else mask
+            # a mask needs no control points, as it is read by the pixels of its image
+            place = {"crs": grid.crs, "transform": grid.transform}
+            shape = (grid.height, grid.width)
+            scene = self._add(name, target, labels, split=split, place=place, shape=shape, maps=copies)
+            with open_raster(target) as image:
+                self.check.add(image, labels)
+            return scene
+
+    def _laid(self, name: str, mask: Mask, grid: Grid) -> npt.NDArray[np.uint8]:
+        """The labels of a mask on an image's pixels."""
+        try:
+            labels = laid_onto(mask.labels, mask.grid, grid)
+        except MisplacedError as error:
+            what = f"scene {name!r}: the mask {mask.name} does not fit its image"
+            raise MisplacedError(f"{what}: {error}") from error
+        self.check.read(mask.readings)
+        if labels is not mask.labels:
+            bare = 100 * float((labels == IGNORE).mean())
+            self.check.warn(
+                f"scene {name!r}: the mask {mask.name} lies on other pixels than its image and was moved to "
+                f"where it belongs; {bare:.0f} % of the image are without label"
+            )
+        return labels
 
     def finish(self, *, notes: str = "") -> Dataset:
         """Write dataset.yaml and return the data set as it can now be read from the store.
@@ -154,6 +198,14 @@ class DatasetWriter:
             notes=notes,
             base=self._prefix,
         )
+        self._storage.write_bytes(
+            f"{self._prefix}/{TABLE_FILE}",
+            self.check.table().model_dump_json(indent=1).encode(),
+            content_type="application/json",
+        )
+        picture = self.check.picture()
+        if picture is not None:
+            self._storage.write_bytes(f"{self._prefix}/{PICTURE_FILE}", picture, content_type="image/png")
         self._storage.write_bytes(
             f"{self._prefix}/{MANIFEST}", dataset.to_yaml().encode(), content_type="application/yaml"
         )
@@ -228,22 +280,29 @@ def _digest(raster: bytes | Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _copy_map(name: str, kind: str, path: Path, target: Path, shape: tuple[int, ...]) -> None:
-    """A map of a scene as a tiled GeoTIFF, after checking it."""
+def _copy_map(name: str, kind: str, path: Path, target: Path, grid: Grid) -> None:
+    """A map of a scene as a tiled GeoTIFF, after checking that it is one, and on the image's pixels."""
     with open_mask(path) as raster:
-        size = (raster.height, raster.width)
-        if size != tuple(shape):
-            raise DatasetError(
-                f"scene {name!r}: the {kind} is {size[0]} x {size[1]} pixels, "
-                f"the image {shape[0]} x {shape[1]}"
+        own = Grid.of(raster)
+        nothing = np.empty((own.height, own.width), np.uint8)
+        try:
+            moved = laid_onto(nothing, own, grid) is not nothing
+        except MisplacedError as error:
+            raise MisplacedError(f"scene {name!r}: the {kind} does not fit its image: {error}") from error
+        if moved:
+            raise MisplacedError(
+                f"scene {name!r}: the {kind} lies on other pixels than its image; warp it onto the image's"
             )
         if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
             what = "with a palette" if raster.colour_table else f"of {raster.dtype}"
             raise DatasetError(
                 f"scene {name!r}: {kind} is one band of uint8 from 0 to 255, not {raster.bands} {what}"
             )
+        if raster.is_turned:
+            write_upright(raster, target)
+            return
     try:
-        rasterio.shutil.copy(path, target, **_TILED)
+        rasterio.shutil.copy(path, target, **TILED)
     except (RasterioError, CPLE_BaseError) as error:
         raise DatasetError(f"{path} cannot be copied: {_without(target.parent, error)}") from error
 
@@ -272,7 +331,7 @@ def _geotiff(values: npt.NDArray[Any], profile: dict[str, Any]) -> bytes:
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # not every set lies on the map
         with memory.open(
-            count=bands, height=height, width=width, dtype=values.dtype, **_TILED, **colours, **profile
+            count=bands, height=height, width=width, dtype=values.dtype, **TILED, **colours, **profile
         ) as target:
             target.write(values)
         return bytes(memory.read())

@@ -84,7 +84,11 @@ def steps_picture(
 
 
 def grid_picture(
-    rows: Sequence[Sequence[npt.NDArray[np.uint8]]], classes: LabelSpace, *, titles: Sequence[str]
+    rows: Sequence[Sequence[npt.NDArray[np.uint8]]],
+    classes: LabelSpace,
+    *,
+    titles: Sequence[str],
+    shown: set[int] | None = None,
 ) -> bytes:
     """Images in rows, methods in columns, as PNG: how results are compared by eye (ICSS, Figure 2).
 
@@ -94,6 +98,7 @@ def grid_picture(
         rows: For each image its picture (H, W, 3) uint8 and class maps (H, W) uint8 of the same size.
         classes: Label space of the maps.
         titles: One for each column.
+        shown: Indices of the classes in the legend; None: all but the background.
 
     Raises:
         InvalidParameterError: a row has another number of pictures than there are titles.
@@ -112,10 +117,10 @@ def grid_picture(
     for number, row in enumerate(rows):
         for place, (picture, title) in enumerate(zip(row, titles, strict=True)):
             block, column = divmod(place, columns)
-            shown = picture if picture.ndim == 3 else colourise(picture, classes)
+            layer = picture if picture.ndim == 3 else colourise(picture, classes)
             axes = figure.add_subplot(grid[block * len(rows) + number, column])
-            _show(axes, shown, title if number == 0 else "")
-    _legend(figure, classes)
+            _show(axes, layer, title if number == 0 else "")
+    _legend(figure, classes, shown=shown)
     return _png(figure, classes.colours)
 
 

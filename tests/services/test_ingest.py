@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,15 @@ from tiny_tiles import image, write
 from typer.testing import CliRunner
 
 from icss_core.errors import DatasetError, ImageUnreadableError, InvalidParameterError
+from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.raster.reader import open_raster
 from icss_core.raster.windows import Window
 from services.cli import app
 from services.errors import UriNotAllowedError
 from services.ingest import ingest_dubai, ingest_folder, ingest_town
 from services.ingest.dubai import DUBAI_CLASSES
-from services.ingest.mask_file import read_mask, read_values
+from services.ingest.mask_file import read_mask, read_pixels
+from services.ingest.mask_meaning import coloured
 from services.ingest.writer import DatasetWriter
 from services.settings import environment_of
 
@@ -67,7 +70,7 @@ def test_dubai_flat_layout(storage, flat_dubai):
     assert scene.labels == ("building", "road", "vegetation", "water")
     values, raster = pixels_of(storage, dataset.address(scene.image))
     assert raster.crs is None
-    assert np.array_equal(values, read_values(flat_dubai / "images" / "t1_part001.jpg"))
+    assert np.array_equal(values, read_pixels(flat_dubai / "images" / "t1_part001.jpg"))
     mask, _ = pixels_of(storage, dataset.address(scene.mask))
     assert np.array_equal(mask[0], indices(0))
 
@@ -120,10 +123,7 @@ def test_mask_of_colours_names_a_colour_nobody_has(tmp_path):
     picture[7, 9] = (1, 2, 3)
     Image.fromarray(picture).save(tmp_path / "mask.png")
     with pytest.raises(DatasetError, match="#010203 at row 7, column 9"):
-        read_mask(
-            tmp_path / "mask.png",
-            {colour: i for i, colour in enumerate(DUBAI_CLASSES.colours)} | {(0x9B, 0x9B, 0x9B): 255},
-        )
+        read_mask(tmp_path / "mask.png", coloured(DUBAI_CLASSES, ignored=[(0x9B, 0x9B, 0x9B)]))
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_mapping_says_which_mask_values_are_which_classes(storage, own_folder)
         '{7: sky, 3: {name: vineyard, colour: [1, 2, 3]}, "9": ignore (x)}'
     )
     (own_folder / "split.csv").write_text("name,split\nplot 0.png,val\nplot 1.tif,train\nplot_2,test\n")
-    with pytest.raises(DatasetError, match=r"plot 0\.png: values \[200\] are no class"):
+    with pytest.raises(DatasetError, match=r"plot 0\.png: mask values \[200\] are no class"):
         ingest_folder(storage, own_folder, "s3://icss/mapped")
     path = own_folder / "classes.yaml"
     path.write_text(path.read_text()[:-1] + ", 200: background}")
@@ -200,7 +200,7 @@ def test_images_alone_make_a_set_to_predict(storage, tmp_path):
 def test_own_folder_faults_are_named(storage, own_folder, tmp_path):
     prefix = "s3://icss/faulty"
     (own_folder / "classes.yaml").write_text("[background]")
-    with pytest.raises(DatasetError, match=r"plot_0.*mask values \[1\] are no class"):
+    with pytest.raises(DatasetError, match=r"plot 0.*mask values \[1\] are no class"):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "classes.yaml").write_text("{background: 0}")
     with pytest.raises(DatasetError, match=r"must be a list of class names.* or a mapping"):
@@ -217,7 +217,7 @@ def test_own_folder_faults_are_named(storage, own_folder, tmp_path):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "split.csv").unlink()
     Image.fromarray(indices(0, 31, 20) % 2).save(own_folder / "masks" / "plot 0.png")
-    with pytest.raises(DatasetError, match="the mask is 31 x 20 pixels, the image 30 x 20"):
+    with pytest.raises(DatasetError, match=r"plot 0\.png does not fit .*31 x 20 pixels, the image 30 x 20"):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "masks" / "plot 9.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"no image for the masks \['plot_9'\]"):
@@ -302,7 +302,7 @@ def test_scribbles_that_cannot_be_used_are_named(storage, own_folder):
         ingest_folder(storage, own_folder, prefix)
     (own_folder / "split.csv").unlink()
     for text, match in (
-        ("{", "no GeoJSON"),
+        ("{", "not JSON"),
         (scribbles(("road", line[1]), crs="pixel"), "feature 0 at .*unknown class 'road'"),
         (scribbles(line, ("vineyard", [[50, 4], [60, 9]]), crs="pixel"), "off the raster.*feature 1"),
         (scribbles(line, crs="EPSG:99"), "unknown CRS 'EPSG:99'"),
@@ -335,7 +335,10 @@ def test_own_folder_may_say_where_objects_are_likely(storage, own_folder):
     assert dataset.scenes[0] == before.scenes[0]
     assert dataset.scenes[1].checksum != before.scenes[1].checksum
     for values, match in (
-        (np.zeros((31, 20), np.uint8), "'plot_1': the objectness is 31 x 20 pixels, the image 30 x 20"),
+        (
+            np.zeros((31, 20), np.uint8),
+            "'plot_1': the objectness does not fit .*31 x 20 pixels",
+        ),
         (np.zeros((30, 20, 3), np.uint8), "'plot_1': objectness is one band of uint8.* not 3 of uint8"),
         (np.zeros((30, 20), np.uint16), "not 1 of uint16"),
     ):
@@ -377,27 +380,32 @@ def test_a_prefix_that_is_not_allowed_is_refused_before_anything_is_read(storage
         ingest_town(storage, "s3://elsewhere/town", train=1, val=0, size=64)
 
 
-RED_AND_WHITE = {(255, 0, 0): 0, (255, 255, 255): 1}
+RED_AND_WHITE = coloured(
+    LabelSpace(classes=(ClassInfo(name="a", colour=(255, 0, 0)), ClassInfo(name="b", colour=(255, 255, 255))))
+)
 
 
 def test_mask_of_colours_is_read_in_parts_without_a_seam(tmp_path):
     mask = np.random.default_rng(3).integers(0, 5, (1100, 3)).astype(np.uint8)
-    palette = {colour: index for index, colour in enumerate(DUBAI_CLASSES.colours)}
+    meaning = coloured(DUBAI_CLASSES)
     Image.fromarray(colours_of(mask)).save(tmp_path / "mask.png")
-    assert np.array_equal(read_mask(tmp_path / "mask.png", palette), mask)
+    read = read_mask(tmp_path / "mask.png", meaning)
+    assert np.array_equal(read.labels, mask)
+    assert sum(read.readings.values()) == mask.size
     picture = colours_of(mask)
     picture[1030, 2] = (1, 2, 3)
     Image.fromarray(picture).save(tmp_path / "mask.png")
     with pytest.raises(DatasetError, match="#010203 at row 1030, column 2"):
-        read_mask(tmp_path / "mask.png", palette)
+        read_mask(tmp_path / "mask.png", meaning)
 
 
 def test_mask_stored_with_loss_is_read_within_a_tolerance(tmp_path):
     picture = np.array([[(255, 0, 0), (215, 40, 12), (250, 231, 216), (215, 215, 215)]], np.uint8)
     Image.fromarray(picture).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=40).tolist() == [[0, 0, 1, 1]]
+    tolerant = replace(RED_AND_WHITE, tolerance=40)
+    assert read_mask(tmp_path / "mask.png", tolerant).labels.tolist() == [[0, 0, 1, 1]]
     with pytest.raises(DatasetError, match="#D7280C at row 0, column 1"):  # the colour as it is in the file
-        read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=39)
+        read_mask(tmp_path / "mask.png", replace(RED_AND_WHITE, tolerance=39))
     with pytest.raises(DatasetError, match="#D7280C"):
         read_mask(tmp_path / "mask.png", RED_AND_WHITE)
 
@@ -406,7 +414,7 @@ def test_mask_stored_with_loss_is_read_within_a_tolerance(tmp_path):
 def test_a_tolerance_that_mixes_colours_up_is_refused(tmp_path, tolerance):
     Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "mask.png")
     with pytest.raises(InvalidParameterError, match=rf"{tolerance} does not tell .* \[0, 255\] apart"):
-        read_mask(tmp_path / "mask.png", RED_AND_WHITE, tolerance=tolerance)
+        read_mask(tmp_path / "mask.png", replace(RED_AND_WHITE, tolerance=tolerance))
 
 
 RGBA = {"photometric": "RGB", "alpha": "YES"}

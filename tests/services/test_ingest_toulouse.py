@@ -132,7 +132,7 @@ def test_faults_are_named(storage, one_tile):
     ):
         ingest_toulouse(storage, one_tile, prefix, partial=True)
     write(one_tile / MASKS / "TLS_GT_03.tif", in_colours(truth(3, 8), COLOURS)[:, 1:])
-    with pytest.raises(DatasetError, match="the mask is 47 x 64 pixels, the image 48 x 64"):
+    with pytest.raises(DatasetError, match="does not fit its image: it is 47 x 64 pixels, the image 48 x 64"):
         ingest_toulouse(storage, one_tile, prefix, partial=True)
     assert not storage.exists(f"{prefix}/dataset.yaml")
 
