@@ -21,7 +21,7 @@ class Answer(Generic[AnyTrial, AnyResult]):
     trials: Sequence[AnyTrial]
     """All of the sweep."""
     results: Mapping[str, Sequence[AnyResult]]
-    """By trial id; complete ones alone, so that means are over the same images or steps."""
+    """By trial id; complete ones alone, so that means are over the same images or tasks."""
     runs: Mapping[str, str]
     """MLflow runs by trial id."""
     notes: Sequence[str]

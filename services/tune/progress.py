@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: a line for each image, or step, of each trial."""
+"""What a sweep says while it runs: a line for each image, or task, of each trial."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 PROGRESS: Final = "units_done"
-"""How many images, or steps: a key of what trials report; `done` is Tune's own word for their end."""
+"""How many images, or tasks: a key of what trials report; `done` is Tune's own word for their end."""
 
 
 class SweepProgress(Callback):
-    """Counts trials, images and steps as Tune hears of them.
+    """Counts trials, images and tasks as Tune hears of them.
 
     Args:
         trials: to be run now.
@@ -39,7 +39,7 @@ class SweepProgress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: object
     ) -> None:
-        """An image, or a step, is done."""
+        """An image, or a task, is done."""
         del iteration, trials
         _logger.info(
             "%s: %d %s, mean IoU %.1f %%",

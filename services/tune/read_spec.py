@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.tune.spec import SweepSpec
+
+_RENAMED: Final = {"protocol": "kind (interactive or continual)", "tasks": "protocols"}
+"""Keys of files from before, and their names now."""
 
 
 def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
@@ -34,10 +37,13 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
         if scale not in scales:
             raise InvalidParameterError(f"{path} has no scale {scale!r}; it has {list(scales)}")
         content = _merged(content, scales[scale] or {})
-    kind = content.get("protocol", "icss")
+    for old, new in _RENAMED.items():
+        if old in content:
+            raise InvalidParameterError(f"{path} is not a sweep: {old} is called {new} now")
+    kind = content.get("kind", "interactive")
     if kind not in SWEEP_KINDS:
         raise InvalidParameterError(
-            f"{path} is not a sweep: protocol is one of {sorted(SWEEP_KINDS)}, not {kind!r}"
+            f"{path} is not a sweep: kind is one of {sorted(SWEEP_KINDS)}, not {kind!r}"
         )
     try:
         spec: SweepSpec = SWEEP_KINDS[kind].spec.model_validate(content)

@@ -56,7 +56,7 @@ class SweepRecords:
         identity = hashlib.sha256(asked.encode()).hexdigest()[:16]
 
         def fill(run_id: str) -> None:
-            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "tasks"})
+            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "protocols"})
             self.tracking.log_parameters(run_id, numbers, file="parameters.json")
             self.tracking.write_json(run_id, "sweep.json", spec.model_dump(mode="json"))
 
@@ -94,7 +94,7 @@ class SweepRecords:
                 "mlflow.parentRunId": parent,
                 "icss.kind": "trial",
                 "icss.variant": trial.variant,
-                "icss.task": trial.task,
+                "icss.case": trial.case,
             },
             fill=fill,
         )
@@ -131,7 +131,7 @@ class SweepRecords:
         Args:
             work: on the trial.
             results: the kind that the sweep has.
-            done: images, or steps, that they are of; by default one each.
+            done: images, or tasks, that they are of; by default one each.
 
         Raises:
             LostOwnershipError: another process has taken the trial over.
@@ -141,7 +141,7 @@ class SweepRecords:
         self.tracking.set_tags(work.run_id, {"icss.done": str(len(results) if done is None else done)})
 
     def done_of(self, run_id: str) -> int:
-        """Images, or steps, that a trial has written results of."""
+        """Images, or tasks, that a trial has written results of."""
         return int(self._tags(run_id).get("icss.done", "0"))
 
     def read(self, run_id: str, kind: type[Result]) -> list[Result]:

@@ -67,7 +67,7 @@ class Search:
         """
         progress = SweepProgress(
             len(trials),
-            unit=SWEEP_KINDS[self._spec.protocol].unit,
+            unit=SWEEP_KINDS[self._spec.kind].unit,
             failed=lambda trial_id: self._records.status(self._runs[trial_id]) == "failed",
         )
 
@@ -125,7 +125,7 @@ class Search:
 
     def _config(self, trial: Trial) -> dict[str, str]:
         return {
-            "kind": self._spec.protocol,
+            "kind": self._spec.kind,
             "trial": trial.model_dump_json(),
             "id": trial.trial_id,
             "run": self._runs[trial.trial_id],

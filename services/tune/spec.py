@@ -80,7 +80,7 @@ class Scheduler(Strict):
     kind: Literal["all", "asha"] = "all"
     """asha: trials that are behind are stopped (asynchronous successive halving)."""
     grace: PositiveInt = 2
-    """Images, or steps, before the first may stop."""
+    """Images, or tasks, before the first may stop."""
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
@@ -99,7 +99,7 @@ class SweepSpec(Strict):
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
     question: str
     """What it answers, in one sentence."""
-    protocol: str
+    kind: str
     """What is tried: one of `SWEEP_KINDS`."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)

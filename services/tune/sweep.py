@@ -25,7 +25,7 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
     """Run what is left of a sweep and write its answer.
 
     Ray must be initialised. A sweep that is submitted again goes on where it stopped: networks and trials
-    that are done are not done again, a trial that was interrupted goes on with its next image or step, one
+    that are done are not done again, a trial that was interrupted goes on with its next image or task, one
     that failed is tried again. What another process does, of this cluster or another, the whole sweep or a
     trial of it, is waited for, and taken over if that process dies.
 
@@ -42,7 +42,7 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
         TrainingError: the sweep was interrupted; submit it again.
         IcssError: a server did not answer.
     """
-    kind = SWEEP_KINDS[spec.protocol]
+    kind = SWEEP_KINDS[spec.kind]
     trials = kind.plan(spec, datasets, settings)
     records = SweepRecords(Tracking(settings), revision=code_revision(settings), ttl=settings.lease_seconds)
     parent, identity = records.sweep(spec, trials)

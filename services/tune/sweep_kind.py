@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.tune.records import SweepRecords
 
     OnResult = Callable[[int, dict[str, float]], None]
-    """Told after each image, or step, how many are done and the means so far; may end a trial by raising."""
+    """Told after each image, or task, how many are done and the means so far; may end a trial by raising."""
 
 Spec = TypeVar("Spec", bound=SweepSpec)
 Spec_contra = TypeVar("Spec_contra", bound=SweepSpec, contravariant=True)

@@ -14,8 +14,8 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: str
-    """Title of what is asked: a pair of classes, or a protocol."""
+    case: str
+    """Title of the pair of classes, or of the protocol and data set, that variants are compared on."""
     variant: str
     """Title of the variant."""
     values: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class Trial(BaseModel):
     def title(self) -> str:
         """For people."""
         varied = ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in self.values.items())
-        return "; ".join(part for part in (self.task, self.variant, varied) if part)
+        return "; ".join(part for part in (self.case, self.variant, varied) if part)
 
     @property
     def rivals(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What a sweep of protocols found: the table, the plot and the pictures in its MLflow run."""
+"""What a continual sweep found: the table, the plot and the pictures in its MLflow run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from services.settings import Settings
     from services.tracking import Tracking
     from services.tune.answer import Answer
-    from services.tune.continual.spec import ProtocolSweep
-    from services.tune.continual.trial import ProtocolTrial
+    from services.tune.continual.spec import ContinualSweep
+    from services.tune.continual.trial import ContinualTrial
 
 
-def write_protocol_answer(
+def write_continual_answer(
     tracking: Tracking,
     parent: str,
-    spec: ProtocolSweep,
-    answer: Answer[ProtocolTrial, TaskHistory],
+    spec: ContinualSweep,
+    answer: Answer[ContinualTrial, TaskHistory],
     settings: Settings,
 ) -> list[Row]:
     """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
@@ -42,9 +42,9 @@ def write_protocol_answer(
     if rows:
         tracking.write_bytes(parent, "plot.png", plot_rows(rows, spec.plot))
     storage = Storage(settings)
-    for task in dict.fromkeys(trial.task for trial in answer.complete):
-        mine: list[ProtocolTrial] = [
-            trial for trial in answer.complete if trial.task == task and trial.pictures
+    for case in dict.fromkeys(trial.case for trial in answer.complete):
+        mine: list[ContinualTrial] = [
+            trial for trial in answer.complete if trial.case == case and trial.pictures
         ]
         if not mine:
             continue
@@ -57,7 +57,7 @@ def write_protocol_answer(
         ordered = dict(reversed(columns.items()))
         picture = maps_picture(tracking, ordered, dataset, names, amount=spec.pictures, storage=storage)
         if picture is not None:
-            name = re.sub(r"[^A-Za-z0-9_.]+", "-", task)
+            name = re.sub(r"[^A-Za-z0-9_.]+", "-", case)
             tracking.write_bytes(parent, f"pictures/{name}.png", picture)
     return rows
 

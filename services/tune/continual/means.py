@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def means_of_history(results: Sequence[TaskHistory]) -> dict[str, float]:
-    """Of the last step: `mean_iou` of all classes so far without the background, `new`, `old`.
+    """After the last task: `mean_iou` of all classes so far without the background, `new`, `old`.
 
     Args:
         results: one history.

@@ -1,4 +1,4 @@
-"""The plot beside a table of protocols: mean IoU after each step, or over a number that varies."""
+"""The plot beside a table of protocols: mean IoU after each task, or over a number that varies."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def plot_rows(rows: Sequence[Row], plot: Plot | None) -> bytes:
-    """Mean IoU of all classes so far in per cent, with the deviation over seeds, as PNG; a panel a task.
+    """Mean IoU of all classes so far in per cent, its deviation over seeds, as PNG; a panel a case.
 
     Args:
         rows: of the table.
-        plot: what is on the axis; None: the steps. Where a row has nothing on the axis, a method that learns
+        plot: what is on the axis; None: the tasks. Where a row has nothing on the axis, a method that learns
             at once above all, it is a horizontal line.
     """
     from matplotlib import colormaps
@@ -33,23 +33,23 @@ def plot_rows(rows: Sequence[Row], plot: Plot | None) -> bytes:
     # more methods than the usual ten colours: strong ones first, then their light relatives
     palette = colormaps["tab20"](range(20))
     colours = [*palette[::2], *palette[1::2]]
-    tasks = list(dict.fromkeys(row.task for row in rows))
-    columns = min(2, len(tasks))
-    panel_rows = -(-len(tasks) // columns)
+    cases = list(dict.fromkeys(row.case for row in rows))
+    columns = min(2, len(cases))
+    panel_rows = -(-len(cases) // columns)
     figure = Figure(figsize=(5.6 * columns, 4.4 * panel_rows + 0.8), layout="constrained", dpi=110)
     lines: dict[str, Any] = {}
-    for position, task in enumerate(tasks):
+    for position, case in enumerate(cases):
         axes = figure.add_subplot(panel_rows, columns, position + 1)
         axes.set_prop_cycle(color=colours)
-        mine = [row for row in rows if row.task == task]
+        mine = [row for row in rows if row.case == case]
         if plot is None:
-            _over_steps(axes, mine)
+            _over_tasks(axes, mine)
         else:
             _over_numbers(axes, mine, plot.x)
             if plot.log:
                 axes.set_xscale("log")
         axes.set_ylabel("mean IoU of all classes so far, %")
-        axes.set_title(task, fontsize=11)
+        axes.set_title(case, fontsize=11)
         axes.grid(alpha=0.3)
         handles, labels = axes.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
@@ -62,15 +62,15 @@ def plot_rows(rows: Sequence[Row], plot: Plot | None) -> bytes:
     return buffer.getvalue()
 
 
-def _over_steps(axes: Axes, rows: Sequence[Row]) -> None:
+def _over_tasks(axes: Axes, rows: Sequence[Row]) -> None:
     for number, row in enumerate(rows):
         label = _label(row, "")
-        if len(row.by_step) == 1 < len(row.groups):
+        if len(row.by_task) == 1 < len(row.groups):
             _level(axes, row, label)
         else:
-            # methods that are equal after the first step would hide each other
+            # methods that are equal after the first task would hide each other
             shift = 0.012 * (number - len(rows) / 2)
-            _line(axes, [(step + shift, spread) for step, spread in enumerate(row.by_step)], label)
+            _line(axes, [(task + shift, spread) for task, spread in enumerate(row.by_task)], label)
     axes.set_xticks(range(max(len(row.groups) for row in rows)))
     axes.set_xlabel("after task")
 

@@ -1,4 +1,4 @@
-"""Doing a trial of protocols: a run of its protocol, whose history is the trial's result."""
+"""Doing a trial of a continual sweep: its protocol is run, and the history of that is the trial's result."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from icss_core.continual import TaskHistory
     from services.ownership import Work
     from services.settings import Settings
-    from services.tune.continual.trial import ProtocolTrial
+    from services.tune.continual.trial import ContinualTrial
     from services.tune.records import SweepRecords
 
 PROTOCOL_RUN = "icss.protocol_run_id"
-"""Tag of a trial: the MLflow run of its protocol, where the steps' reports and the maps are."""
+"""Tag of a trial: the MLflow run of its protocol, where the tasks' reports and the maps are."""
 
 
-def run_protocol_trial(
-    trial: ProtocolTrial,
+def run_continual_trial(
+    trial: ContinualTrial,
     work: Work,
     records: SweepRecords,
     *,
     settings: Settings,
     on_result: Callable[[int, dict[str, float]], None] | None = None,
 ) -> list[TaskHistory]:
-    """Do what is left of a trial: steps that are trained are found.
+    """Do what is left of a trial; tasks that are trained already are not trained again.
 
     Args:
         trial: what to do.
         work: on its MLflow run.
         records: where the history goes.
         settings: of the services.
-        on_result: told after each step how many are done and the means so far; may end the trial by raising.
+        on_result: told after each task how many are done and the means so far; may end the trial by raising.
 
     Raises:
         LostOwnershipError: another process has taken the trial over.

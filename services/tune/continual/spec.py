@@ -1,4 +1,4 @@
-"""A sweep of protocols: data sets whose classes are learnt in groups, and the network that learns them."""
+"""The file of a continual sweep: which protocols on which data sets, and the network that learns them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _WAITING_BYTES: Final = 500 * 2**20
 """Of a process that has imported torch and waits; Tune refuses a trial that asks for nothing at all."""
 
 
-class Task(Strict):
-    """A protocol put to a data set."""
+class ProtocolOnData(Strict):
+    """A protocol, and the data set that it is run on."""
 
     dataset: str
     """Name of a data set; its address is given when the sweep is submitted."""
     protocol: Protocol
     """By its name, or written out with name and groups."""
     settings: tuple[Setting, ...] = ()
-    """Which images a step sees, each a task of its own; empty: as the protocol says."""
+    """Which images each task sees. Each setting is a case of its own; empty: as the protocol says."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Changes to every variant's preset on these data, by dotted path."""
 
@@ -36,17 +36,17 @@ class Task(Strict):
     def _by_name(cls, value: Any) -> Any:
         return read_protocol(value) if isinstance(value, str) else value
 
-    def protocols(self) -> list[Protocol]:
-        """One for each setting."""
+    def in_each_setting(self) -> list[Protocol]:
+        """The protocol once for each setting."""
         settings = self.settings or (self.protocol.setting,)
         return [self.protocol.model_copy(update={"setting": setting}) for setting in settings]
 
 
-class ProtocolVariant(Variant):
+class ContinualVariant(Variant):
     """A dense preset, changed by some numbers."""
 
     offline: bool = False
-    """Whether all classes are learnt at once, in one step: the upper bound of the others."""
+    """Whether all classes are learnt at once, in a single task: the upper bound for the other variants."""
 
 
 class Network(Strict):
@@ -58,16 +58,16 @@ class Network(Strict):
     encoder_weights: str | None = "imagenet"
 
 
-class ProtocolSweep(SweepSpec):
-    """Learns classes group by group from many images, by every method; each step is a training job."""
+class ContinualSweep(SweepSpec):
+    """Learns classes group by group from many images, by every method; each task is a training job."""
 
-    protocol: Literal["steps"]
-    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
-    variants: Annotated[tuple[ProtocolVariant, ...], Field(min_length=1)]
+    kind: Literal["continual"]
+    protocols: Annotated[tuple[ProtocolOnData, ...], Field(min_length=1)]
+    variants: Annotated[tuple[ContinualVariant, ...], Field(min_length=1)]
     network: Network = Network()
     workers: NonNegativeInt = 1
-    """Of each step, data-parallel; 0: the trial's own process, for networks that learn faster than a worker
-    starts. That one has a GPU only if `gpu` says so."""
+    """Of each training, data-parallel. 0: the trial's own process trains, which is faster for networks that
+    learn in less time than a worker takes to start; it has a GPU only if `gpu` says so."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -75,24 +75,24 @@ class ProtocolSweep(SweepSpec):
     checkpoint_every: PositiveInt = 200
 
     @model_validator(mode="after")
-    def _tasks_have_names_of_their_own(self) -> Self:
-        titles = [title for title, *_ in self.questions()]
+    def _cases_differ_and_presets_exist(self) -> Self:
+        titles = [title for title, *_ in self.cases()]
         if len(set(titles)) != len(titles):
-            raise ValueError(f"two tasks have one name: {titles}")
-        for task in self.tasks:
+            raise ValueError(f"two protocols have the same title: {titles}")
+        for asked in self.protocols:
             for variant, values in self.points():
-                self.preset_of(variant, {**task.overrides, **values})
+                self.preset_of(variant, {**asked.overrides, **values})
         return self
 
-    def questions(self) -> Iterator[tuple[str, Task, Protocol]]:
-        """Title, task and protocol, for each task at each of its settings."""
-        for task in self.tasks:
-            for protocol in task.protocols():
-                yield f"{task.dataset}: {protocol.name}, {protocol.setting}", task, protocol
+    def cases(self) -> Iterator[tuple[str, ProtocolOnData, Protocol]]:
+        """Each entry of `protocols` in each of its settings: title, entry, protocol in that setting."""
+        for asked in self.protocols:
+            for protocol in asked.in_each_setting():
+                yield f"{asked.dataset}: {protocol.name}, {protocol.setting}", asked, protocol
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's process: none to speak of where it only waits for the training jobs that it starts."""
+        """What a trial's process reserves: next to nothing where it only waits for its training jobs."""
         if self.workers:
             return {"CPU": 0, "memory": _WAITING_BYTES}
         return {"CPU": float(self.cpus_per_worker), "GPU": float(self.gpu is True)}

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from icss_core.continual import TaskHistory
-    from services.tune.continual.trial import ProtocolTrial
+    from services.tune.continual.trial import ContinualTrial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A method with its numbers on a protocol, over all its seeds; pooled IoU after the last step."""
+    """A method with its numbers on a protocol, over all its seeds; pooled IoU after the last task."""
 
-    task: str
+    case: str
     variant: str
     values: dict[str, Any]
     """Varied numbers by path."""
@@ -33,46 +33,46 @@ class Row:
     iou: dict[str, Spread | None]
     """By class, background first; None where the truth lacks the class."""
     of_groups: tuple[Spread | None, ...]
-    """Means over the classes of each step."""
+    """Means over the classes of each task."""
     later: Spread | None
-    """Over the classes of all steps but the first; None with one step."""
+    """Over the classes of all tasks but the first; None with one task."""
     mean: Spread
     """Over all classes without the background: what MiB calls "all"."""
     mean_with_background: Spread
     forgotten: Spread | None
-    """Mean over classes of the best IoU after an earlier step less the last; None where it learnt at once."""
-    by_step: tuple[Spread, ...]
-    """Mean over all classes so far, without the background, after each step."""
+    """Mean over classes of the best IoU after an earlier task less the last; None where it learnt at once."""
+    by_task: tuple[Spread, ...]
+    """Mean over all classes so far, without the background, after each task."""
 
 
-def rows_of(trials: Sequence[ProtocolTrial], results: Mapping[str, Sequence[TaskHistory]]) -> list[Row]:
-    """One row for each task, variant and choice of numbers, in the order of tasks.
+def rows_of(trials: Sequence[ContinualTrial], results: Mapping[str, Sequence[TaskHistory]]) -> list[Row]:
+    """One row for each case, variant and choice of numbers, in the order of cases.
 
     Args:
         trials: of a sweep.
         results: by trial id; trials without are left out.
     """
-    found: dict[tuple[str, str, str], list[ProtocolTrial]] = {}
+    found: dict[tuple[str, str, str], list[ContinualTrial]] = {}
     for trial in trials:
         if results.get(trial.trial_id):
-            found.setdefault((trial.task, trial.variant, json.dumps(trial.values)), []).append(trial)
+            found.setdefault((trial.case, trial.variant, json.dumps(trial.values)), []).append(trial)
     rows = [_row(group, [results[one.trial_id][-1] for one in group]) for group in found.values()]
-    order = list(dict.fromkeys(trial.task for trial in trials))
-    return sorted(rows, key=lambda row: order.index(row.task))
+    order = list(dict.fromkeys(trial.case for trial in trials))
+    return sorted(rows, key=lambda row: order.index(row.case))
 
 
 def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()) -> str:
-    """The table people read, a part for each task."""
+    """The table people read, a part for each case."""
     parts = [question, ""]
-    for task in dict.fromkeys(row.task for row in rows):
-        mine = [row for row in rows if row.task == task]
+    for case in dict.fromkeys(row.case for row in rows):
+        mine = [row for row in rows if row.case == case]
         groups = mine[0].groups
         varied = list(dict.fromkeys(path for row in mine for path in row.values))
         columns = ["method", *(path.rpartition(".")[2] for path in varied)]
         columns += [f"task {number}" for number in range(len(groups))]
-        columns += ["later steps"] * (len(groups) > 2) + ["all", "all, with background"]
+        columns += ["later tasks"] * (len(groups) > 2) + ["all", "all, with background"]
         columns += ["forgotten"] * (len(groups) > 1) + ["seeds"]
-        parts += [f"**{task}**", ""]
+        parts += [f"**{case}**", ""]
         parts += ["; ".join(f"task {number}: {', '.join(names)}" for number, names in enumerate(groups)), ""]
         parts += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         for row in mine:
@@ -84,9 +84,9 @@ def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()
             parts.append(f"| {' | '.join(cells)} |")
         parts.append("")
     parts.append(
-        "IoU in per cent, pooled over the validation images, after the last step; means over classes without "
+        "IoU in per cent, pooled over the validation images, after the last task; means over classes without "
         "the background unless said; ± is the standard deviation over seeds. Forgotten: best after an "
-        "earlier step less the last, mean over the classes of earlier steps."
+        "earlier task less the last, mean over the classes of earlier tasks."
     )
     for note in notes:
         parts += ["", note]
@@ -98,10 +98,10 @@ def to_csv(rows: Sequence[Row]) -> str:
     buffer = io.StringIO()
     classes = list(dict.fromkeys(name for row in rows for name in row.iou))
     varied = list(dict.fromkeys(path for row in rows for path in row.values))
-    steps = max((len(row.groups) for row in rows), default=0)
+    tasks = max((len(row.groups) for row in rows), default=0)
     writer = csv.writer(buffer, lineterminator="\n")
     fixed = [
-        "task",
+        "case",
         "variant",
         "seeds",
         "mean",
@@ -113,21 +113,21 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer.writerow(
         [
             *fixed,
-            *(f"step_{number}" for number in range(steps)),
+            *(f"task_{number}" for number in range(tasks)),
             *(f"iou_{name}" for name in classes),
             *varied,
         ]
     )
     for row in rows:
-        cells: list[Any] = [row.task, row.variant, row.seeds, row.mean.mean, row.mean.deviation]
+        cells: list[Any] = [row.case, row.variant, row.seeds, row.mean.mean, row.mean.deviation]
         cells += [row.mean_with_background.mean, _mean_of(row.later), _mean_of(row.forgotten)]
-        cells += [_mean_of(one) for one in (*row.of_groups, *[None] * (steps - len(row.of_groups)))]
+        cells += [_mean_of(one) for one in (*row.of_groups, *[None] * (tasks - len(row.of_groups)))]
         cells += [_mean_of(row.iou.get(name)) for name in classes]
         writer.writerow([*cells, *(row.values.get(path) for path in varied)])
     return buffer.getvalue()
 
 
-def _row(group: Sequence[ProtocolTrial], histories: Sequence[TaskHistory]) -> Row:
+def _row(group: Sequence[ContinualTrial], histories: Sequence[TaskHistory]) -> Row:
     first = group[0]
     names = [name for names in first.groups for name in names]
     background = BACKGROUND_CLASS.name
@@ -137,7 +137,7 @@ def _row(group: Sequence[ProtocolTrial], histories: Sequence[TaskHistory]) -> Ro
     assert with_background is not None  # noqa: S101
     forgotten = [one.mean_forgetting for one in histories]
     return Row(
-        task=first.task,
+        case=first.case,
         variant=first.variant,
         values=first.values,
         seeds=len(group),
@@ -148,16 +148,16 @@ def _row(group: Sequence[ProtocolTrial], histories: Sequence[TaskHistory]) -> Ro
         mean=means,
         mean_with_background=with_background,
         forgotten=_spread(forgotten),
-        by_step=tuple(
+        by_task=tuple(
             spread
-            for step in range(min(len(one.iou) for one in histories))
-            if (spread := _spread([one.means[step].all_without_background for one in histories])) is not None
+            for task in range(min(len(one.iou) for one in histories))
+            if (spread := _spread([one.means[task].all_without_background for one in histories])) is not None
         ),
     )
 
 
 def _over_seeds(histories: Sequence[TaskHistory], names: Sequence[str]) -> Spread | None:
-    """Mean IoU of some classes after the last step."""
+    """Mean IoU of some classes after the last task."""
     found = []
     for history in histories:
         known = [value for name in names if (value := history.iou[-1][name]) is not None]

@@ -1,4 +1,4 @@
-"""A trial of protocols: a method and its numbers through all steps."""
+"""A trial of a continual sweep: a method and its numbers through all tasks of a protocol."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from services.continual.config import ProtocolRun
 from services.tune.trial import Trial
 
 
-class ProtocolTrial(Trial):
+class ContinualTrial(Trial):
     """Everything that decides a trial's numbers, and a few things that do not."""
 
     run: ProtocolRun
     identity: str
-    """Of the run on its data."""
+    """Of `run` on its data; see `ProtocolRun.identity`."""
     groups: tuple[tuple[str, ...], ...]
-    """Classes as the task groups them; the run may learn them all at once."""
+    """Classes in the protocol's groups; the run may learn them all at once."""
 
     @property
     def trial_id(self) -> str:
@@ -33,5 +33,5 @@ class ProtocolTrial(Trial):
 
     @property
     def rivals(self) -> str | None:
-        """Those of one task, after the same number of steps."""
-        return self.task if len(self.run.protocol.groups) == len(self.groups) else None
+        """Those of the same case, after the same number of tasks."""
+        return self.case if len(self.run.protocol.groups) == len(self.groups) else None

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from services.settings import Settings
     from services.tracking import Tracking
     from services.tune.answer import Answer
-    from services.tune.interactive.spec import SessionSweep
-    from services.tune.interactive.trial import SessionTrial
+    from services.tune.interactive.spec import InteractiveSweep
+    from services.tune.interactive.trial import InteractiveTrial
 
 
-def write_session_answer(
+def write_interactive_answer(
     tracking: Tracking,
     parent: str,
-    spec: SessionSweep,
-    answer: Answer[SessionTrial, SessionScores],
+    spec: InteractiveSweep,
+    answer: Answer[InteractiveTrial, SessionScores],
     settings: Settings,
 ) -> list[Row]:
     """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
@@ -42,21 +42,21 @@ def write_session_answer(
     if spec.plot is not None:
         tracking.write_bytes(parent, "plot.png", plot_rows(rows, spec.plot))
     storage = Storage(settings)
-    for task in dict.fromkeys(trial.task for trial in answer.complete):
-        mine = [trial for trial in answer.complete if trial.task == task]
+    for case in dict.fromkeys(trial.case for trial in answer.complete):
+        mine = [trial for trial in answer.complete if trial.case == case]
         columns = {trial.variant: answer.runs[trial.trial_id] for trial in _of_one_setting(mine)}
         dataset = read_dataset(mine[0].dataset, storage)
         names = (*mine[0].old, mine[0].new)
         picture = maps_picture(tracking, columns, dataset, names, amount=spec.pictures, storage=storage)
         if picture is not None:
-            name = re.sub(r"[^A-Za-z0-9_.]+", "-", task)
+            name = re.sub(r"[^A-Za-z0-9_.]+", "-", case)
             tracking.write_bytes(parent, f"pictures/{name}.png", picture)
     return rows
 
 
-def _of_one_setting(trials: Sequence[SessionTrial]) -> list[SessionTrial]:
+def _of_one_setting(trials: Sequence[InteractiveTrial]) -> list[InteractiveTrial]:
     """One trial with maps per variant: the one with the most clicks, in the order of the table."""
-    chosen: dict[str, SessionTrial] = {}
+    chosen: dict[str, InteractiveTrial] = {}
     for trial in trials:
         known = chosen.get(trial.variant)
         if trial.pictures and (known is None or trial.annotations > known.annotations):

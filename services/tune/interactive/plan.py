@@ -8,7 +8,7 @@ from icss_core.errors import DatasetError
 from services.storage import Storage
 from services.tune.addresses import read_datasets
 from services.tune.interactive.networks import control_config, memory_config, network_of
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.trial import InteractiveTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from icss_core.dataset import Dataset
     from services.settings import Settings
     from services.tune.interactive.pair import Pair
-    from services.tune.interactive.spec import SessionSweep
+    from services.tune.interactive.spec import InteractiveSweep
 
 
-def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Settings) -> list[SessionTrial]:
+def plan_interactive(
+    spec: InteractiveSweep, datasets: Mapping[str, str], settings: Settings
+) -> list[InteractiveTrial]:
     """All trials of a sweep, each once, the networks as they are first; pretrains what is not there yet.
 
     Raises:
@@ -30,12 +32,12 @@ def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Set
     found = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
     for pair in spec.pairs:  # an error now, not after the training
         _check(pair, found[pair.dataset])
-    trials: list[SessionTrial] = []
+    trials: list[InteractiveTrial] = []
     for pair in spec.pairs:
         address = datasets[pair.dataset]
-        memory = SessionTrial(
+        memory = InteractiveTrial(
             what="memory",
-            task=pair.title,
+            case=pair.title,
             variant="memory",
             dataset=address,
             manifest_hash=found[pair.dataset].manifest_hash,
@@ -56,7 +58,7 @@ def plan_sessions(spec: SessionSweep, datasets: Mapping[str, str], settings: Set
     return sorted(once, key=lambda trial: trial.seed)
 
 
-def _sessions(spec: SessionSweep, memory: SessionTrial) -> list[SessionTrial]:
+def _sessions(spec: InteractiveSweep, memory: InteractiveTrial) -> list[InteractiveTrial]:
     return [
         memory.model_copy(
             update={

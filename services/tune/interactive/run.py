@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from services.ownership import Work
     from services.settings import Settings
-    from services.tune.interactive.trial import SessionTrial
+    from services.tune.interactive.trial import InteractiveTrial
     from services.tune.records import SweepRecords
 
 
-def run_session_trial(
-    trial: SessionTrial,
+def run_interactive_trial(
+    trial: InteractiveTrial,
     work: Work,
     records: SweepRecords,
     *,
@@ -95,12 +95,12 @@ def run_session_trial(
     return results
 
 
-def _model_folder(registry: Registry, trial: SessionTrial) -> Path:
+def _model_folder(registry: Registry, trial: InteractiveTrial) -> Path:
     name, version = trial.memory if trial.what != "control" or trial.control is None else trial.control
     return registry.fetch(name, version)
 
 
-def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator[TrueImage]:
+def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iterator[TrueImage]:
     """Validation images that show the new class and a background, one open at a time."""
     names = (*trial.old, trial.new)
     lookup = dataset.lookup(names)
@@ -120,7 +120,7 @@ def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator
 
 
 def _one_image(
-    trial: SessionTrial,
+    trial: InteractiveTrial,
     network: Segmenter,
     label_space: LabelSpace,
     dataset: Dataset,

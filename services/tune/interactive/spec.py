@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from services.tune.spec import Variant
 
 
-class SessionSweep(SweepSpec):
+class InteractiveSweep(SweepSpec):
     """Adds one class from clicks, image after image, to a network that knows the others."""
 
-    protocol: Literal["icss"] = "icss"
+    kind: Literal["interactive"] = "interactive"
     pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
     annotations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (300,)
     control: bool = True
@@ -27,7 +27,7 @@ class SessionSweep(SweepSpec):
     images: PositiveInt | None = None
     """Most validation images; None: all that show the new class."""
     look_every: PositiveInt | None = 5
-    """Learning steps between looks in the last half of a session; None: the last step only."""
+    """Rounds between looks at the network in the last half of a session; None: the last round only."""
     pretraining: dict[str, Any] = Field(default_factory=dict)
     """Of memory and control network: `preset`, and fields of a TrainingConfig by dotted path."""
     cpus: PositiveInt = 2

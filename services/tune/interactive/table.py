@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from icss_core.evaluation import SessionScores
-    from services.tune.interactive.trial import SessionTrial
+    from services.tune.interactive.trial import InteractiveTrial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Row:
     iou: dict[str, Spread]
     """Image-wise, by class."""
     mean: Spread
-    """Image-wise mean IoU, background included, after the last step."""
+    """Image-wise mean IoU, background included, after the last round."""
     best: Spread | None
     """The same for the best look in the last half: an oracle's choice."""
     below: int | None
@@ -48,31 +48,31 @@ class Row:
     """Of an update."""
 
 
-def rows_of(trials: Sequence[SessionTrial], results: Mapping[str, Sequence[SessionScores]]) -> list[Row]:
+def rows_of(trials: Sequence[InteractiveTrial], results: Mapping[str, Sequence[SessionScores]]) -> list[Row]:
     """One row for each pair, variant, choice of numbers and amount of clicks, in the order of the trials.
 
     Args:
         trials: of a sweep.
         results: by trial id; trials without are left out.
     """
-    groups: dict[tuple[Any, ...], list[SessionTrial]] = {}
+    groups: dict[tuple[Any, ...], list[InteractiveTrial]] = {}
     for trial in trials:
         if results.get(trial.trial_id):
-            key = (trial.task, trial.variant, json.dumps(trial.values), trial.annotations)
+            key = (trial.case, trial.variant, json.dumps(trial.values), trial.annotations)
             groups.setdefault(key, []).append(trial)
     floors = {
-        (trial.task, one.image): one.last.mean
+        (trial.case, one.image): one.last.mean
         for trial in trials
         if trial.what == "memory"
         for one in results.get(trial.trial_id, ())
     }
     ceilings = {
-        trial.task: means_of(list(results[trial.trial_id]))["mean_iou"]
+        trial.case: means_of(list(results[trial.trial_id]))["mean_iou"]
         for trial in trials
         if trial.what == "control" and results.get(trial.trial_id)
     }
     return [
-        _row(group, [list(results[one.trial_id]) for one in group], floors, ceilings.get(group[0].task))
+        _row(group, [list(results[one.trial_id]) for one in group], floors, ceilings.get(group[0].case))
         for group in groups.values()
     ]
 
@@ -97,7 +97,7 @@ def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()
             parts.append(f"| {' | '.join(cells)} |")
         parts.append("")
     parts.append(
-        "IoU in per cent, image-wise, background included in the mean; last step unless said; ± is the "
+        "IoU in per cent, image-wise, background included in the mean; last round unless said; ± is the "
         "standard deviation over seeds. Best of last half: the best look in the last half of each session, "
         "chosen by its score on the full truth."
     )
@@ -125,7 +125,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def _row(
-    group: Sequence[SessionTrial],
+    group: Sequence[InteractiveTrial],
     results: Sequence[list[SessionScores]],
     floors: Mapping[tuple[str, str], float | None],
     ceiling: float | None,
@@ -136,7 +136,7 @@ def _row(
     mean = Spread.of([one["mean_iou"] for one in means])
     bests = [one["best_mean_iou"] for one in means if "best_mean_iou" in one]
     return Row(
-        pair=first.task,
+        pair=first.case,
         variant=first.variant,
         what=first.what,
         values=first.values,
@@ -158,9 +158,9 @@ def _row(
 
 
 def _below(
-    trial: SessionTrial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
+    trial: InteractiveTrial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
 ) -> int | None:
-    mine = [floors.get((trial.task, one.image)) for one in sessions]
+    mine = [floors.get((trial.case, one.image)) for one in sessions]
     if trial.what != "session" or None in mine:
         return None
     return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, mine, strict=True))

@@ -12,7 +12,7 @@ from services.tune.trial import Trial
 What = Literal["session", "memory", "control"]
 
 
-class SessionTrial(Trial):
+class InteractiveTrial(Trial):
     """Everything that decides a trial's numbers, and a few things that do not."""
 
     what: What = "session"
@@ -34,7 +34,7 @@ class SessionTrial(Trial):
     def trial_id(self) -> str:
         """The same for equal trials: what is asked of equal data and networks."""
         asked = self.model_dump(
-            mode="json", exclude={"dataset", "pictures", "variant", "task", "preset", "values"}
+            mode="json", exclude={"dataset", "pictures", "variant", "case", "preset", "values"}
         )
         if self.preset is not None:
             asked["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
@@ -50,4 +50,4 @@ class SessionTrial(Trial):
     @property
     def rivals(self) -> str | None:
         """Sessions of one pair with one number of clicks; networks as they are never stop early."""
-        return f"{self.task}; {self.annotations} clicks" if self.what == "session" else None
+        return f"{self.case}; {self.annotations} clicks" if self.what == "session" else None

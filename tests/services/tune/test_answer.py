@@ -12,15 +12,15 @@ from icss_core.methods import get_preset
 from services.tune.interactive.means import by_index, means_of
 from services.tune.interactive.plot import plot_rows
 from services.tune.interactive.table import rows_of, to_csv, to_markdown
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.spec import Plot
 
 NAMES = ("background", "road", "building")
 
 
-def trial(**changes) -> SessionTrial:
+def trial(**changes) -> InteractiveTrial:
     common = {
-        "task": "town: road + building",
+        "case": "town: road + building",
         "variant": "icss",
         "dataset": "s3://icss/town/dataset.yaml",
         "manifest_hash": "0",
@@ -29,7 +29,7 @@ def trial(**changes) -> SessionTrial:
         "memory": ("town-road", 1),
         "annotations": 30,
     }
-    return SessionTrial(**{**common, **changes})
+    return InteractiveTrial(**{**common, **changes})
 
 
 def scores(image: str, *values: float | None, best: float | None = None, seconds: float = 2) -> SessionScores:

@@ -16,7 +16,7 @@ from services.ownership import Lease, generation_of, take
 from services.settings import environment_of
 from services.tracking import Tracking
 from services.tune import search
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.maps import maps_picture
 from services.tune.records import SweepRecords
@@ -53,20 +53,20 @@ def make(records):
     """A trial of its own for each seed, as Tune hands it to a worker."""
 
     def config(seed: int, sweep: str = "some sweep") -> dict[str, dict[str, str]]:
-        trial = SessionTrial(
-            task="t", variant="v", dataset="s3://icss/d.yaml", manifest_hash="0", old=("a",), new="b",
+        trial = InteractiveTrial(
+            case="t", variant="v", dataset="s3://icss/d.yaml", manifest_hash="0", old=("a",), new="b",
             memory=("m", 1), seed=seed,
         )  # fmt: skip
         run = records.run_of(trial, parent="p")
-        asked = {"kind": "icss", "trial": trial.model_dump_json(), "id": trial.trial_id, "run": run}
+        asked = {"kind": "interactive", "trial": trial.model_dump_json(), "id": trial.trial_id, "run": run}
         return {"of": {**asked, "sweep": sweep, "title": trial.title}}
 
     return config
 
 
 def doing(monkeypatch, work) -> None:
-    kind = dataclasses.replace(SWEEP_KINDS["icss"], run=work)
-    monkeypatch.setitem(search.SWEEP_KINDS, "icss", kind)
+    kind = dataclasses.replace(SWEEP_KINDS["interactive"], run=work)
+    monkeypatch.setitem(search.SWEEP_KINDS, "interactive", kind)
 
 
 def test_of_two_sweeps_with_one_trial_one_does_it_and_both_have_it(records, make, reports, monkeypatch):
