@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from icss_core.continual import TaskHistory
 from icss_core.evaluation import SessionScores
-from services.tune.continual.answer import write_continual_answer
 from services.tune.continual.means import means_of_history
 from services.tune.continual.plan import plan_continual
-from services.tune.continual.run import run_continual_trial
+from services.tune.continual.plot import plot_rows as plot_continual
+from services.tune.continual.run import protocol_run_of, run_continual_trial
 from services.tune.continual.spec import ContinualSweep
+from services.tune.continual.table import CONTINUAL_TABLE, ContinualRow
+from services.tune.continual.table import rows_of as rows_of_histories
 from services.tune.continual.trial import ContinualTrial
-from services.tune.interactive.answer import write_interactive_answer
 from services.tune.interactive.means import means_of
 from services.tune.interactive.plan import plan_interactive
+from services.tune.interactive.plot import plot_rows as plot_interactive
 from services.tune.interactive.run import run_interactive_trial
 from services.tune.interactive.spec import InteractiveSweep
+from services.tune.interactive.table import INTERACTIVE_TABLE, InteractiveRow
+from services.tune.interactive.table import rows_of as rows_of_sessions
 from services.tune.interactive.trial import InteractiveTrial
 from services.tune.sweep_kind import SweepKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_INTERACTIVE: Final[SweepKind[InteractiveSweep, InteractiveTrial, SessionScores]] = SweepKind(
+_INTERACTIVE: Final[SweepKind[InteractiveSweep, InteractiveTrial, SessionScores, InteractiveRow]] = SweepKind(
     spec=InteractiveSweep,
     trial=InteractiveTrial,
     result=SessionScores,
@@ -31,9 +35,12 @@ _INTERACTIVE: Final[SweepKind[InteractiveSweep, InteractiveTrial, SessionScores]
     plan=plan_interactive,
     run=run_interactive_trial,
     means=means_of,
-    write_answer=write_interactive_answer,
+    rows=rows_of_sessions,
+    table=INTERACTIVE_TABLE,
+    plot=plot_interactive,
+    run_of_maps=lambda _, trial_run: trial_run,
 )
-_CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory]] = SweepKind(
+_CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory, ContinualRow]] = SweepKind(
     spec=ContinualSweep,
     trial=ContinualTrial,
     result=TaskHistory,
@@ -41,11 +48,14 @@ _CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory]] = Swee
     plan=plan_continual,
     run=run_continual_trial,
     means=means_of_history,
-    write_answer=write_continual_answer,
+    rows=rows_of_histories,
+    table=CONTINUAL_TABLE,
+    plot=plot_continual,
+    run_of_maps=protocol_run_of,
 )
 
 # each is checked above; which one a file asks for is only known when it is read
-SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any]]] = {
+SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any, Any]]] = {
     "interactive": _INTERACTIVE,
     "continual": _CONTINUAL,
 }

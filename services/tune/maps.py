@@ -28,7 +28,7 @@ def maps_picture(
     dataset: Dataset,
     names: Sequence[str],
     *,
-    amount: int,
+    limit: int,
     storage: Storage,
 ) -> bytes | None:
     """Validation images in rows; image, truth and each method's map in columns; None where no map was kept.
@@ -38,7 +38,7 @@ def maps_picture(
         columns: MLflow runs by title.
         dataset: with the images and masks.
         names: classes of interest, in the maps' order.
-        amount: of images, at most.
+        limit: the highest number of images.
         storage: of the data set.
 
     Raises:
@@ -48,7 +48,7 @@ def maps_picture(
     kept = [(run_id, frozenset(tracking.files(run_id, "maps"))) for run_id in columns.values()]
     rows: list[list[npt.NDArray[np.uint8]]] = []
     for scene in dataset.scenes_of("val"):
-        if len(rows) == amount or scene.mask is None:
+        if len(rows) == limit or scene.mask is None:
             continue
         name = f"maps/{scene.name}.png"
         maps = [

@@ -1,4 +1,4 @@
-"""A number over seeds."""
+"""A number with its spread over seeds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
         """Over at least one value."""
-        known = list(values)
-        return cls(mean=statistics.mean(known), deviation=statistics.stdev(known) if len(known) > 1 else None)
+        listed = list(values)
+        deviation = statistics.stdev(listed) if len(listed) > 1 else None
+        return cls(mean=statistics.mean(listed), deviation=deviation)
+
+    @classmethod
+    def of_some(cls, values: Iterable[float | None]) -> Self | None:
+        """Over the values that are there; None without any."""
+        there = [value for value in values if value is not None]
+        return cls.of(there) if there else None
 
     def percent(self) -> str:
         """In points of per cent."""

@@ -11,6 +11,7 @@ from services.tracking import Tracking
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.records import ENDED, SweepRecords
 from services.tune.search import Search
+from services.tune.write_answer import write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
                 records.settle(runs[trial.trial_id], identity, outcomes[trial.trial_id])
         work.check()
         answer = kind.gather(records, trials, runs)
-        kind.write_answer(records.tracking, parent, spec, answer, settings)
+        write_answer(kind, records.tracking, parent, spec, answer, settings)
         status = {trial.title: records.status(runs[trial.trial_id]) for trial in trials}
         failed = [title for title, one in status.items() if one == "failed"]
         interrupted = [title for title, one in status.items() if one not in ENDED]

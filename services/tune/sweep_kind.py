@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from services.tune.answer import Answer
-from services.tune.spec import SweepSpec
+from services.tune.spec import Plot, SweepSpec
+from services.tune.table import AnyRow, TableLayout
 from services.tune.trial import Trial
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class RunTrial(Protocol[Trial_contra]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepKind(Generic[Spec, OneTrial, Result]):
+class SweepKind(Generic[Spec, OneTrial, Result, AnyRow]):
     """One kind of sweep."""
 
     spec: type[Spec]
@@ -69,8 +70,13 @@ class SweepKind(Generic[Spec, OneTrial, Result]):
     run: RunTrial[OneTrial]
     means: Callable[[Sequence[Result]], Mapping[str, float]]
     """Of a trial's results so far; `mean_iou` among them."""
-    write_answer: Callable[[Tracking, str, Spec, Answer[OneTrial, Result], Settings], object]
-    """Writes table, plot and pictures of a sweep to its run."""
+    rows: Callable[[Sequence[OneTrial], Mapping[str, Sequence[Result]]], Sequence[AnyRow]]
+    """From trials and their results by trial id to the rows of the table."""
+    table: TableLayout[AnyRow]
+    plot: Callable[[Sequence[AnyRow], Plot | None], bytes | None]
+    """A PNG, from at least one row and the plot that the file asks for; None: there is none."""
+    run_of_maps: Callable[[Tracking, str], str]
+    """The MLflow run that keeps the class maps of a trial, from the trial's own."""
 
     def gather(
         self, records: SweepRecords, trials: Sequence[OneTrial], runs: Mapping[str, str]

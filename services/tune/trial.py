@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -36,13 +37,38 @@ class Trial(BaseModel):
     @property
     def title(self) -> str:
         """For people."""
-        varied = ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in self.values.items())
+        varied = ", ".join(f"{last_part(path)} {short(value)}" for path, value in self.values.items())
         return "; ".join(part for part in (self.case, self.variant, varied) if part)
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """Equal for trials that differ in nothing but their seed: together they are one row of the table."""
+        return self.case, self.variant, json.dumps(self.values)
+
+    @property
+    def dataset_address(self) -> str:
+        """Of the dataset.yaml of its images."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All that it ends with, in the order of its class maps, background left out."""
+        raise NotImplementedError
+
+    @property
+    def picture_rank(self) -> int:
+        """Pictures show one trial of each variant: the highest rank; of equals, the first."""
+        return 0
 
     @property
     def rivals(self) -> str | None:
         """Trials with the same answer may be compared on the way; None: with no other."""
         raise NotImplementedError
+
+
+def last_part(path: str) -> str:
+    """Of a dotted path, as `weight` of `regularisers.podnet.weight`."""
+    return path.rpartition(".")[2]
 
 
 def short(value: Any) -> str:

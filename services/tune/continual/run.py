@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.continual.run import run_protocol
+from services.errors import TrackingError
 from services.tune.continual.means import means_of_history
 
 if TYPE_CHECKING:
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from icss_core.continual import TaskHistory
     from services.ownership import Work
     from services.settings import Settings
+    from services.tracking import Tracking
     from services.tune.continual.trial import ContinualTrial
     from services.tune.records import SweepRecords
 
-PROTOCOL_RUN = "icss.protocol_run_id"
+_PROTOCOL_RUN: Final = "icss.protocol_run_id"
 """Tag of a trial: the MLflow run of its protocol, where the tasks' reports and the maps are."""
 
 
@@ -51,5 +53,21 @@ def run_continual_trial(
             on_result(len(history.iou), means)
 
     result = run_protocol(trial.run, settings, after_step=after_step)
-    records.tracking.set_tags(work.run_id, {PROTOCOL_RUN: result.run_id})
+    records.tracking.set_tags(work.run_id, {_PROTOCOL_RUN: result.run_id})
     return [result.history]
+
+
+def protocol_run_of(tracking: Tracking, run_id: str) -> str:
+    """The MLflow run of a complete trial's protocol.
+
+    Args:
+        tracking: the MLflow server.
+        run_id: run of the trial.
+
+    Raises:
+        TrackingError: the trial does not name it, or the server refused or did not answer.
+    """
+    record = tracking.get(run_id)
+    if record is None or _PROTOCOL_RUN not in record.tags:
+        raise TrackingError(f"trial {run_id} does not say which run its protocol was")
+    return record.tags[_PROTOCOL_RUN]

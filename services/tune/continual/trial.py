@@ -32,6 +32,16 @@ class ContinualTrial(Trial):
         return f"{super().title}; seed {self.seed}"
 
     @property
+    def dataset_address(self) -> str:
+        """Of the dataset.yaml of its images."""
+        return self.run.dataset
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order in which they are learnt."""
+        return tuple(name for group in self.groups for name in group)
+
+    @property
     def rivals(self) -> str | None:
         """Those of the same case, after the same number of tasks."""
         return self.case if len(self.run.protocol.groups) == len(self.groups) else None

@@ -48,6 +48,26 @@ class InteractiveTrial(Trial):
         return f"{super().title}; {self.annotations} clicks; seed {self.seed}"
 
     @property
+    def row_key(self) -> tuple[str, ...]:
+        """Another number of clicks is another row."""
+        return *super().row_key, str(self.annotations)
+
+    @property
+    def dataset_address(self) -> str:
+        """Of the dataset.yaml of its images."""
+        return self.dataset
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The old ones, then the new one."""
+        return *self.old, self.new
+
+    @property
+    def picture_rank(self) -> int:
+        """Maps after the most clicks are shown."""
+        return self.annotations
+
+    @property
     def rivals(self) -> str | None:
         """Sessions of one pair with one number of clicks; networks as they are never stop early."""
         return f"{self.case}; {self.annotations} clicks" if self.what == "session" else None

@@ -18,9 +18,10 @@ from services.tune.continual.means import means_of_history
 from services.tune.continual.plan import plan_continual
 from services.tune.continual.plot import plot_rows
 from services.tune.continual.spec import ContinualSweep
-from services.tune.continual.table import rows_of, to_csv, to_markdown
+from services.tune.continual.table import CONTINUAL_TABLE, rows_of
 from services.tune.read_spec import read_spec
 from services.tune.spec import Plot
+from services.tune.table import to_csv, to_markdown
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
 FILES = sorted(FOLDER.glob("mib_*.yaml"))
@@ -191,12 +192,12 @@ def test_rows_have_means_of_groups_and_what_was_forgotten(results):
 
 def test_the_table_and_the_csv_say_the_same(results):
     rows = rows_of(*results)
-    text = to_markdown(rows, question="Which?", notes=["Code: abc."])
+    text = to_markdown(rows, CONTINUAL_TABLE, question="Which?", notes=["Code: abc."])
     assert "| method | weight | task 0 | task 1 | all | all, with background | forgotten | seeds |" in text
     line = next(line for line in text.splitlines() if line.startswith("| mib-paper/ft "))
     assert line.startswith("| mib-paper/ft | - | 0.0 ± 0.0 | 50.0 ± 14.1 | 25.0 ± 7.1 |")
     assert "task 0: road; task 1: building" in text
-    read = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(to_csv(rows, CONTINUAL_TABLE))))
     assert float(read[0]["mean"]) == pytest.approx(0.25)
     assert float(read[0]["iou_building"]) == pytest.approx(0.5)
     assert [row["regularisers.distillation.weight"] for row in read] == ["", "1", "10", ""]

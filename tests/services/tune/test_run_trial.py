@@ -17,12 +17,12 @@ from services.registry import Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.tune.interactive import run as module
-from services.tune.interactive.answer import write_interactive_answer
 from services.tune.interactive.run import run_interactive_trial
 from services.tune.interactive.spec import InteractiveSweep
 from services.tune.interactive.trial import InteractiveTrial
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.records import SweepRecords
+from services.tune.write_answer import write_answer
 
 CPU = torch.device("cpu")
 QUICK = {"optimisation.iterations": 1, "crops.size": 64}
@@ -144,8 +144,9 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     run_id, other = work.run_id, failing.run_id
     parent, identity = records.sweep(spec, [full, cut])
     runs = {full.trial_id: run_id, cut.trial_id: other}
-    answer = SWEEP_KINDS["interactive"].gather(records, [full, cut], runs)
-    (row,) = write_interactive_answer(tracking, parent, spec, answer, mlflow_settings)
+    kind = SWEEP_KINDS["interactive"]
+    answer = kind.gather(records, [full, cut], runs)
+    (row,) = write_answer(kind, tracking, parent, spec, answer, mlflow_settings)
     assert (row.seeds, row.images, row.below) == (1, 1, None), "no memory network was scored"
     table = tracking.read_bytes(parent, "table.md").decode()
     assert "seed 2 (failed after 1 images, mean IoU" in table

@@ -211,4 +211,4 @@ def test_a_server_that_is_away_is_not_taken_for_a_missing_map(settings, storage,
             return [type("Scene", (), {"name": "s", "mask": "m", "image": "i"})]
 
     with pytest.raises(TrackingError, match="away"):
-        maps_picture(away, {"v": run_id}, Scenes(), ["a"], amount=1, storage=storage)
+        maps_picture(away, {"v": run_id}, Scenes(), ["a"], limit=1, storage=storage)
