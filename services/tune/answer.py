@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from services.tune.trial import Trial
+from pydantic import BaseModel
+
+from services.tune.trial import AnyTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-AnyTrial = TypeVar("AnyTrial", bound=Trial)
-AnyResult = TypeVar("AnyResult")
+AnyResult = TypeVar("AnyResult", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Final
 
 from services.ownership import STATUS, acquire, find_or_create, work_on
 from services.settings import LEASE_SECONDS
@@ -21,8 +19,11 @@ from services.tracking import SWEEPS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pydantic import BaseModel
+
     from services.ownership import Work
     from services.tracking import RunRecord, Tracking
+    from services.tune.answer import AnyResult
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
@@ -30,7 +31,6 @@ ENDED: Final = ("successful", "failed", "stopped")
 """States of a trial with which its sweep is complete."""
 _RESULTS: Final = "results.json"
 _STOPPED_BY: Final = "icss.stopped_by"
-Result = TypeVar("Result", bound=BaseModel)
 _MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
 
@@ -144,7 +144,7 @@ class SweepRecords:
         """Images, or tasks, that a trial has written results of."""
         return int(self._tags(run_id).get("icss.done", "0"))
 
-    def read(self, run_id: str, kind: type[Result]) -> list[Result]:
+    def read(self, run_id: str, kind: type[AnyResult]) -> list[AnyResult]:
         """What a trial has written so far."""
         if not self.done_of(run_id):
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -171,3 +171,6 @@ class SweepSpec(Strict):
                 grids = [domain.grid or () for domain in variant.vary.values()]
                 for chosen in itertools.product(*grids):
                     yield variant, dict(zip(variant.vary, chosen, strict=True))
+
+
+AnySpec = TypeVar("AnySpec", bound=SweepSpec)

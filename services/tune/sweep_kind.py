@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
-
-from services.tune.answer import Answer
-from services.tune.spec import Plot, SweepSpec
+from services.tune.answer import Answer, AnyResult
+from services.tune.spec import AnySpec, Plot, SweepSpec
 from services.tune.table import AnyRow, TableLayout
-from services.tune.trial import Trial
+from services.tune.trial import AnyTrial, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +21,9 @@ if TYPE_CHECKING:
     OnResult = Callable[[int, dict[str, float]], None]
     """Told after each image, or task, how many are done and the means so far; may end a trial by raising."""
 
-Spec = TypeVar("Spec", bound=SweepSpec)
 Spec_contra = TypeVar("Spec_contra", bound=SweepSpec, contravariant=True)
-OneTrial = TypeVar("OneTrial", bound=Trial)
 Trial_contra = TypeVar("Trial_contra", bound=Trial, contravariant=True)
 Trial_co = TypeVar("Trial_co", bound=Trial, covariant=True)
-Result = TypeVar("Result", bound=BaseModel)
 
 
 class Plan(Protocol[Spec_contra, Trial_co]):
@@ -57,20 +52,20 @@ class RunTrial(Protocol[Trial_contra]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepKind(Generic[Spec, OneTrial, Result, AnyRow]):
+class SweepKind(Generic[AnySpec, AnyTrial, AnyResult, AnyRow]):
     """One kind of sweep."""
 
-    spec: type[Spec]
-    trial: type[OneTrial]
-    result: type[Result]
+    spec: type[AnySpec]
+    trial: type[AnyTrial]
+    result: type[AnyResult]
     """A trial's results are a list of these."""
     unit: str
     """What a trial does one after another, in the plural."""
-    plan: Plan[Spec, OneTrial]
-    run: RunTrial[OneTrial]
-    means: Callable[[Sequence[Result]], Mapping[str, float]]
+    plan: Plan[AnySpec, AnyTrial]
+    run: RunTrial[AnyTrial]
+    means: Callable[[Sequence[AnyResult]], Mapping[str, float]]
     """Of a trial's results so far; `mean_iou` among them."""
-    rows: Callable[[Sequence[OneTrial], Mapping[str, Sequence[Result]]], Sequence[AnyRow]]
+    rows: Callable[[Sequence[AnyTrial], Mapping[str, Sequence[AnyResult]]], Sequence[AnyRow]]
     """From trials and their results by trial id to the rows of the table."""
     table: TableLayout[AnyRow]
     plot: Callable[[Sequence[AnyRow], Plot | None], bytes | None]
@@ -79,14 +74,14 @@ class SweepKind(Generic[Spec, OneTrial, Result, AnyRow]):
     """The MLflow run that keeps the class maps of a trial, from the trial's own."""
 
     def gather(
-        self, records: SweepRecords, trials: Sequence[OneTrial], runs: Mapping[str, str]
-    ) -> Answer[OneTrial, Result]:
+        self, records: SweepRecords, trials: Sequence[AnyTrial], runs: Mapping[str, str]
+    ) -> Answer[AnyTrial, AnyResult]:
         """Read what all trials of a sweep have written.
 
         Raises:
             TrackingError: the server refused or did not answer.
         """
-        results: dict[str, Sequence[Result]] = {}
+        results: dict[str, Sequence[AnyResult]] = {}
         revisions: set[str] = set()
         lacking = []
         for trial in trials:

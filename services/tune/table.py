@@ -7,15 +7,14 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from services.tune.trial import Trial, last_part, short
+from services.tune.trial import last_part, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from services.tune.answer import AnyResult
     from services.tune.spread import Spread
-
-AnyTrial = TypeVar("AnyTrial", bound=Trial)
-AnyResult = TypeVar("AnyResult")
+    from services.tune.trial import AnyTrial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,6 +64,9 @@ class Trial(BaseModel):
     def rivals(self) -> str | None:
         """Trials with the same answer may be compared on the way; None: with no other."""
         raise NotImplementedError
+
+
+AnyTrial = TypeVar("AnyTrial", bound=Trial)
 
 
 def last_part(path: str) -> str:

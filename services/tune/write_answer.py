@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from services.data.dataset import read_dataset
 from services.storage import Storage
 from services.tune.maps import maps_picture
-from services.tune.spec import SweepSpec
-from services.tune.table import AnyRow, to_csv, to_markdown
-from services.tune.trial import Trial
+from services.tune.plain_name import plain_name
+from services.tune.table import to_csv, to_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.settings import Settings
     from services.tracking import Tracking
-    from services.tune.answer import Answer
+    from services.tune.answer import Answer, AnyResult
+    from services.tune.spec import AnySpec
     from services.tune.sweep_kind import SweepKind
-
-Spec = TypeVar("Spec", bound=SweepSpec)
-OneTrial = TypeVar("OneTrial", bound=Trial)
-Result = TypeVar("Result", bound=BaseModel)
+    from services.tune.table import AnyRow
+    from services.tune.trial import AnyTrial
 
 
 def write_answer(
-    kind: SweepKind[Spec, OneTrial, Result, AnyRow],
+    kind: SweepKind[AnySpec, AnyTrial, AnyResult, AnyRow],
     tracking: Tracking,
     parent: str,
-    spec: Spec,
-    answer: Answer[OneTrial, Result],
+    spec: AnySpec,
+    answer: Answer[AnyTrial, AnyResult],
     settings: Settings,
 ) -> Sequence[AnyRow]:
     """Write `table.md`, `table.csv`, `plot.png`, `trials.json` and `pictures/*.png` to the sweep's run.
@@ -72,14 +67,13 @@ def write_answer(
             tracking, columns, dataset, shown[0].classes, limit=spec.pictures, storage=storage
         )
         if picture is not None:
-            name = re.sub(r"[^A-Za-z0-9_.]+", "-", case)
-            tracking.write_bytes(parent, f"pictures/{name}.png", picture)
+            tracking.write_bytes(parent, f"pictures/{plain_name(case)}.png", picture)
     return rows
 
 
-def _one_of_each_variant(trials: Sequence[OneTrial]) -> list[OneTrial]:
+def _one_of_each_variant(trials: Sequence[AnyTrial]) -> list[AnyTrial]:
     """The trial whose maps stand for its variant; a variant whose trials kept no maps is left out."""
-    chosen: dict[str, OneTrial] = {}
+    chosen: dict[str, AnyTrial] = {}
     for trial in trials:
         if not trial.pictures:
             continue

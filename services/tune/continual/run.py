@@ -10,14 +10,13 @@ from services.errors import TrackingError
 from services.tune.continual.means import means_of_history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from icss_core.continual import TaskHistory
     from services.ownership import Work
     from services.settings import Settings
     from services.tracking import Tracking
     from services.tune.continual.trial import ContinualTrial
     from services.tune.records import SweepRecords
+    from services.tune.sweep_kind import OnResult
 
 _PROTOCOL_RUN: Final = "icss.protocol_run_id"
 """Tag of a trial: the MLflow run of its protocol, where the tasks' reports and the maps are."""
@@ -29,7 +28,7 @@ def run_continual_trial(
     records: SweepRecords,
     *,
     settings: Settings,
-    on_result: Callable[[int, dict[str, float]], None] | None = None,
+    on_result: OnResult | None = None,
 ) -> list[TaskHistory]:
     """Do what is left of a trial; tasks that are trained already are not trained again.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from services.training.job import pretrain
 from services.training.presets import pretraining_config
+from services.tune.plain_name import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def _config(
     pair: Pair, classes: tuple[str, ...], what: str, address: str, numbers: Mapping[str, Any]
 ) -> TrainingConfig:
     """Sweeps register under names of their own: the alias `memory` of a user's model never moves."""
-    words = re.sub(r"[^A-Za-z0-9_.]+", "-", "-".join((pair.dataset, *classes)))
+    words = plain_name("-".join((pair.dataset, *classes)))
     # classes that differ in other characters, or beyond the length of a name, are told apart by the digest
     digest = hashlib.sha256(json.dumps([pair.dataset, *classes]).encode()).hexdigest()[:6]
     return pretraining_config(f"sweep-{what}-{words[:40]}-{digest}", classes, address, numbers)

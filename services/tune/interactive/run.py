@@ -24,7 +24,7 @@ from services.training.callback import LEGEND, legend
 from services.tune.interactive.means import by_index, means_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from services.settings import Settings
     from services.tune.interactive.trial import InteractiveTrial
     from services.tune.records import SweepRecords
+    from services.tune.sweep_kind import OnResult
 
 
 def run_interactive_trial(
@@ -47,7 +48,7 @@ def run_interactive_trial(
     *,
     settings: Settings,
     device: torch.device | None = None,
-    on_result: Callable[[int, dict[str, float]], None] | None = None,
+    on_result: OnResult | None = None,
 ) -> list[SessionScores]:
     """Do what is left of a trial and return the results of all its images.
 
