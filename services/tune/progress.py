@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ray.tune import Callback
 
+from services.tune.trial_order import TrialOrder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,7 +45,7 @@ class SweepProgress(Callback):
         del iteration, trials
         _logger.info(
             "%s: %d %s, mean IoU %.1f %%",
-            _title(trial),
+            TrialOrder.of(trial.config).title,
             result[PROGRESS],
             self._unit,
             100 * result["mean_iou"],
@@ -52,32 +54,25 @@ class SweepProgress(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial is done, or was stopped by the scheduler."""
         del iteration, trials
-        self._say(trial, "failed" if self._failed(_id(trial)) else "ended")
+        order = TrialOrder.of(trial.config)
+        self._say(order, "failed" if self._failed(order.trial_id) else "ended")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """A trial failed for good."""
         del iteration, trials
-        self._say(trial, "failed")
+        self._say(TrialOrder.of(trial.config), "failed")
 
-    def _say(self, trial: Trial, how: Literal["ended", "failed"]) -> None:
-        self.outcomes[_id(trial)] = how
+    def _say(self, order: TrialOrder, how: Literal["ended", "failed"]) -> None:
+        self.outcomes[order.trial_id] = how
         ended = len(self.outcomes)
         minutes = (time.monotonic() - self._started) / 60
         left = minutes / ended * (self._trials - ended)
         _logger.info(
             "%s: %s; %d of %d trials, %.0f min, about %.0f left",
-            _title(trial),
+            order.title,
             how,
             ended,
             self._trials,
             minutes,
             left,
         )
-
-
-def _id(trial: Trial) -> str:
-    return str(trial.config["of"]["id"])
-
-
-def _title(trial: Trial) -> str:
-    return str(trial.config["of"]["title"])

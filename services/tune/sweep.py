@@ -10,7 +10,7 @@ from services.revision import code_revision
 from services.tracking import Tracking
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.records import ENDED, SweepRecords
-from services.tune.search import Search
+from services.tune.trial_runner import TrialRunner
 from services.tune.write_answer import write_answer
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run_sweep(spec: SweepSpec, datasets: Mapping[str, str], settings: Settings) 
         left = [trial for trial in distinct if not records.done(runs[trial.trial_id], identity)]
         _logger.info("sweep %s: %d trials, %d of them to do", spec.name, len(trials), len(left))
         if left:
-            outcomes = Search(spec, identity, runs, records, settings).run(left)
+            outcomes = TrialRunner(spec, identity, runs, records, settings).run(left)
             for trial in left:
                 records.settle(runs[trial.trial_id], identity, outcomes[trial.trial_id])
         work.check()

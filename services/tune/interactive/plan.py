@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from icss_core.errors import DatasetError
@@ -29,53 +30,46 @@ def plan_interactive(
         DatasetError: a data set lacks a class, or scenes to train on or to validate on.
         IcssError: see `pretrain`.
     """
-    found = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
+    by_name = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
     for pair in spec.pairs:  # an error now, not after the training
-        _check(pair, found[pair.dataset])
+        _check(pair, by_name[pair.dataset])
     trials: list[InteractiveTrial] = []
     for pair in spec.pairs:
         address = datasets[pair.dataset]
-        memory = InteractiveTrial(
-            what="memory",
+        trial = partial(
+            InteractiveTrial,
             case=pair.title,
-            variant="memory",
             dataset=address,
-            manifest_hash=found[pair.dataset].manifest_hash,
+            manifest_hash=by_name[pair.dataset].manifest_hash,
             old=pair.old,
             new=pair.new,
             memory=network_of(memory_config(pair, address, spec.pretraining), settings),
             images=spec.images,
-            pictures=spec.pictures,
         )
-        trials.append(memory)
+        trials.append(trial(what="memory", variant="memory", pictures=spec.pictures))
         if spec.control:
             control = network_of(control_config(pair, address, spec.pretraining), settings)
-            changes = {"what": "control", "variant": "control", "control": control}
-            trials.append(memory.model_copy(update=changes))
-        trials += _sessions(spec, memory)
-    # all methods with the first seed come before any with the second: a table is of use early
+            trials.append(trial(what="control", variant="control", control=control, pictures=spec.pictures))
+        for variant, values in spec.points():
+            preset = spec.preset_of(variant, values)
+            trials += [
+                trial(
+                    what="session",
+                    variant=variant.title,
+                    preset=preset,
+                    values=values,
+                    annotations=annotations,
+                    seed=seed,
+                    look_every=spec.look_every,
+                    pictures=spec.pictures if seed == spec.seeds[0] else 0,
+                )
+                for annotations in spec.annotations
+                for seed in spec.seeds
+            ]
+    # a pair may be named twice, and a random draw may come twice
     once = {trial.model_dump_json(): trial for trial in trials}.values()
+    # all methods with the first seed come before any with the second: a table is of use early
     return sorted(once, key=lambda trial: trial.seed)
-
-
-def _sessions(spec: InteractiveSweep, memory: InteractiveTrial) -> list[InteractiveTrial]:
-    return [
-        memory.model_copy(
-            update={
-                "what": "session",
-                "variant": variant.title,
-                "preset": spec.preset_of(variant, values),
-                "values": values,
-                "annotations": annotations,
-                "seed": seed,
-                "look_every": spec.look_every,
-                "pictures": spec.pictures if seed == spec.seeds[0] else 0,
-            }
-        )
-        for variant, values in spec.points()
-        for annotations in spec.annotations
-        for seed in spec.seeds
-    ]
 
 
 def _check(pair: Pair, dataset: Dataset) -> None:

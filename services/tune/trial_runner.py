@@ -20,6 +20,7 @@ from services.training.filesystem import checkpoint_filesystem
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.progress import PROGRESS, SweepProgress
 from services.tune.records import SweepRecords
+from services.tune.trial_order import ORDER_KEY, TrialOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ TUNE_FOLDER: Final = "tune"
 _MANY: Final = 1_000_000
 
 
-class Search:
+class TrialRunner:
     """Runs trials of one sweep.
 
     Args:
@@ -102,7 +103,7 @@ class Search:
         prefix = S3Address.parse(self._settings.data_prefix).child(TUNE_FOLDER)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, spec.resources),
-            param_space={"of": tune.grid_search([self._config(one) for one in trials])},
+            param_space={ORDER_KEY: tune.grid_search([self._order(one).model_dump() for one in trials])},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
                 max_concurrent_trials=spec.concurrency,
@@ -123,15 +124,15 @@ class Search:
         for address in list(storage.list(f"{prefix}/{name}")):
             storage.delete(address)
 
-    def _config(self, trial: Trial) -> dict[str, str]:
-        return {
-            "kind": self._spec.kind,
-            "trial": trial.model_dump_json(),
-            "id": trial.trial_id,
-            "run": self._runs[trial.trial_id],
-            "sweep": self._identity,
-            "title": trial.title,
-        }
+    def _order(self, trial: Trial) -> TrialOrder:
+        return TrialOrder(
+            kind=self._spec.kind,
+            trial=trial.model_dump_json(),
+            trial_id=trial.trial_id,
+            title=trial.title,
+            run_id=self._runs[trial.trial_id],
+            sweep=self._identity,
+        )
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -139,8 +140,9 @@ def run_trial(config: dict[str, Any]) -> None:
 
     Tune starts again what raises: so an error that would come again, and is in the record, is not raised.
     """
-    kind = SWEEP_KINDS[config["of"]["kind"]]
-    trial, run_id = kind.trial.model_validate_json(config["of"]["trial"]), config["of"]["run"]
+    order = TrialOrder.of(config)
+    kind = SWEEP_KINDS[order.kind]
+    trial = kind.trial.model_validate_json(order.trial)
     settings = load_settings()
     records = SweepRecords(Tracking(settings), revision=code_revision(settings), ttl=settings.lease_seconds)
 
@@ -149,7 +151,7 @@ def run_trial(config: dict[str, Any]) -> None:
 
     while True:
         try:
-            with records.working_on(run_id, config["of"]["sweep"]) as work:
+            with records.working_on(order.run_id, order.sweep) as work:
                 if work is not None:
                     kind.run(trial, work, records, settings=settings, on_result=on_result)
                     work.succeed()
@@ -162,7 +164,7 @@ def run_trial(config: dict[str, Any]) -> None:
             return
         else:
             if work is None:  # another sweep has done it while this one waited
-                results = records.read(run_id, kind.result)
+                results = records.read(order.run_id, kind.result)
                 if results:
-                    on_result(records.done_of(run_id), kind.means(results))
+                    on_result(records.done_of(order.run_id), kind.means(results))
             return
