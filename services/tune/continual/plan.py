@@ -37,8 +37,8 @@ def plan_continual(
     by_name = read_datasets({asked.dataset for asked in spec.protocols}, datasets, storage)
     labels = {name: image_labels(dataset, storage) for name, dataset in by_name.items()}
     trials: list[ContinualTrial] = []
-    for case, asked, protocol in spec.cases():
-        name = asked.dataset
+    for case in spec.cases():
+        name, protocol = case.dataset, case.protocol
         dataset = by_name[name]
         if not any(scene.mask is not None for scene in dataset.scenes_of("val")):
             raise DatasetError(f"data set {dataset.name!r} has no val scene with a mask")
@@ -53,7 +53,7 @@ def plan_continual(
                     # a name that only sweeps use: the versions of a user's model stay as they are
                     model=f"sweep-continual-{name}-{spec.network.encoder}",
                     protocol=learnt,
-                    preset=spec.preset_of(variant, {**asked.overrides, **values}),
+                    preset=spec.preset_of(variant, {**case.overrides, **values}),
                     **spec.network.model_dump(),
                     workers=spec.workers,
                     cpus_per_worker=spec.cpus_per_worker,
@@ -65,7 +65,7 @@ def plan_continual(
                 )
                 trials.append(
                     ContinualTrial(
-                        case=case,
+                        case=case.title,
                         variant=variant.title,
                         values=values,
                         seed=seed,

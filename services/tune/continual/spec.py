@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -11,12 +12,20 @@ from icss_core.methods import DensePreset, get_dense_preset
 from icss_core.networks.segmenter import Decoder
 from services.tune.spec import Strict, SweepSpec, Variant
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 _WAITING_BYTES: Final = 500 * 2**20
 """Of a process that has imported torch and waits; Tune refuses a trial that asks for nothing at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A protocol in one of its settings, and a data set."""
+
+    title: str
+    dataset: str
+    """Its name in the file."""
+    protocol: Protocol
+    overrides: dict[str, Any]
+    """Changes to every variant's preset, by dotted path."""
 
 
 class ProtocolOnData(Strict):
@@ -36,10 +45,18 @@ class ProtocolOnData(Strict):
     def _by_name(cls, value: Any) -> Any:
         return read_protocol(value) if isinstance(value, str) else value
 
-    def in_each_setting(self) -> list[Protocol]:
-        """The protocol once for each setting."""
+    def cases(self) -> list[Case]:
+        """One for each setting."""
         settings = self.settings or (self.protocol.setting,)
-        return [self.protocol.model_copy(update={"setting": setting}) for setting in settings]
+        return [
+            Case(
+                title=f"{self.dataset}: {self.protocol.name}, {setting}",
+                dataset=self.dataset,
+                protocol=self.protocol.model_copy(update={"setting": setting}),
+                overrides=self.overrides,
+            )
+            for setting in settings
+        ]
 
 
 class ContinualVariant(Variant):
@@ -76,19 +93,17 @@ class ContinualSweep(SweepSpec):
 
     @model_validator(mode="after")
     def _cases_differ_and_presets_exist(self) -> Self:
-        titles = [title for title, *_ in self.cases()]
+        titles = [case.title for case in self.cases()]
         if len(set(titles)) != len(titles):
             raise ValueError(f"two protocols have the same title: {titles}")
-        for asked in self.protocols:
+        for case in self.cases():
             for variant, values in self.points():
-                self.preset_of(variant, {**asked.overrides, **values})
+                self.preset_of(variant, {**case.overrides, **values})
         return self
 
-    def cases(self) -> Iterator[tuple[str, ProtocolOnData, Protocol]]:
-        """Each entry of `protocols` in each of its settings: title, entry, protocol in that setting."""
-        for asked in self.protocols:
-            for protocol in asked.in_each_setting():
-                yield f"{asked.dataset}: {protocol.name}, {protocol.setting}", asked, protocol
+    def cases(self) -> list[Case]:
+        """Of all protocols."""
+        return [case for asked in self.protocols for case in asked.cases()]
 
     @property
     def resources(self) -> dict[str, float]:

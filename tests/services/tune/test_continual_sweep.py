@@ -56,12 +56,12 @@ def test_every_file_can_run_at_every_scale(path):
         spec = read_spec(path, scale)
         assert isinstance(spec, ContinualSweep)
         assert list(spec.points())
-        assert list(spec.cases())
+        assert spec.cases()
 
 
 def test_the_papers_protocols_and_methods_are_asked():
     spec = read_spec(FOLDER / "mib_table1.yaml")
-    asked = [(entry.dataset, protocol.name, protocol.setting) for _, entry, protocol in spec.cases()]
+    asked = [(case.dataset, case.protocol.name, case.protocol.setting) for case in spec.cases()]
     for groups in ("19-1", "15-5", "15-1"):
         for setting in ("disjoint", "overlapped"):
             assert ("voc", f"voc-{groups}", setting) in asked
