@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import ray
 import ray.train
@@ -37,8 +37,6 @@ RAY_FOLDER: Final = "ray-train"
 """The same for what Ray Train itself writes down of a job."""
 VERSION: Final = "icss.version"
 """Tag of a job that is done: what it has registered."""
-_NEUTRAL: Final = ("workers", "cpus_per_worker", "gpu", "max_failures", "job")
-"""How the work is spread over a cluster; the number of workers decides numbers from two on."""
 
 
 def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
@@ -63,7 +61,7 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     job = config.job_name(dataset.manifest_hash)
 
     def fill(run_id: str) -> None:
-        tracking.log_parameters(run_id, _decisive(config))
+        tracking.log_parameters(run_id, config.decisive())
         tracking.write_text(run_id, "dataset.yaml", dataset.to_yaml())
 
     run_id = find_or_create(
@@ -100,7 +98,7 @@ def _pretrain(
     """The job by its owner."""
     storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
     revision = code_revision(settings)
-    tags = {"icss.revision": revision, "icss.spread": config.model_dump_json(include=set(_NEUTRAL))}
+    tags = {"icss.revision": revision, "icss.spread": config.neutral()}
     with work_on(tracking, lease, tags=tags) as work:
         memory = None
         if config.memory is not None:
@@ -116,12 +114,6 @@ def _pretrain(
     for part in (TRAINING_FOLDER, RAY_FOLDER):
         CheckpointStore(storage, f"{settings.data_prefix}/{part}/{job}").delete()
     return version
-
-
-def _decisive(config: TrainingConfig) -> dict[str, Any]:
-    """What decides the numbers. The rest may change with each submission, which params may not."""
-    asked = config.model_dump(mode="json", exclude=set(_NEUTRAL))
-    return {**asked, "workers": config.workers} if config.workers > 1 else asked
 
 
 def _train_and_register(plan: Plan, job: str, work: Work, settings: Settings, registry: Registry) -> int:
