@@ -24,6 +24,10 @@ class StorageError(IcssError):
     """The object store refused the operation or did not answer after retries."""
 
 
+class StorageUnavailableError(StorageError):
+    """The object store did not answer, or fails itself; the same operation may succeed in a moment."""
+
+
 class ObjectNotFoundError(StorageError):
     """The object store has no object at this address."""
 

@@ -18,12 +18,11 @@ from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
-from services.errors import ConflictError, ObjectNotFoundError, StorageError
+from services.errors import ConflictError, ObjectNotFoundError, StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from services.s3_address import S3Address
 
-_ATTEMPTS: Final = 4
 _WAIT: Final = 0.2
 """Seconds before the second attempt, doubled before each further one."""
 _CODE: Final = re.compile(rb"<Code>(\w+)</Code>")
@@ -47,16 +46,21 @@ class ObjectRanges:
         client: boto3's client of the store; its endpoint and region are used.
         credentials: botocore's, which refresh themselves; None: there are none.
         ca_bundle: file of certificates to trust; None: botocore's own.
+        timeout: seconds that the store may be silent.
+        attempts: how often a request is sent that fails for a reason that may pass.
     """
 
-    def __init__(self, client: Any, *, credentials: Any, ca_bundle: str | None) -> None:
+    def __init__(
+        self, client: Any, *, credentials: Any, ca_bundle: str | None, timeout: float, attempts: int
+    ) -> None:
         self._endpoint: str = client.meta.endpoint_url
         self._region: str = client.meta.region_name
         self._credentials = credentials
+        self._attempts = attempts
         self._http = URLLib3Session(
             verify=ca_bundle or True,
             proxies=get_environ_proxies(self._endpoint),
-            timeout=(5, 60),
+            timeout=(min(5.0, timeout), timeout),
             max_pool_connections=50,
         )
 
@@ -76,21 +80,22 @@ class ObjectRanges:
         Raises:
             ObjectNotFoundError: there is no object.
             ConflictError: the object's tag is not `tag`.
-            StorageError: the store refused, did not answer, or gave other bytes than asked for.
+            StorageUnavailableError: the store did not answer, or fails itself.
+            StorageError: it refused, or gave other bytes than asked for.
         """
         headers = {"Range": f"bytes={offset}-{offset + length - 1}"}
         if tag is not None:
             headers["If-Match"] = tag
         retrying = Retrying(
-            retry=retry_if_exception_type((HTTPClientError, _UnavailableError)),
-            stop=stop_after_attempt(_ATTEMPTS),
+            retry=retry_if_exception_type((HTTPClientError, StorageUnavailableError)),
+            stop=stop_after_attempt(self._attempts),
             wait=wait_exponential_jitter(multiplier=_WAIT, max=5.0, jitter=_WAIT),
             reraise=True,
         )
         try:
             return retrying(self._get, place, offset, headers)
         except BotoCoreError as error:
-            raise StorageError(f"the object store did not give {place}: {error}") from error
+            raise StorageUnavailableError(f"the object store did not give {place}: {error}") from error
 
     def _get(self, place: S3Address, offset: int, headers: dict[str, str]) -> Part:
         if self._credentials is None:
@@ -113,12 +118,8 @@ class ObjectRanges:
             raise StorageError(f"the object store gives {place} only as a whole, not by ranges of bytes")
         content = answer.content
         if len(content) != int(span[2]) + 1 - offset:
-            raise _UnavailableError(f"the object store broke off in the middle of {place}")
+            raise StorageUnavailableError(f"the object store broke off in the middle of {place}")
         return Part(content, int(span[3]), tag)
-
-
-class _UnavailableError(StorageError):
-    """The store did not do what it may well do a moment later."""
 
 
 def _refusal(place: S3Address, status: int, body: bytes, *, changed: bool) -> StorageError | ConflictError:
@@ -132,7 +133,7 @@ def _refusal(place: S3Address, status: int, body: bytes, *, changed: bool) -> St
     }:
         return replaced(place)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _UnavailableError(f"the object store did not give {place}: {code}")
+        return StorageUnavailableError(f"the object store did not give {place}: {code}")
     return StorageError(f"the object store refused to read {place}: {code}")
 
 

@@ -53,11 +53,7 @@ _ALIAS = re.compile(r"(?!v\d+$|latest$)[a-z][a-z0-9_\-]{0,31}")
 
 
 class Registry:
-    """Registers, finds and fetches versions. Safe to share between threads and processes.
-
-    Moving an alias is not atomic on the server. A caller who must not undo somebody else's move passes
-    `expected`, and moves aliases from one process only.
-    """
+    """Registers, finds and fetches versions. Safe to share between threads and processes."""
 
     def __init__(self, settings: Settings) -> None:
         self._client: MlflowClient = client_for(settings)
@@ -116,7 +112,7 @@ class Registry:
             ModelNotFoundError, VersionNotFoundError: there is none.
             TrackingError: the server refused or did not answer.
         """
-        aliases = self._aliases(name)
+        aliases = self.aliases(name)
         number = self._number(name, ref, aliases)
         with mlflow_call(f"read version {number} of {name!r}"):
             try:
@@ -168,22 +164,36 @@ class Registry:
             shutil.rmtree(partial, ignore_errors=True)
         return final
 
-    def set_alias(self, name: str, alias: str, version: int, *, expected: int | None = None) -> None:
-        """Point an alias at a version; with `expected`, only if it points there now.
+    def aliases(self, name: str) -> dict[str, int]:
+        """The version that each alias of a model stands for.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            TrackingError: the server refused or did not answer.
+        """
+        _check_name(name)
+        with mlflow_call(f"read model {name!r}"):
+            try:
+                model = self._client.get_registered_model(name)
+            except MlflowException as error:
+                if is_missing(error):
+                    raise ModelNotFoundError(f"no model is registered as {name!r}") from error
+                raise
+        if model.tags.get(KIND) != SEGMENTER:
+            raise ModelNotFoundError(f"{name!r} on this MLflow server is not a model of this service")
+        return {str(alias): int(version) for alias, version in model.aliases.items()}
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point an alias at a version, wherever it points now: the server cannot compare and set in one.
 
         Raises:
             InvalidParameterError: the alias is not one.
             ModelNotFoundError, VersionNotFoundError: there is no such version.
-            ConflictError: the alias points elsewhere than expected.
             TrackingError: the server refused or did not answer.
         """
         if not _ALIAS.fullmatch(alias):
             raise InvalidParameterError(f"{alias!r} is not an alias: lower case letters, digits, '-', '_'")
         current = self.resolve(name, version)
-        if expected is not None:
-            actual = self._aliases(name).get(alias)
-            if actual != expected:
-                raise ConflictError(f"{alias!r} of {name!r} is version {actual} by now, not {expected}")
         with mlflow_call(f"set the alias {alias!r} of {name!r}"):
             self._client.set_registered_model_alias(name, alias, str(current.version))
 
@@ -194,7 +204,7 @@ class Registry:
             ModelNotFoundError: there is none.
             TrackingError: the server refused or did not answer.
         """
-        aliases = self._aliases(name)
+        aliases = self.aliases(name)
         listed: list[Any] = []
         token: str | None = None
         with mlflow_call(f"list the versions of {name!r}"):
@@ -226,19 +236,6 @@ class Registry:
                 token = page.token
                 if not token:
                     return sorted(names)
-
-    def _aliases(self, name: str) -> dict[str, int]:
-        _check_name(name)
-        with mlflow_call(f"read model {name!r}"):
-            try:
-                model = self._client.get_registered_model(name)
-            except MlflowException as error:
-                if is_missing(error):
-                    raise ModelNotFoundError(f"no model is registered as {name!r}") from error
-                raise
-        if model.tags.get(KIND) != SEGMENTER:
-            raise ModelNotFoundError(f"{name!r} on this MLflow server is not a model of this service")
-        return {str(alias): int(version) for alias, version in model.aliases.items()}
 
     @staticmethod
     def _number(name: str, ref: str | int, aliases: dict[str, int]) -> int:

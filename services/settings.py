@@ -30,7 +30,7 @@ from services.errors import ConfigurationError, UriNotAllowedError
 from services.s3_address import S3Address
 
 ENV_PREFIX = "ICSS_"
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 15.0
 """See `services.ownership`."""
 
 
@@ -58,7 +58,7 @@ def _http_url(value: str) -> str:
 
 
 def _http_host(value: str) -> str:
-    """An address without a path: GDAL has none for an object store."""
+    """An address without a path: buckets come right after the host, and signatures cover that."""
     if urlsplit(value).path:
         raise ValueError(f"{value!r} must end after the host or port")
     return value
@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     )
     mlflow_timeout: PositiveInt = Field(
         default=4, description="seconds that a request to the HTTP API waits for one answer of MLflow"
+    )
+    s3_timeout: PositiveInt = Field(
+        default=10, description="seconds that a request to the HTTP API waits for one answer of the store"
     )
     experiment_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = Field(
         default="icss",

@@ -26,7 +26,13 @@ from rasterio.session import DummySession
 from icss_core.errors import ImageNotFoundError
 from icss_core.raster.environment import READING
 from icss_core.raster.remote import remote_files
-from services.errors import MalformedUriError, ObjectNotFoundError, StorageError, UriNotAllowedError
+from services.errors import (
+    MalformedUriError,
+    ObjectNotFoundError,
+    StorageError,
+    StorageUnavailableError,
+    UriNotAllowedError,
+)
 from services.object_ranges import ObjectRanges
 from services.s3_address import S3Address
 from services.stored_file import StoredFile
@@ -40,7 +46,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
-_ATTEMPTS: Final = 4
+_FAILING: Final = frozenset(
+    {"500", "502", "503", "504", "InternalError", "ServiceUnavailable", "SlowDown", "Throttling"}
+)
+"""Error codes of a store that may well do a moment later what it did not do now."""
 _TOGETHER: Final = 8
 """Ranges of files that are fetched at once, in the whole process."""
 
@@ -48,7 +57,8 @@ _TOGETHER: Final = 8
 class Storage:
     """Reads and writes objects under the allowed prefixes; safe to share between threads.
 
-    Every address passes `check_allowed` first, whoever it comes from.
+    Every address passes `check_allowed` first, whoever it comes from. Where a method says that the store "did
+    not answer", the error is a StorageUnavailableError.
 
     Args:
         settings: where the store is, and what may be touched in it.
@@ -56,8 +66,9 @@ class Storage:
         attempts: how often an operation is tried that fails for a reason that may pass.
     """
 
-    def __init__(self, settings: Settings, *, timeout: float = 60.0, attempts: int = _ATTEMPTS) -> None:
+    def __init__(self, settings: Settings, *, timeout: float = 60.0, attempts: int = 4) -> None:
         self._settings = settings
+        self._attempts = attempts
         self._prefixes = tuple(S3Address.parse(prefix) for prefix in settings.readable_prefixes)
         secret = settings.s3_secret_key
         own = botocore.session.get_session()
@@ -85,6 +96,8 @@ class Storage:
             self._client,
             credentials=session.get_credentials(),
             ca_bundle=own.get_config_variable("ca_bundle"),
+            timeout=timeout,
+            attempts=attempts,
         )
         self._pool = ThreadPoolExecutor(_TOGETHER, thread_name_prefix="store")
 
@@ -117,7 +130,7 @@ class Storage:
             body: bytes = self._client.get_object(Bucket=address.bucket, Key=address.key)["Body"].read()
             return body
 
-        return self._call(_whole_body(read), "read", address)
+        return self._call(_whole_body(read, attempts=self._attempts), "read", address)
 
     def write_bytes(self, uri: str, content: bytes, *, content_type: str | None = None) -> str:
         """Write the whole object, replacing one that is there; returns its address.
@@ -298,16 +311,17 @@ class Storage:
             code = str(error.response.get("Error", {}).get("Code", "?"))
             if code in _MISSING:
                 raise ObjectNotFoundError(f"{address} does not exist") from error
-            raise StorageError(f"the object store refused to {verb} {address}: {code}") from error
+            kind = StorageUnavailableError if code in _FAILING else StorageError
+            raise kind(f"the object store refused to {verb} {address}: {code}") from error
         except (BotoCoreError, Boto3Error) as error:
-            raise StorageError(f"the object store did not {verb} {address}: {error}") from error
+            raise StorageUnavailableError(f"the object store did not {verb} {address}: {error}") from error
 
 
-def _whole_body(read: Callable[[], _T]) -> Callable[[], _T]:
+def _whole_body(read: Callable[[], _T], *, attempts: int) -> Callable[[], _T]:
     """The same, again where the connection broke while the body came: boto3 tries again only until then."""
 
     def again() -> _T:
-        for _ in range(_ATTEMPTS - 1):
+        for _ in range(attempts - 1):
             try:
                 return read()
             except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):

@@ -30,8 +30,9 @@ PRETRAINING: Final = "icss-pretraining"
 UPDATES: Final = "icss-updates"
 SWEEPS: Final = "icss-sweeps"
 PROTOCOLS: Final = "icss-protocols"
+MODELS: Final = "icss-models"
 
-Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols"]
+Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols", "icss-models"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _PARAM_LENGTH = 500  # longer values are readable only in the artefact

@@ -78,6 +78,7 @@ class Admission:
             new_class=new_class,
             clicks=request.clicks,
             crs=request.crs,
+            points=clicks.to_lists(),
             click_counts=counts,
             preset=written_out(preset),
             overrides=request.overrides,

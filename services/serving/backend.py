@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.errors import ConflictError, UnavailableError
 from services.registry import Registry
@@ -23,6 +23,7 @@ from services.storage import Storage
 from services.tracking import Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from services.serving.addresses import ImageReference
@@ -33,24 +34,28 @@ if TYPE_CHECKING:
     from services.serving.update_control import LiveProgress
     from services.settings import Settings
 
+_T = TypeVar("_T")
+
 PROGRESS_SECONDS = 2.0
 """How long the record of an update waits for its live progress."""
+UPDATER_SECONDS = 20.0
+"""How long a request waits for the updater to write something down. It is more patient with MLflow itself."""
 
 
 class Backend:
     """The service without HTTP. One per API process; every method may run many times at once."""
 
     def __init__(self, settings: Settings, *, updater: Updater, predictor: Predictor) -> None:
-        storage, registry = Storage(settings), Registry(settings)
+        storage = Storage(settings, timeout=settings.s3_timeout, attempts=2)
+        registry = Registry(settings)
         self._registry = registry
         self._images = Images(settings, storage)
-        self._catalogue = Catalogue(registry)
         self._admission = Admission(registry, self._images, settings.limits)
         tracking = Tracking(settings)
-        self._records = UpdateRecords(tracking)
+        self._catalogue = Catalogue(registry, tracking)
+        self._records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
         self._updater = updater
         self._predictor = predictor
-        self._moving = asyncio.Lock()
         in_thread = BlockingQuestions(threads=2)
         probe = Storage(settings, timeout=PATIENCE, attempts=1)
         self._readiness = Readiness(
@@ -80,8 +85,7 @@ class Backend:
         # whether there is such a version: where MLflow is away, that is said here and soon
         await asyncio.to_thread(self._registry.resolve, name, version)
         await self._predictor.verify(name, version)
-        async with self._moving:
-            return await asyncio.to_thread(self._catalogue.move_memory, name, version, expected=expected)
+        return await asyncio.to_thread(self._catalogue.move_memory, name, version, expected=expected)
 
     async def start_update(self, model: str, request: UpdateRequest, key: str | None) -> UpdateStatus:
         """Check, write down and queue a request; see `Admission.admit` and `UpdateQueue.submit`.
@@ -92,7 +96,7 @@ class Backend:
         update_id = await asyncio.to_thread(self._records.repeated, key, fingerprint_of(model, request))
         if update_id is None:
             order = await asyncio.to_thread(self._admission.admit, model, request)
-            update_id = await self._updater.submit(order, key)
+            update_id = await _soon(self._updater.submit(order, key))
         return await self.update(update_id)
 
     async def update(self, update_id: str) -> UpdateStatus:
@@ -123,7 +127,7 @@ class Backend:
         if before.is_finished and before.status != "dismissed":
             raise ConflictError(f"update {update_id} has ended: {before.status}; nothing is left to cancel")
         if not before.is_finished:
-            await self._updater.cancel(update_id)
+            await _soon(self._updater.cancel(update_id))
         return await self.update(update_id)
 
     async def upload(self, file: Path) -> Upload:
@@ -168,6 +172,20 @@ class Backend:
             return await asyncio.wait_for(self._updater.progress(update_id), PROGRESS_SECONDS)
         except (TimeoutError, UnavailableError):
             return None
+
+
+async def _soon(call: Coroutine[Any, Any, _T]) -> _T:
+    """Wait for a call of the updater that may be made again.
+
+    Raises:
+        UnavailableError: it takes too long; it may still be carried out.
+    """
+    try:
+        return await asyncio.wait_for(call, UPDATER_SECONDS)
+    except TimeoutError as error:
+        raise UnavailableError(
+            "the updater waits for MLflow; send the same request again in a moment, it is carried out once"
+        ) from error
 
 
 def _with_progress(status: UpdateStatus, live: LiveProgress) -> UpdateStatus:

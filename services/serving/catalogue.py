@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from services.errors import ConflictError
+from services.ownership import acquire, find_or_create
 from services.registry import MEMORY
 from services.serving.responses import AliasDetail, ModelDetail, ModelSummary, VersionDetail
+from services.tracking import MODELS
 
 if TYPE_CHECKING:
     from services.registry import ModelDescription, ModelVersion, Registry
+    from services.tracking import Tracking
+
+
+MOVE_SECONDS: Final = 4.0
+"""After so long without a sign of life, whoever moves an alias counts as gone."""
 
 
 class Catalogue:
-    """Reads the registry and moves its aliases. Blocking; safe to share between threads."""
+    """Reads the registry and moves its aliases. Blocking; safe to share between threads and processes."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, tracking: Tracking) -> None:
         self._registry = registry
+        self._tracking = tracking
 
     def models(self) -> list[ModelSummary]:
         """All models.
@@ -38,6 +47,9 @@ class Catalogue:
     def move_memory(self, name: str, version: int, *, expected: int | None) -> AliasDetail:
         """Let `memory` point to a version, which the caller has seen to load.
 
+        The moves of a model come one after another, whatever process makes them: each is made by the owner
+        of a run of the model's own (see `services.ownership`), since MLflow cannot compare and set in one.
+
         Args:
             name: of the model.
             version: the one to point to.
@@ -46,9 +58,16 @@ class Catalogue:
         Raises:
             ModelNotFoundError, VersionNotFoundError: there is no such version.
             ConflictError: `memory` points elsewhere; the message names both versions.
+            TrackingError: MLflow refused or did not answer.
         """
-        previous = self._registry.describe(name).aliases.get(MEMORY)
-        self._registry.set_alias(name, MEMORY, version, expected=expected)
+        self._registry.resolve(name, version)
+        moves = find_or_create(self._tracking, MODELS, identity={"icss.model": name}, name=name)
+        with acquire(self._tracking, moves, ttl=MOVE_SECONDS) as lease:
+            previous = self._registry.aliases(name).get(MEMORY)
+            if expected is not None and previous != expected:
+                raise ConflictError(f"{MEMORY!r} of {name!r} is version {previous} by now, not {expected}")
+            lease.check()
+            self._registry.set_alias(name, MEMORY, version)
         return AliasDetail(model=name, alias=MEMORY, version=version, previous=previous)
 
 

@@ -87,7 +87,7 @@ class Updater:
         settings = load_settings()
         torch.set_num_threads(settings.threads)  # Ray's OMP_NUM_THREADS follows num_cpus, which is a fraction
         registry, storage, tracking = Registry(settings), Storage(settings), Tracking(settings)
-        records = UpdateRecords(tracking)
+        records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
         work = UpdateRun(registry, Images(settings, storage), records, tracking)
         self._meter = UpdateMeter()
         self._queue = UpdateQueue(
@@ -138,7 +138,7 @@ class Predictor:
         set_block_cache(BLOCK_CACHE)
         settings = load_settings()
         torch.set_num_threads(settings.threads)
-        storage = Storage(settings)
+        storage = Storage(settings, timeout=settings.s3_timeout)
         lanes = Lanes(max_waiting=settings.limits.max_queued_predictions)
         service = PredictionService(settings, Registry(settings), storage, Images(settings, storage), lanes)
         service.models.warm_up()

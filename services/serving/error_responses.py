@@ -50,6 +50,7 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.UploadNotFoundError: HTTPStatus.NOT_FOUND,
     services.ObjectNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.StorageError: HTTPStatus.BAD_GATEWAY,
+    services.StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     services.TrackingError: HTTPStatus.BAD_GATEWAY,
     services.TrackingUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     services.UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

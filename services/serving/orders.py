@@ -29,9 +29,9 @@ class ClassClicks(BaseModel):
 class UpdateOrder(BaseModel):
     """A checked update request in which nothing is left to be looked up.
 
-    Aliases are version numbers here, uploads are addresses, the image is pinned to its bytes and the preset's
-    numbers are written out: carrying out the same order twice gives the same network, whatever has happened
-    to aliases, images and defaults since.
+    Aliases are version numbers here, uploads are addresses, the image is pinned to its bytes, clicks are
+    pixels and the preset's numbers are written out: carrying out the same order twice gives the same network,
+    whatever has happened to aliases, images and defaults since.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,8 +45,10 @@ class UpdateOrder(BaseModel):
     """Entity tag of the image in the object store: it changes with the bytes."""
     new_class: ClassInfo
     clicks: dict[str, JsonValue]
-    """The GeoJSON FeatureCollection as it was sent."""
+    """The GeoJSON FeatureCollection as it was sent; for people."""
     crs: str | None
+    points: dict[str, list[int]]
+    """The same clicks as pixels of the image and indices in the extended label space: `ClickSet.to_lists`."""
     click_counts: tuple[ClassClicks, ...]
     preset: Preset
     """See `written_out`."""

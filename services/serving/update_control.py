@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from icss_core.errors import CancelledError
-from services.errors import ConflictError, LostOwnershipError, TrackingUnavailableError
+from services.errors import (
+    ConflictError,
+    LostOwnershipError,
+    StorageUnavailableError,
+    TrackingUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
     from services.ownership import Lease
 
 PATIENCE_SECONDS: Final = 600.0
-"""How long the work on an update waits for an MLflow server that is away, before the update fails."""
+"""How long the work on an update waits for MLflow or a store that is away, before the update fails."""
 
 _STAGES: Final = ("starting", "memory", "head", "training", "report", "pictures", "registering")
 _PAUSE: Final = 0.1  # seconds from one look at whether to stop to the next
@@ -58,14 +63,14 @@ class Control(Protocol):
         """Whether the work should raise CancelledError soon."""
 
     def outlast(self, call: Callable[[], _T]) -> _T:
-        """Call MLflow, and again while it is away: what was trained must not be lost to a restart of it.
+        """Call MLflow or the store, again while it is away: its restart must not cost what was trained.
 
         Args:
             call: may be made twice.
 
         Raises:
             CancelledError: the work is to stop.
-            TrackingUnavailableError: the server has been away for `PATIENCE_SECONDS`.
+            TrackingUnavailableError, StorageUnavailableError: it has been away for `PATIENCE_SECONDS`.
         """
 
     def commit(self) -> None:
@@ -168,9 +173,9 @@ class UpdateControl:
             self._progress = self._progress.model_copy(update={"cancelling": True})
 
     def outlast(self, call: Callable[[], _T]) -> _T:
-        """Call MLflow, and again while it is away; see `Control.outlast`."""
+        """Call MLflow or the store, again while it is away; see `Control.outlast`."""
         retrying = Retrying(
-            retry=retry_if_exception_type(TrackingUnavailableError),
+            retry=retry_if_exception_type((TrackingUnavailableError, StorageUnavailableError)),
             stop=stop_after_delay(self._patience),
             wait=wait_exponential(multiplier=0.2, max=10),
             sleep=self._pause,
@@ -192,7 +197,7 @@ class UpdateControl:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.should_stop():
-                raise CancelledError("stopped while MLflow was away")
+                raise CancelledError("stopped while MLflow or the object store was away")
             self._closing.wait(_PAUSE)
 
     def _show(self, **values: object) -> None:

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 PENDING: Final[tuple[UpdateState, ...]] = ("accepted", "running")
 
-OWNER_SECONDS: Final = 15.0
-"""After so long without a sign of life, whoever carries an update out counts as gone."""
-
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REACHED: Final = "icss.reached"
 _ENDS: Final[dict[UpdateState, FinalStatus]] = {
@@ -86,10 +83,10 @@ class UpdateRecords:
 
     Args:
         tracking: the MLflow server.
-        lease_seconds: see `OWNER_SECONDS`; the same in all processes.
+        lease_seconds: see `Settings.lease_seconds`.
     """
 
-    def __init__(self, tracking: Tracking, *, lease_seconds: float = OWNER_SECONDS) -> None:
+    def __init__(self, tracking: Tracking, *, lease_seconds: float) -> None:
         self._tracking = tracking
         self.lease_seconds = lease_seconds
         self._watch = LeaseWatch(lease_seconds)

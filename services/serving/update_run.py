@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from contextlib import contextmanager
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from icss_core.clicks.geojson import clicks_from_geojson
+from icss_core.clicks.click_set import ClickSet
 from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
+from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
     from services.tracking import Tracking
 
 
+_log = logging.getLogger(__name__)
+
+_OUTAGES: Final = 3
+"""How often an update starts over since the store went away; one that reads for hours must end."""
+
+
 class UpdateRun:
     """Carries out updates in this process, with memory networks kept warm. One at a time."""
 
@@ -51,7 +59,8 @@ class UpdateRun:
 
         The same order gives the same network: after a crash the work starts over. If the crash came after the
         registration, the version is found by its run and only the alias is moved again. An MLflow server that
-        is away for a while costs time, not the network (`Control.outlast`).
+        is away for a while costs time, not the network (`Control.outlast`); an object store that is away
+        while the image is read costs the work so far, which starts over.
 
         Raises:
             CancelledError: the control said stop before the point of no return.
@@ -60,24 +69,34 @@ class UpdateRun:
         """
         version = control.outlast(lambda: self._registered(order.model, update_id))
         if version is None:
-            version = self._make(update_id, order, control)
+            version = self._make_patiently(update_id, order, control)
         made = version
         control.outlast(lambda: self._registry.set_alias(order.model, UPDATED, made))
         return version
+
+    def _make_patiently(self, update_id: str, order: UpdateOrder, control: Control) -> int:
+        for _ in range(_OUTAGES):
+            try:
+                return self._make(update_id, order, control)
+            except StorageUnavailableError as error:
+                _log.warning("update %s starts over once the object store is back: %s", update_id, error)
+                control.enter("waiting for the object store")
+                control.outlast(lambda: self._require_unchanged(order))
+        return self._make(update_id, order, control)
 
     def _make(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         started = time.monotonic()
         memory = control.outlast(lambda: self.models.get(order.model, order.base_version))
         label_space = memory.card.label_space
         extended = label_space.extend(order.new_class)
+        clicks = ClickSet.from_lists(order.points)
         with (
-            self._pinned(order),
+            self._pinned(order, control),
             self._images.opened(
                 order.image, bands=memory.card.architecture.in_channels, dtype=memory.card.dtype
             ) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):
-            clicks = clicks_from_geojson(order.clicks, raster, extended, crs=order.crs)
 
             def log(report: IterationReport) -> None:
                 metrics.log(report.iteration, {"loss": report.loss, "lr": report.lr, **report.terms})
@@ -138,20 +157,23 @@ class UpdateRun:
             )
 
     @contextmanager
-    def _pinned(self, order: UpdateOrder) -> Iterator[None]:
+    def _pinned(self, order: UpdateOrder, control: Control) -> Iterator[None]:
         """A block in which the image has the bytes that were accepted, from first to last.
 
         Raises:
             ImageChangedError: it has not; also in place of the errors that this causes in the block.
         """
-        self._images.require_unchanged(order.image, order.image_etag)
+        control.outlast(lambda: self._require_unchanged(order))
         try:
             yield
-        except CancelledError:
+        except (CancelledError, StorageUnavailableError):
             raise
         except IcssError:
-            self._images.require_unchanged(order.image, order.image_etag)
+            control.outlast(lambda: self._require_unchanged(order))
             raise
+        control.outlast(lambda: self._require_unchanged(order))
+
+    def _require_unchanged(self, order: UpdateOrder) -> None:
         self._images.require_unchanged(order.image, order.image_etag)
 
     def _registered(self, model: str, update_id: str) -> int | None:

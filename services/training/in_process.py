@@ -8,8 +8,9 @@ import torch
 
 from icss_core.compute.device import default_device
 from icss_core.errors import IcssError, InvalidParameterError
-from services.errors import TrainingError
+from services.errors import LostOwnershipError, TrainingError
 from services.training.callback import MlflowCallback
+from services.training.guard import TrainingGuard
 from services.training.worker import train
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from services.training.report import WorkerReport
 
 
-def train_in_process(plan: Plan, run_id: str, checkpoints: str) -> None:
+def train_in_process(plan: Plan, run_id: str, checkpoints: str, *, generation: int = 0) -> None:
     """Train here and now, to the last checkpoint.
 
     The numbers are those of one Ray Train worker. Nobody starts the training again if this process dies; the
@@ -29,16 +30,21 @@ def train_in_process(plan: Plan, run_id: str, checkpoints: str) -> None:
         plan: of the job.
         run_id: MLflow run that is told how it goes.
         checkpoints: s3:// prefix of the job's checkpoints.
+        generation: of the job's lease on the run; 0: nobody owns it.
 
     Raises:
+        LostOwnershipError: another process has taken over.
         IcssError: as the training's own.
         InvalidParameterError: a GPU is asked for, and this process sees none.
         TrainingError: whatever else went wrong; the run keeps its text.
     """
     callback = MlflowCallback(run_id)
-    rank = OnlyRank(callback, device=_device(plan.config.gpu))
+    guard = TrainingGuard(run_id, generation)
+    rank = OnlyRank(callback, guard, device=_device(plan.config.gpu))
     try:
         train(plan, rank, checkpoints)
+    except LostOwnershipError:
+        raise  # the run is somebody else's
     except Exception as error:
         callback.after_exception(None, {0: error})
         if isinstance(error, IcssError):
@@ -60,16 +66,18 @@ class OnlyRank:
     """The one rank there is.
 
     Args:
-        callback: told every report.
+        callbacks: told every report, in this order; what one raises ends the training.
         device: where to compute.
     """
 
     number = 0
     world = 1
 
-    def __init__(self, callback: MlflowCallback, *, device: torch.device | None = None) -> None:
+    def __init__(
+        self, *callbacks: MlflowCallback | TrainingGuard, device: torch.device | None = None
+    ) -> None:
         self.device = device or torch.device("cpu")
-        self._callback = callback
+        self._callbacks = callbacks
 
     def distributed(self, module: nn.Module, *, leaves_gradients_out: bool) -> nn.Module:
         """See `Rank`; alone."""
@@ -78,4 +86,5 @@ class OnlyRank:
 
     def report(self, report: WorkerReport) -> None:
         """See `Rank`."""
-        self._callback.after_report(None, [report.model_dump()], None)
+        for callback in self._callbacks:
+            callback.after_report(None, [report.model_dump()], None)

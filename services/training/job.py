@@ -125,7 +125,7 @@ def _train_and_register(plan: Plan, job: str, work: Work, settings: Settings, re
     if not trained and config.workers:
         _train_on_workers(plan, job, work, checkpoints, settings)
     elif not trained:
-        train_in_process(plan, work.run_id, checkpoints)
+        train_in_process(plan, work.run_id, checkpoints, generation=work.lease.generation)
     with store.latest() as folder:
         if folder is None or not is_finished(folder):
             raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")

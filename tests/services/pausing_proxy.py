@@ -28,11 +28,17 @@ class PausingProxy:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        self._flowing.clear()
+        self.pause()
         try:
             yield
         finally:
-            self._flowing.set()
+            self.resume()
+
+    def pause(self) -> None:
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        self._flowing.set()
 
     def close(self) -> None:
         self._flowing.set()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from services.errors import TrackingError, TrackingUnavailableError
@@ -98,10 +101,29 @@ class Unreachable:
 
 def test_metrics_survive_a_server_that_is_away_for_a_moment() -> None:
     away = Unreachable(failures=2)
-    with MetricBuffer(away, "run", seconds=0) as buffer:
+    with MetricBuffer(away, "run", seconds=0.01) as buffer:
         for step in range(4):
             buffer.log(step, {"loss": 0.5})
+            time.sleep(0.02)
     assert [step for step, _, _ in away.received] == [0, 1, 2, 3]
+
+
+def test_logging_does_not_wait_for_a_server_that_hangs() -> None:
+    sending, answered = threading.Event(), threading.Event()
+
+    class Hanging(Unreachable):
+        def log_metrics(self, _run_id, points) -> None:
+            sending.set()
+            assert answered.wait(10)
+            self.received += points
+
+    hanging = Hanging(failures=0)
+    with MetricBuffer(hanging, "run", seconds=0.01) as buffer:
+        buffer.log(1, {"loss": 0.5})
+        assert sending.wait(10)
+        buffer.log(2, {"loss": 0.4})  # would deadlock where it waited
+        answered.set()
+    assert [step for step, _, _ in hanging.received] == [1, 2]
 
 
 def test_metrics_that_cannot_be_sent_at_the_end_are_an_error() -> None:

@@ -57,7 +57,13 @@ def serving_settings(mlflow_settings: Settings) -> Settings:
         max_queued_updates=3,
         max_queued_predictions=2,
     )
-    changes = {"api_token": SecretStr(TOKEN), "api_port": port, "threads": 1, "limits": limits}
+    changes = {
+        "api_token": SecretStr(TOKEN),
+        "api_port": port,
+        "threads": 1,
+        "limits": limits,
+        "lease_seconds": 2,
+    }
     return mlflow_settings.model_copy(update=changes)
 
 
@@ -120,7 +126,8 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     settings = serving_settings
     torch.set_num_threads(settings.threads)
     storage, registry = Storage(settings), Registry(settings)
-    images, records = Images(settings, storage), UpdateRecords(tracking, lease_seconds=2)
+    images = Images(settings, storage)
+    records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
     queue = UpdateQueue(
         records,
         UpdateRun(registry, images, records, tracking),

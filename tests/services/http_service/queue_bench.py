@@ -39,6 +39,7 @@ def order(name: str = "building", *, seed: int = 0, base_version: int = 1) -> Up
         new_class=ClassInfo(name=name, colour=(1, 2, 3)),
         clicks=clicks,
         crs=None,
+        points={"rows": [1, 2, 3], "cols": [1, 2, 3], "labels": [2, 2, 2]},
         click_counts=(ClassClicks(label=2, name=name, clicks=3),),
         preset=written_out(get_preset("icss")),
         overrides={},

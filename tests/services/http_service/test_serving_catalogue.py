@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tiny_model import write_tiny_model
 from services.errors import ConflictError, ModelNotFoundError, VersionNotFoundError
 from services.registry import Registry
 from services.serving.catalogue import Catalogue
+from services.tracking import Tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +37,8 @@ def name(registry: Registry, tracking, tmp_path: Path, request: pytest.FixtureRe
     return name
 
 
-def test_memory_moves_only_from_where_the_caller_saw_it(registry: Registry, name: str) -> None:
-    catalogue = Catalogue(registry)
+def test_memory_moves_only_from_where_the_caller_saw_it(registry: Registry, tracking, name: str) -> None:
+    catalogue = Catalogue(registry, tracking)
     assert catalogue.move_memory(name, 1, expected=None).previous is None
     assert catalogue.move_memory(name, 2, expected=1).previous == 1
     with pytest.raises(ConflictError, match="version 2 by now, not 1"):
@@ -47,8 +49,34 @@ def test_memory_moves_only_from_where_the_caller_saw_it(registry: Registry, name
         catalogue.move_memory(name, 9, expected=3)
 
 
-def test_versions_are_shown_newest_first_with_their_label_space(registry: Registry, name: str) -> None:
-    catalogue = Catalogue(registry)
+def test_of_moves_from_two_processes_with_one_expectation_one_succeeds(
+    mlflow_settings: Settings, name: str
+) -> None:
+    """Each thread has its own everything, as each replica of the API has."""
+    catalogues = [Catalogue(Registry(mlflow_settings), Tracking(mlflow_settings)) for _ in range(2)]
+    catalogues[0].move_memory(name, 1, expected=None)
+    together = threading.Barrier(2)
+
+    def move(catalogue: Catalogue, to: int) -> str:
+        together.wait(30)
+        try:
+            catalogue.move_memory(name, to, expected=1)
+        except ConflictError as error:
+            return str(error)
+        return "moved"
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            answers = sorted(pool.map(move, catalogues, (2, 3)))
+        assert answers[1] == "moved"
+        assert "by now, not 1" in answers[0]
+        catalogues[0].move_memory(name, 1, expected=None)
+
+
+def test_versions_are_shown_newest_first_with_their_label_space(
+    registry: Registry, tracking, name: str
+) -> None:
+    catalogue = Catalogue(registry, tracking)
     catalogue.move_memory(name, 2, expected=None)
     detail = catalogue.model(name)
     assert [version.version for version in detail.versions] == [3, 2, 1]

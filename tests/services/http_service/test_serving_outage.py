@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from pausing_proxy import PausingProxy
-from tiny_model import at, building_clicks
+from tiny_model import SHORT, at, building_clicks
 
 from services.mlflow_calls import limit_waiting
+from services.serving.admission import Admission
 from services.serving.app import create_api
 from services.serving.backend import Backend
+from services.serving.images import Images
 from services.serving.readiness import KEPT, PATIENCE, Readiness
+from services.serving.requests import UpdateRequest
+from services.serving.update_control import UpdateControl
+from services.serving.update_records import UpdateRecords
+from services.serving.update_run import UpdateRun
+from services.storage import Storage
+from services.tracking import Tracking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Service
+
+    from icss_core.raster.reader import Raster
+    from services.settings import Settings
 
 UPDATE = {"image": at("town"), "new_class": {"name": "pool"}, "clicks": building_clicks(), "crs": "pixel"}
 PREDICTION = {"model": "hamlet", "image": at("town")}
@@ -44,7 +57,7 @@ def proxies() -> Iterator[dict[str, PausingProxy]]:
 @pytest.fixture
 def api(service: Service, town: str, proxies: dict[str, PausingProxy], monkeypatch: pytest.MonkeyPatch):
     """The service once more, over proxies to the same MLflow and object store, with a second's patience."""
-    changes: dict[str, object] = {"mlflow_timeout": 1}
+    changes: dict[str, object] = {"mlflow_timeout": 1, "s3_timeout": 1}
     for part, setting in (("mlflow", "mlflow_uri"), ("object_store", "s3_endpoint")):
         proxies[part] = PausingProxy(urlsplit(getattr(service.settings, setting)).port or 0)
         changes[setting] = f"http://127.0.0.1:{proxies[part].port}"
@@ -99,6 +112,73 @@ def test_every_route_says_soon_that_mlflow_does_not_answer(api, service, proxies
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.json()["error"]["type"] == "TrackingUnavailableError"
     assert afterwards.status_code == 200
+
+
+def test_every_route_says_soon_that_the_object_store_does_not_answer(api, service, proxies) -> None:
+    requests = [
+        ("/v1/models/hamlet/updates", {"json": UPDATE}),
+        ("/v1/uploads", {"files": {"file": ("a.tif", service.storage.read_bytes(at("town")["uri"]))}}),
+    ]
+
+    async def ask() -> tuple[list[httpx.Response], float]:
+        async with client_of(api, service) as client:
+            with proxies["object_store"].paused():
+                begun = time.monotonic()
+                answers = await asyncio.gather(*(client.post(path, **body) for path, body in requests))
+                return answers, time.monotonic() - begun
+
+    answers, took = asyncio.run(ask())
+    assert [answer.status_code for answer in answers] == [503, 503], [answer.text for answer in answers]
+    assert took < 10
+    for answer in answers:
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.json()["error"]["type"] == "StorageUnavailableError"
+
+
+class Held:
+    """Stands for the lease that the queue takes."""
+
+    is_lost = False
+
+    def check(self) -> None:
+        """Held."""
+
+
+class ImagesInAnOutage(Images):
+    """The store stops for two seconds as soon as the first image is open, and not read yet."""
+
+    def __init__(self, settings: Settings, storage: Storage, store: PausingProxy) -> None:
+        super().__init__(settings, storage)
+        self.openings, self._store = 0, store
+
+    @contextmanager
+    def opened(self, address: str, **checks: Any) -> Iterator[Raster]:
+        with super().opened(address, **checks) as raster:
+            self.openings += 1
+            if self.openings == 1:
+                self._store.pause()
+                threading.Timer(2, self._store.resume).start()
+            yield raster
+
+
+def test_an_update_that_loses_the_store_starts_over_when_it_is_back(api, service, proxies) -> None:
+    address = f"http://127.0.0.1:{proxies['object_store'].port}"
+    limits = service.settings.limits.model_copy(update={"max_pixels": 10**6})
+    settings = service.settings.model_copy(update={"s3_endpoint": address, "limits": limits})
+    storage = Storage(settings, timeout=0.3, attempts=1)
+    request = UpdateRequest(
+        **UPDATE | {"image": at("large"), "clicks": building_clicks("pool")}, base=1, overrides=SHORT
+    )
+    order = Admission(service.registry, Images(settings, storage), limits).admit("hamlet", request)
+    tracking = Tracking(service.settings.model_copy(update={"experiment_prefix": "outages-of-tests"}))
+    records = UpdateRecords(tracking, lease_seconds=2)
+    images = ImagesInAnOutage(settings, storage, proxies["object_store"])
+    update_id = records.create(order, key=None)
+    control = UpdateControl(update_id, closing=threading.Event(), patience=60)
+    control.begin(Held())
+    version = UpdateRun(service.registry, images, records, tracking)(update_id, order, control)
+    assert images.openings == 2
+    assert service.registry.resolve("hamlet", version).run_id == update_id
 
 
 @pytest.mark.parametrize("part", ["mlflow", "object_store"])

@@ -136,7 +136,7 @@ def test_image_that_is_overwritten_meanwhile_is_noticed(
 
 
 def test_order_of_another_version_of_the_service_is_refused_by_name(service: Service, updated: Any) -> None:
-    records = UpdateRecords(service.tracking)
+    records = UpdateRecords(service.tracking, lease_seconds=service.settings.lease_seconds)
     content = service.tracking.read_json(updated.id, "order.json")
     assert records.order(updated.id).model_dump(mode="json") == content
     run = service.tracking.create_run("icss-updates", name="old", tags={})

@@ -20,6 +20,7 @@ from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training import TrainingConfig, job
+from services.training.callback import MlflowCallback
 from services.training.guard import TrainingGuard
 from services.training.job import TRAINING_FOLDER, pretrain
 
@@ -61,9 +62,9 @@ def test_of_two_processes_that_need_one_network_one_trains_it(settings, address,
     trained = []
     original = job.train_in_process
 
-    def counted(*arguments):
+    def counted(*arguments, **named):
         trained.append(arguments)
-        original(*arguments)
+        original(*arguments, **named)
 
     monkeypatch.setattr(job, "train_in_process", counted)
     with ThreadPoolExecutor(2) as pool:
@@ -95,8 +96,8 @@ def test_who_lost_a_job_while_training_registers_nothing_and_says_nothing(settin
     tracking = Tracking(settings)
     original = job.train_in_process
 
-    def overtaken(plan, run_id, checkpoints):
-        original(plan, run_id, checkpoints)
+    def overtaken(plan, run_id, checkpoints, **named):
+        original(plan, run_id, checkpoints, **named)
         tracking.write_once(run_id, "lease.2", "another process")
         tracking.set_tags(run_id, {"icss.status": "theirs"})
 
@@ -108,11 +109,28 @@ def test_who_lost_a_job_while_training_registers_nothing_and_says_nothing(settin
     assert "job-lost" not in Registry(settings).names()
 
 
+def test_who_lost_a_job_trains_no_further_than_the_next_report(settings, address, monkeypatch):
+    tracking = Tracking(settings)
+    original = MlflowCallback.after_report
+    reported = []
+
+    def overtaken(callback, context, metrics, checkpoint):
+        original(callback, context, metrics, checkpoint)
+        (run_id,) = {record.run_id for record in tracking.find(PRETRAINING, tags={"icss.model": "job-late"})}
+        tracking.write_once(run_id, "lease.2", "another process")
+        reported.append(metrics[0]["iteration"])
+
+    monkeypatch.setattr(MlflowCallback, "after_report", overtaken)
+    with pytest.raises(LostOwnershipError, match="owner 2; this was owner 1"):
+        pretrain(asked(address, "job-late"), settings)
+    assert len(reported) == 1, "it did not go on"
+
+
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=type)
 def test_a_job_that_ended_goes_on_with_other_neutral_settings(settings, address, monkeypatch, error):
     model = f"job-{type(error).__name__}"
 
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     with monkeypatch.context() as patch:
