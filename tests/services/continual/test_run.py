@@ -14,7 +14,6 @@ from services.continual.run import run_protocol
 from services.ingest import ingest_town
 from services.ownership import generation_of
 from services.registry import Registry
-from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, PROTOCOLS, Tracking
 
@@ -22,10 +21,8 @@ NUMBERS = {"crop": 64, "batch": 2, "epochs": None, "optimisation.iterations": 2,
 
 
 @pytest.fixture
-def settings(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return mlflow_settings
+def settings(mlflow_environment):
+    return mlflow_environment
 
 
 @pytest.fixture(scope="module")

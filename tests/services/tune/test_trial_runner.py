@@ -13,7 +13,6 @@ from icss_core.errors import DatasetError
 from icss_core.evaluation import ImageScore, SessionScores
 from services.errors import LostOwnershipError, TrackingError
 from services.ownership import Lease, generation_of, take
-from services.settings import environment_of
 from services.tracking import Tracking
 from services.tune import trial_runner
 from services.tune.interactive.trial import InteractiveTrial
@@ -31,10 +30,8 @@ RESULT = SessionScores(
 
 
 @pytest.fixture
-def settings(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return mlflow_settings
+def settings(mlflow_environment):
+    return mlflow_environment
 
 
 @pytest.fixture
