@@ -15,6 +15,7 @@ from icss_core.raster.windows import Window, count_origins, grid, origins
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
@@ -116,17 +117,26 @@ class SweepCrops:
     def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
         self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
+        self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, iteration: int) -> Batch:
         """The batch of an iteration."""
         crops = []
         for position in range(iteration * self._rule.batch, (iteration + 1) * self._rule.batch):
             sweep, place = divmod(position, len(self.windows))
-            order = np.random.default_rng([self._seed, sweep])
-            window = self.windows[int(order.permutation(len(self.windows))[place])]
+            window = self.windows[int(self._order(sweep)[place])]
             draw = np.random.default_rng([self._seed, sweep, place])
             crops.append(Crop(window.row, window.col, draw_flip(draw) if self._rule.flips else ()))
         return self._image.batch(crops, self.windows[0].height)
+
+    def _order(self, sweep: int) -> NDArray[np.int64]:
+        """Indices of the windows in the order of a sweep, which is kept until another sweep is asked for."""
+        # read once and set once: batches may be made in several threads
+        last = self._last
+        if last is None or last[0] != sweep:
+            order = np.random.default_rng([self._seed, sweep]).permutation(len(self.windows))
+            last = self._last = (sweep, order)
+        return last[1]
 
 
 def sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) -> list[Window]:

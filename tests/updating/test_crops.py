@@ -109,6 +109,28 @@ def test_sweep_visits_every_window_once_before_any_twice(source, labels):
     assert second != origins
 
 
+def test_a_sweep_is_ordered_once_and_is_the_same_in_whatever_order_batches_are_asked(
+    source, labels, monkeypatch
+):
+    drawn = []
+    original = np.random.default_rng
+
+    def counted(seed):
+        drawn.append(tuple(seed))
+        return original(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", counted)
+    shown, asked = image(source, labels), rule(batch=4, overlap=0.5, flips=False)
+    crops = SweepCrops(shown, asked, seed=7)
+    in_order = [crops(iteration).crops for iteration in range(40)]
+    assert [seed for seed in drawn if len(seed) == 2] == [(7, 0), (7, 1)], "90 windows, 160 crops"
+    backwards = [SweepCrops(shown, asked, seed=7)(iteration).crops for iteration in reversed(range(40))]
+    assert in_order == backwards[::-1]
+    first = original([7, 0]).permutation(90)[:4]
+    windows = [crops.windows[int(index)] for index in first]
+    assert [(one.row, one.col) for one in in_order[0]] == [(one.row, one.col) for one in windows]
+
+
 def test_raster_smaller_than_the_crop(labels):
     small = ArraySource(np.ones((1, 100, 90), np.uint8))
     near = ClickSet(labels.rows % 100, labels.cols % 90, labels.labels)
