@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to, before it becomes tables and pictures."""
+"""The results of a sweep's trials, from which its table, plot and pictures are made."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ AnyResult = TypeVar("AnyResult", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[AnyTrial, AnyResult]):
-    """Results of the trials that are complete, and what has to be said of the others."""
+    """Results of the complete trials, and notes about the others."""
 
     trials: Sequence[AnyTrial]
-    """All of the sweep."""
+    """All trials of the sweep."""
     results: Mapping[str, Sequence[AnyResult]]
-    """By trial id; complete ones alone, so that means are over the same images or tasks."""
+    """By trial id, of complete trials only: so all means are over the same images or tasks."""
     runs: Mapping[str, str]
     """MLflow runs by trial id."""
     notes: Sequence[str]
-    """For people, below the table."""
+    """Sentences for people, below the table."""
 
     @property
     def complete(self) -> list[AnyTrial]:

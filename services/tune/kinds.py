@@ -54,7 +54,7 @@ _CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory, Continu
     run_of_maps=protocol_run_of,
 )
 
-# each is checked above; which one a file asks for is only known when it is read
+# types are checked above; here they are lost, since only the file says which kind it is
 SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any, Any]]] = {
     "interactive": _INTERACTIVE,
     "continual": _CONTINUAL,

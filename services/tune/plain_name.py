@@ -6,5 +6,5 @@ import re
 
 
 def plain_name(title: str) -> str:
-    """The title with a dash for all that is no letter of English, digit, underscore or dot."""
+    """The title with dashes in place of everything but English letters, digits, underscores and dots."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", title)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def draw_over_number(rows: Sequence[Row], plot: Plot, *, ylabel: str) -> bytes:
-    """The rows' means over the number on the axis, as PNG.
+    """A line for each method: the means of its rows over the number on the axis; as PNG.
 
     Args:
-        rows: of the table. One without a place on the axis is a horizontal line.
+        rows: of the table. A row without that number is a horizontal line.
         plot: what is on the axis.
-        ylabel: of the axis of means, in per cent.
+        ylabel: what the means are.
     """
 
-    def draw(axes: Axes, mine: Sequence[Row]) -> None:
-        for label in dict.fromkeys(row.label(plot.x) for row in mine):
-            line = [row for row in mine if row.label(plot.x) == label]
+    def draw(axes: Axes, rows_of_case: Sequence[Row]) -> None:
+        for label in dict.fromkeys(row.label(plot.x) for row in rows_of_case):
+            line = [row for row in rows_of_case if row.label(plot.x) == label]
             points = [(x, row.mean) for row in line if (x := row.position(plot.x)) is not None]
             if points:
                 draw_line(axes, sorted(points, key=itemgetter(0)), label)
@@ -76,7 +76,7 @@ def draw_panels(
         axes.grid(alpha=0.3)
         handles, labels = axes.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
-    # one for all panels, where it hides no line
+    # one legend for all panels, below them: it hides no line
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3 * columns, fontsize=8)
     figure.suptitle(title)
     canvas = FigureCanvasAgg(figure)
@@ -98,5 +98,5 @@ def draw_line(axes: Axes, points: Sequence[tuple[float, Spread]], label: str) ->
 
 
 def draw_level(axes: Axes, row: Row, label: str) -> None:
-    """A row without a place on the axis."""
+    """A horizontal line, for a row without a place on the axis."""
     axes.axhline(100 * row.mean.mean, linestyle=row.line_style, color="#555555", label=label)

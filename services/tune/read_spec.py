@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from services.tune.spec import SweepSpec
 
 _RENAMED: Final = {"protocol": "kind (interactive or continual)", "tasks": "protocols"}
-"""Keys of files from before, and their names now."""
+"""Keys that have another name now: files from before are told so."""
 
 
 def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
-    """A sweep from its file, at one of its scales.
+    """Read a sweep from its file, at one of the scales that the file has.
 
     Raises:
-        InvalidParameterError: no such file or scale, or the file does not say a sweep; the message lists
-            every fault.
+        InvalidParameterError: no such file or scale, or the file has faults, all of which the message lists.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -55,9 +54,9 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, everything else is replaced."""
+    """The content with changes: mappings are merged, everything else is replaced."""
     merged = dict(content)
     for key, value in changes.items():
-        known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged

@@ -1,4 +1,4 @@
-"""What a kind of sweep is made of: from the file that asks, over its trials, to the answer."""
+"""What makes a kind of sweep: its file, its trials, and its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.tune.records import SweepRecords
 
     OnResult = Callable[[int, dict[str, float]], None]
-    """Told after each image, or task, how many are done and the means so far; may end a trial by raising."""
+    """Called after each image or task with how many are done and the means so far; raises to end a trial."""
 
 Spec_contra = TypeVar("Spec_contra", bound=SweepSpec, contravariant=True)
 Trial_contra = TypeVar("Trial_contra", bound=Trial, contravariant=True)
@@ -27,16 +27,16 @@ Trial_co = TypeVar("Trial_co", bound=Trial, covariant=True)
 
 
 class Plan(Protocol[Spec_contra, Trial_co]):
-    """All trials of a sweep, their data checked."""
+    """Checks the data of a sweep and makes its trials."""
 
     def __call__(
         self, spec: Spec_contra, datasets: Mapping[str, str], settings: Settings, /
     ) -> Sequence[Trial_co]:
-        """Data sets are addresses by name."""
+        """All trials; `datasets` are addresses by name."""
 
 
 class RunTrial(Protocol[Trial_contra]):
-    """Does what is left of a trial that is owned, and writes results as they come."""
+    """Does what is left of a trial, and writes each result when it is there."""
 
     def __call__(
         self,
@@ -48,35 +48,35 @@ class RunTrial(Protocol[Trial_contra]):
         settings: Settings,
         on_result: OnResult,
     ) -> object:
-        """Raises LostOwnershipError where another process has taken over."""
+        """Raises LostOwnershipError if another process has taken the trial over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepKind(Generic[AnySpec, AnyTrial, AnyResult, AnyRow]):
-    """One kind of sweep."""
+    """The parts of one kind of sweep."""
 
     spec: type[AnySpec]
     trial: type[AnyTrial]
     result: type[AnyResult]
-    """A trial's results are a list of these."""
+    """Type of one result; a trial has a list of them."""
     unit: str
-    """What a trial does one after another, in the plural."""
+    """What a trial does one after another, in the plural: images or tasks."""
     plan: Plan[AnySpec, AnyTrial]
     run: RunTrial[AnyTrial]
     means: Callable[[Sequence[AnyResult]], Mapping[str, float]]
-    """Of a trial's results so far; `mean_iou` among them."""
+    """Means of a trial's results so far, for logs and the scheduler; `mean_iou` is among them."""
     rows: Callable[[Sequence[AnyTrial], Mapping[str, Sequence[AnyResult]]], Sequence[AnyRow]]
-    """From trials and their results by trial id to the rows of the table."""
+    """The rows of the table, from trials and their results by trial id."""
     table: TableLayout[AnyRow]
     plot: Callable[[Sequence[AnyRow], Plot | None], bytes | None]
-    """A PNG, from at least one row and the plot that the file asks for; None: there is none."""
+    """The plot as PNG, from the rows and what the file says of it; None: the answer has no plot."""
     run_of_maps: Callable[[Tracking, str], str]
-    """The MLflow run that keeps the class maps of a trial, from the trial's own."""
+    """Id of the MLflow run that keeps the class maps of a trial, from the id of the trial's own run."""
 
     def gather(
         self, records: SweepRecords, trials: Sequence[AnyTrial], runs: Mapping[str, str]
     ) -> Answer[AnyTrial, AnyResult]:
-        """Read what all trials of a sweep have written.
+        """Collect what the trials of a sweep have written.
 
         Raises:
             TrackingError: the server refused or did not answer.

@@ -1,4 +1,4 @@
-"""The table of a sweep: a row for each method with its numbers, its columns as the kind of sweep says."""
+"""The table of a sweep. The kind of sweep says which columns it has."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Row:
     iou: Mapping[str, Spread | None]
     """By class; None where the truth lacks the class."""
     mean: Spread
-    """The mean IoU by which rows are compared, as the table's note says."""
+    """The mean IoU that the plot shows; the note below the table says over what."""
 
     def label(self, axis: str) -> str:
-        """Name of the line in a plot that the row is a point of: all that sets it apart, but for the axis."""
+        """The name of its line in a plot: the variant and all varied numbers but the one on the axis."""
         apart = {path: value for path, value in self.values.items() if last_part(path) != axis}
         numbers = [f"{last_part(path)} {short(value)}" for path, value in apart.items()]
         return ", ".join([self.variant, *numbers])
 
     def position(self, axis: str) -> float | None:
-        """Where the row lies on the axis of a plot; None where it lacks that number."""
+        """Its place on the axis of a plot; None if it has no such number."""
         return next((float(value) for path, value in self.values.items() if last_part(path) == axis), None)
 
     @property
     def line_style(self) -> str:
-        """Of the horizontal line that stands for a row without a position."""
+        """Style of the horizontal line that shows a row without a position."""
         return ":"
 
 
@@ -60,22 +60,22 @@ class Column(Generic[AnyRow]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableLayout(Generic[AnyRow]):
-    """What a kind of sweep shows of its rows."""
+    """The columns and notes that a kind of sweep has."""
 
     columns: Callable[[Sequence[AnyRow]], Sequence[Column[AnyRow]]]
-    """For people, of the rows of one case; they follow the method and its varied numbers."""
+    """Of the table for people, from the rows of one case. The method and its varied numbers come before."""
     csv_columns: Callable[[Sequence[AnyRow]], Sequence[Column[AnyRow]]]
-    """For programs, of all rows, IoU as fractions; classes and varied numbers follow them."""
+    """Of the CSV, from all rows; IoU are fractions. The IoU of each class and varied numbers come after."""
     note: str
-    """What the numbers are; below the table."""
+    """A paragraph below the table that says what its numbers are."""
     heading: Callable[[AnyRow], str] | None = None
-    """A line below the title of a case, from any of its rows."""
+    """Makes a line below the title of a case from any row of it."""
 
 
 def group_seeds(
     trials: Sequence[AnyTrial], results: Mapping[str, Sequence[AnyResult]]
 ) -> list[list[AnyTrial]]:
-    """Trials that differ in nothing but their seed, which make a row; in the order of the cases.
+    """Group the trials that differ only in their seed: a group is a row. Groups are in the order of cases.
 
     Args:
         trials: of a sweep.
@@ -92,17 +92,17 @@ def group_seeds(
 def to_markdown(
     rows: Sequence[AnyRow], layout: TableLayout[AnyRow], *, question: str, notes: Sequence[str] = ()
 ) -> str:
-    """The table people read, a part for each case."""
+    """The table for people, with a part for each case."""
     parts = [question, ""]
     for case in dict.fromkeys(row.case for row in rows):
-        mine = [row for row in rows if row.case == case]
-        varied = _varied(mine)
-        columns = layout.columns(mine)
+        in_case = [row for row in rows if row.case == case]
+        varied = _varied(in_case)
+        columns = layout.columns(in_case)
         titles = ["method", *map(last_part, varied), *(column.title for column in columns)]
         parts += [f"**{case}**", ""]
-        parts += [] if layout.heading is None else [layout.heading(mine[0]), ""]
+        parts += [] if layout.heading is None else [layout.heading(in_case[0]), ""]
         parts += [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
-        for row in mine:
+        for row in in_case:
             cells = [row.variant, *(short(row.values.get(path)) for path in varied)]
             cells += [str(column.cell(row)) for column in columns]
             parts.append(f"| {' | '.join(cells)} |")
@@ -114,7 +114,7 @@ def to_markdown(
 
 
 def to_csv(rows: Sequence[AnyRow], layout: TableLayout[AnyRow]) -> str:
-    """The same numbers as fractions, one line a row, with every class; empty where there is none."""
+    """The table for programs, one line a row, with every class; a cell without a number is empty."""
     varied, columns = _varied(rows), layout.csv_columns(rows)
     classes = list(dict.fromkeys(name for row in rows for name in row.iou))
     buffer = io.StringIO()

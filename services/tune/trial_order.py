@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ORDER_KEY: Final = "order"
-"""Under which Tune's configuration of a trial has the order."""
+"""The key of the order in Tune's configuration of a trial."""
 
 
 class TrialOrder(BaseModel):
-    """What a worker has to know to do a trial, and the sweep to follow it."""
+    """What a worker must know to do a trial, and Tune's callbacks to name it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    """Of the sweep: one of `SWEEP_KINDS`."""
+    """Of the sweep: a key of `SWEEP_KINDS`."""
     trial: str
     """The trial in JSON, as its kind reads it."""
     trial_id: str
@@ -31,5 +31,5 @@ class TrialOrder(BaseModel):
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Self:
-        """From Tune's configuration of a trial."""
+        """Read from Tune's configuration of a trial."""
         return cls.model_validate(config[ORDER_KEY])

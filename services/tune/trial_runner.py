@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 Outcome = Literal["ended", "failed", "interrupted"]
-"""ended: it did everything, or the scheduler stopped it; interrupted: nobody knows."""
+"""ended: the trial did everything, or the scheduler stopped it; interrupted: nobody knows how it ended."""
 
 TUNE_FOLDER: Final = "tune"
-"""Under the data prefix: Tune's own state, by sweep and time."""
+"""Folder under the data prefix where Tune keeps its own state, by sweep and time."""
 _MANY: Final = 1_000_000
 
 
@@ -62,9 +62,9 @@ class TrialRunner:
         self._records = records
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Outcome]:
-        """Run trials; what happened to each, by its id.
+        """Run trials and tell what became of each, by its id.
 
-        Only trials that answer the same question, `Trial.rivals`, are compared by a scheduler.
+        A scheduler compares only trials with the same `Trial.rivals`.
         """
         progress = SweepProgress(
             len(trials),
@@ -72,14 +72,14 @@ class TrialRunner:
             failed=lambda trial_id: self._records.status(self._runs[trial_id]) == "failed",
         )
 
-        def question(trial: Trial) -> str:
+        def rivals(trial: Trial) -> str:
             return trial.rivals or ""
 
         if self._spec.scheduler.kind == "all":
             self._run(trials, progress, asha=False)
         else:
-            for asked, group in groupby(sorted(trials, key=question), key=question):
-                self._run(list(group), progress, asha=bool(asked))
+            for compared, group in groupby(sorted(trials, key=rivals), key=rivals):
+                self._run(list(group), progress, asha=bool(compared))
         outcomes: dict[str, Outcome] = {}
         for trial in trials:
             outcomes[trial.trial_id] = progress.outcomes.get(trial.trial_id, "interrupted")
@@ -93,12 +93,12 @@ class TrialRunner:
                 time_attr=PROGRESS,
                 metric="mean_iou",
                 mode="max",
-                # more than there are: the last report must not count as being stopped
+                # more images or tasks than there are: a trial that did all of them was not stopped
                 max_t=_MANY,
                 grace_period=spec.scheduler.grace,
                 reduction_factor=spec.scheduler.reduction,
             )
-        # Tune's own state is not what a sweep resumes from, so each start has a folder of its own
+        # a sweep resumes from its records and not from Tune's state, so each start has a new folder
         name = f"{spec.name}-{time.time_ns()}"
         prefix = S3Address.parse(self._settings.data_prefix).child(TUNE_FOLDER)
         tuner = tune.Tuner(
@@ -107,7 +107,7 @@ class TrialRunner:
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
                 max_concurrent_trials=spec.concurrency,
-                # a process takes ten seconds to start and import
+                # a new process would take ten seconds to start and import
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -136,9 +136,9 @@ class TrialRunner:
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """A trial in a Ray worker. Tune ends its thread by SystemExit where a scheduler stops it.
+    """Do a trial in a Ray worker. If a scheduler stops the trial, Tune ends this thread by SystemExit.
 
-    Tune starts again what raises: so an error that would come again, and is in the record, is not raised.
+    Tune starts a trial again that raises. So an error that would only come again is recorded and not raised.
     """
     order = TrialOrder.of(config)
     kind = SWEEP_KINDS[order.kind]

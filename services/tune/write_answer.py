@@ -1,4 +1,4 @@
-"""The answer of a sweep in its MLflow run: the table, the plot and the pictures."""
+"""Writing the answer of a sweep to its MLflow run: the table, the plot and the pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_answer(
         tracking: the MLflow server.
         parent: run of the sweep.
         spec: the sweep.
-        answer: what its trials came to.
+        answer: results of its trials.
         settings: of the services.
 
     Returns:
@@ -72,7 +72,7 @@ def write_answer(
 
 
 def _one_of_each_variant(trials: Sequence[AnyTrial]) -> list[AnyTrial]:
-    """The trial whose maps stand for its variant; a variant whose trials kept no maps is left out."""
+    """For each variant the trial whose class maps are shown; variants without any map are left out."""
     chosen: dict[str, AnyTrial] = {}
     for trial in trials:
         if not trial.pictures:

@@ -1,4 +1,4 @@
-"""Which trials a continual sweep has; the data are checked before any of them runs."""
+"""The trials of a continual sweep, made after a check of the data."""
 
 from __future__ import annotations
 
@@ -76,11 +76,11 @@ def plan_continual(
                     )
                 )
     first = spec.variants[0].title
-    # after those, all methods with the first seed before any with the second: a table is of use early
+    # then all methods with the first seed before any with the second: the table can be read early
     return sorted(trials, key=lambda trial: (trial.variant != first, trial.seed))
 
 
 def _at_once(protocol: Protocol) -> Protocol:
-    """The same classes in one group."""
+    """The same classes, in a single group."""
     members = tuple(member for group in protocol.groups for member in group)
     return protocol.model_copy(update={"name": f"{protocol.name}-offline"[:60], "groups": (members,)})

@@ -31,7 +31,7 @@ def _draw_over_tasks(axes: Axes, rows: Sequence[ContinualRow]) -> None:
         if len(row.by_task) == 1 < len(row.groups):
             draw_level(axes, row, label)
         else:
-            # methods that are equal after the first task would hide each other
+            # methods that share the first task would hide each other there
             shift = 0.012 * (number - len(rows) / 2)
             draw_line(axes, [(task + shift, spread) for task, spread in enumerate(row.by_task)], label)
     axes.set_xticks(range(max(len(row.groups) for row in rows)))

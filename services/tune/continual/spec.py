@@ -13,16 +13,16 @@ from icss_core.networks.segmenter import Decoder
 from services.tune.spec import Strict, SweepSpec, Variant
 
 _WAITING_BYTES: Final = 500 * 2**20
-"""Of a process that has imported torch and waits; Tune refuses a trial that asks for nothing at all."""
+"""Memory of a process that has imported torch and waits. Tune refuses trials that reserve nothing at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A protocol in one of its settings, and a data set."""
+    """What the variants are compared on: a protocol in one of its settings, and a data set."""
 
     title: str
     dataset: str
-    """Its name in the file."""
+    """Its name in the sweep's file."""
     protocol: Protocol
     overrides: dict[str, Any]
     """Changes to every variant's preset, by dotted path."""
@@ -34,9 +34,9 @@ class ProtocolOnData(Strict):
     dataset: str
     """Name of a data set; its address is given when the sweep is submitted."""
     protocol: Protocol
-    """By its name, or written out with name and groups."""
+    """In the file: its name, or a mapping with name and groups."""
     settings: tuple[Setting, ...] = ()
-    """Which images each task sees. Each setting is a case of its own; empty: as the protocol says."""
+    """Which images each task sees: a case for each setting. Empty: the protocol's own setting."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Changes to every variant's preset on these data, by dotted path."""
 
@@ -46,7 +46,7 @@ class ProtocolOnData(Strict):
         return read_protocol(value) if isinstance(value, str) else value
 
     def cases(self) -> list[Case]:
-        """One for each setting."""
+        """A case for each setting."""
         settings = self.settings or (self.protocol.setting,)
         return [
             Case(
@@ -67,7 +67,7 @@ class ContinualVariant(Variant):
 
 
 class Network(Strict):
-    """What learns; see `Architecture`."""
+    """The network that learns; see `Architecture`."""
 
     decoder: Decoder = "deeplabv3"
     encoder: str = "resnet101"
@@ -102,7 +102,7 @@ class ContinualSweep(SweepSpec):
         return self
 
     def cases(self) -> list[Case]:
-        """Of all protocols."""
+        """The cases of all protocols."""
         return [case for asked in self.protocols for case in asked.cases()]
 
     @property

@@ -19,22 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ContinualRow(Row):
-    """A row of a continual sweep; IoU are pooled over images after the last task, the background first.
+    """A row of a continual sweep: IoU after the last task, pooled over the validation images.
 
-    `mean` is over all classes without the background: what MiB calls "all".
+    `iou` has the background first; `mean` is over all other classes, which MiB calls "all".
     """
 
     groups: tuple[tuple[str, ...], ...]
-    """Classes by task."""
+    """The classes of each task."""
     of_groups: tuple[Spread | None, ...]
     """Means over the classes of each task."""
     later: Spread | None
-    """Over the classes of all tasks but the first; None with one task."""
+    """Mean over the classes of all tasks but the first; None if there is one task only."""
     mean_with_background: Spread
     forgotten: Spread | None
-    """Mean over classes of the best IoU after an earlier task less the last; None where it learnt at once."""
+    """Mean over classes of what each lost: its best IoU after an earlier task less that after the last task.
+    None where all classes were learnt at once."""
     by_task: tuple[Spread, ...]
-    """Mean over all classes so far, without the background, after each task."""
+    """After each task, the mean over all classes learnt by then, without the background."""
 
 
 def _columns(rows: Sequence[ContinualRow]) -> list[Column[ContinualRow]]:
@@ -126,7 +127,7 @@ def _row(group: Sequence[ContinualTrial], histories: Sequence[TaskHistory]) -> C
 
 
 def _over_seeds(histories: Sequence[TaskHistory], names: Sequence[str]) -> Spread | None:
-    """Mean IoU of some classes after the last task; None where the truth shows none of them."""
+    """Mean IoU over some classes after the last task; None where the truth shows none of them."""
     means = []
     for history in histories:
         shown = [value for name in names if (value := history.iou[-1][name]) is not None]

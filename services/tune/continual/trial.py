@@ -9,7 +9,7 @@ from services.tune.trial import Trial
 
 
 class ContinualTrial(Trial):
-    """Everything that decides a trial's numbers, and a few things that do not."""
+    """A protocol's run, and where it belongs in the table."""
 
     run: ProtocolRun
     identity: str
@@ -19,29 +19,29 @@ class ContinualTrial(Trial):
 
     @property
     def trial_id(self) -> str:
-        """The same for equal runs on equal data."""
+        """Equal for equal runs on equal data."""
         return self.identity
 
     def decisive(self) -> dict[str, Any]:
-        """For the record: what cannot change when the trial goes on."""
+        """What is recorded of the trial: all that must not change while it is worked on."""
         return {**super().decisive(), "run": self.run.decisive()}
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Name in messages and in MLflow."""
         return f"{super().title}; seed {self.seed}"
 
     @property
     def dataset_address(self) -> str:
-        """Of the dataset.yaml of its images."""
+        """Address of the dataset.yaml."""
         return self.run.dataset
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """In the order in which they are learnt."""
+        """The classes in the order in which they are learnt."""
         return tuple(name for group in self.groups for name in group)
 
     @property
     def rivals(self) -> str | None:
-        """Those of the same case, after the same number of tasks."""
+        """Trials of the same case; one that learns all classes at once has none."""
         return self.case if len(self.run.protocol.groups) == len(self.groups) else None

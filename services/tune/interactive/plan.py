@@ -1,4 +1,4 @@
-"""Which trials a sweep has; the data are checked, and networks trained, before any of them runs."""
+"""The trials of an interactive sweep, made after a check of the data and the training of its networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def plan_interactive(
     spec: InteractiveSweep, datasets: Mapping[str, str], settings: Settings
 ) -> list[InteractiveTrial]:
-    """All trials of a sweep, each once, the networks as they are first; pretrains what is not there yet.
+    """All trials of a sweep, each once, by seed; trains the networks that are not there yet.
 
     Raises:
         InvalidParameterError: a pair's data set has no address.
@@ -31,7 +31,7 @@ def plan_interactive(
         IcssError: see `pretrain`.
     """
     by_name = read_datasets({pair.dataset for pair in spec.pairs}, datasets, Storage(settings))
-    for pair in spec.pairs:  # an error now, not after the training
+    for pair in spec.pairs:  # before hours of training
         _check(pair, by_name[pair.dataset])
     trials: list[InteractiveTrial] = []
     for pair in spec.pairs:
@@ -68,7 +68,7 @@ def plan_interactive(
             ]
     # a pair may be named twice, and a random draw may come twice
     once = {trial.model_dump_json(): trial for trial in trials}.values()
-    # all methods with the first seed come before any with the second: a table is of use early
+    # all methods with the first seed come before any with the second: the table can be read early
     return sorted(once, key=lambda trial: trial.seed)
 
 
@@ -78,6 +78,6 @@ def _check(pair: Pair, dataset: Dataset) -> None:
         scenes = [scene for scene in dataset.scenes_of(split) if scene.mask is not None]
         if not scenes:
             raise DatasetError(f"data set {dataset.name!r} has no {split} scene with a mask")
-        # image-level labels may be missing; where they are there, they spare the reading of all masks
+        # a scene's list of classes spares reading its mask; a scene without one may show any class
         if not any(scene.may_show(pair.new) for scene in scenes):
             raise DatasetError(f"no {split} scene of data set {dataset.name!r} shows {pair.new!r}")

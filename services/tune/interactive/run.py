@@ -1,4 +1,4 @@
-"""Doing a trial: a method and its numbers on every validation image, image after image.
+"""Doing a trial of an interactive sweep: a method and its numbers on one validation image after another.
 
 Each image's result is written to the trial's MLflow run as it comes. A trial that starts again, on this
 machine or another, goes on with the image after the last one written.
@@ -71,7 +71,7 @@ def run_interactive_trial(
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
-    classes = dataset.select((*trial.old, trial.new)).names
+    classes = dataset.select(trial.classes).names
     records.tracking.write_text(work.run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
@@ -103,11 +103,10 @@ def _model_folder(registry: Registry, trial: InteractiveTrial) -> Path:
 
 def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iterator[TrueImage]:
     """Validation images that show the new class and a background, one open at a time."""
-    names = (*trial.old, trial.new)
-    lookup = dataset.lookup(names)
-    found = 0
+    lookup = dataset.lookup(trial.classes)
+    yielded = 0
     for scene in dataset.scenes_of("val"):
-        if scene.mask is None or (trial.images is not None and found == trial.images):
+        if scene.mask is None or (trial.images is not None and yielded == trial.images):
             continue
         with ExitStack() as closing:
             image, mask = (
@@ -115,8 +114,8 @@ def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iter
                 for opener, address in ((open_raster, scene.image), (open_mask, scene.mask))
             )
             true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
-            if true.shows([0, len(names)]):
-                found += 1
+            if true.shows([0, len(trial.classes)]):
+                yielded += 1
                 yield true
 
 
@@ -128,7 +127,7 @@ def _one_image(
     image: TrueImage,
     device: torch.device,
 ) -> tuple[SessionScores, NDArray[np.uint8]]:
-    extended = dataset.select((*trial.old, trial.new))
+    extended = dataset.select(trial.classes)
     if trial.preset is not None:
         return run_session(
             network,

@@ -19,36 +19,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class InteractiveRow(Row):
-    """A row of an interactive sweep; IoU are means over images, the background is in the mean."""
+    """A row of an interactive sweep: IoU at the end of the sessions, as means over images.
+
+    `mean` includes the background.
+    """
 
     what: What
     annotations: int
     """Clicks of each class; 0 for memory and control network."""
     images: int
     best: Spread | None
-    """Mean IoU of the best look in the last half of each session, as only the truth could choose it."""
+    """Mean IoU if each session had ended with its best network of the second half: nobody knows which one
+    without the ground truth."""
     below: int | None
     """Sessions that end below the memory network's mean IoU on their image; None where that is unknown."""
     sessions: int
     of_control: float | None
     """The mean IoU as a fraction of the control network's."""
     seconds: float
-    """Of an update."""
+    """That an update takes."""
 
     def label(self, axis: str) -> str:
-        """The number of clicks sets sessions apart too."""
+        """As of any row, and the number of clicks, which makes another line."""
         label = Row.label(self, axis)
         return f"{label}, {self.annotations} clicks" if axis != "annotations" and self._is_session else label
 
     def position(self, axis: str) -> float | None:
-        """Networks as they are have none: they are levels that sessions are compared with."""
+        """As of any row; memory and control network have none: they are levels to compare with."""
         if not self._is_session:
             return None
         return float(self.annotations) if axis == "annotations" else Row.position(self, axis)
 
     @property
     def line_style(self) -> str:
-        """The control network is dotted, the memory network dashed."""
+        """Dotted for the control network, dashed for the memory network."""
         return {"control": ":", "memory": "--", "session": "-."}[self.what]
 
     @property
@@ -131,13 +135,13 @@ def _row(
     floors: Mapping[tuple[str, str], float | None],
     ceiling: float | None,
 ) -> InteractiveRow:
-    """A row.
+    """The row of trials that differ in their seed.
 
     Args:
-        group: trials that differ in their seed.
-        results: of each.
-        floors: the memory network's mean IoU, by case and image.
-        ceiling: the control network's, over the images of the case.
+        group: the trials.
+        results: of each trial, by image.
+        floors: mean IoU of the memory network, by case and image.
+        ceiling: mean IoU of the control network over the images of the case; None: it was not scored.
     """
     first = group[0]
     means = [means_of(one) for one in results]
@@ -170,7 +174,8 @@ def _below(
     sessions: Sequence[SessionScores],
     floors: Mapping[tuple[str, str], float | None],
 ) -> int | None:
-    mine = [floors.get((trial.case, one.image)) for one in sessions]
-    if trial.what != "session" or None in mine:
+    """Sessions that end below the memory network on their image; None if that was not scored everywhere."""
+    floor_of = [floors.get((trial.case, one.image)) for one in sessions]
+    if trial.what != "session" or None in floor_of:
         return None
-    return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, mine, strict=True))
+    return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, floor_of, strict=True))

@@ -123,7 +123,7 @@ def test_a_scale_changes_what_it_names(tmp_path):
         ({"pretraining": {"dataset": "x"}}, "'dataset'"),
         ({"seeds": [0, 0]}, "twice"),
         ({"seeds": [-1]}, "seeds"),
-        ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both known and new"),
+        ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both old and new"),
         ({"scheduler": {"kind": "asha", "grace": 3}, "images": 2}, "none could stop"),
         ({"plot": {"x": "weight"}}, "plot.x"),
     ],
