@@ -35,6 +35,8 @@ MODELS: Final = "icss-models"
 Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols", "icss-models"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
+MAX_TAG: Final = 4000
+"""Characters of a tag, at most: every MLflow store takes 5000."""
 _PARAM_LENGTH = 500  # longer values are readable only in the artefact
 _METRICS_PER_CALL = 1000  # the server's limit
 _RUNS_PER_CALL = 1000

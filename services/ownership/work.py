@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from icss_core.errors import IcssError
 from services.errors import LostOwnershipError
+from services.tracking import MAX_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 STATUS: Final = "icss.status"
 ERROR: Final = "icss.error"
-_MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
 
 class Work:
@@ -48,7 +48,7 @@ class Work:
 
     def fail(self, reason: str) -> None:
         """Write that the work cannot go on; raises as `succeed` does."""
-        self._end("failed", "FAILED", {ERROR: reason[:_MAX_TAG]})
+        self._end("failed", "FAILED", {ERROR: reason[:MAX_TAG]})
 
     def interrupt(self) -> None:
         """Write that the work is not done, and may go on later; raises as `succeed` does."""

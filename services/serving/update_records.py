@@ -18,41 +18,31 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import ConflictError, OutdatedRecordError, UpdateNotFoundError
 from services.ownership import LeaseWatch, find_or_create, take
-from services.serving.orders import UpdateOrder
 from services.serving.responses import FINISHED, ErrorDetail, UpdateState
+from services.serving.update_attempts import begun, interrupted, reached
+from services.serving.update_files import read_order, read_result, write_order, write_result
 from services.serving.update_status import STATUS, UpdateSummary, click_parameters, status_of
-from services.tracking import UPDATES
+from services.tracking import MAX_TAG, UPDATES
 
 if TYPE_CHECKING:
     from services.ownership import Lease
+    from services.serving.orders import UpdateOrder
     from services.serving.responses import UpdateStatus
+    from services.serving.update_files import RecordedResult
     from services.tracking import FinalStatus, RunRecord, Tracking
 
 PENDING: Final[tuple[UpdateState, ...]] = ("accepted", "running")
 
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
-_REACHED: Final = "icss.reached"
 _ENDS: Final[dict[UpdateState, FinalStatus]] = {
     "successful": "FINISHED",
     "failed": "FAILED",
     "dismissed": "KILLED",
 }
-_MAX_TAG = 4000  # characters; every MLflow store takes 5000
-
-
-class RecordedResult(BaseModel):
-    """What an update found out, as written to `result.json`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    forgetting: ForgettingReport
-    warnings: list[str]
-    seconds: float
 
 
 class UpdateEnd(BaseModel):
@@ -138,8 +128,7 @@ class UpdateRecords:
         }
 
         def fill(update_id: str) -> None:
-            self._tracking.write_text(update_id, "order.json", order.model_dump_json(indent=2))
-            self._tracking.write_json(update_id, "clicks.geojson", order.clicks)
+            write_order(self._tracking, update_id, order)
             self._tracking.log_parameters(update_id, parameters)
 
         update_id = find_or_create(
@@ -170,14 +159,7 @@ class UpdateRecords:
             OutdatedRecordError: another version of the service wrote it, which this one cannot follow.
             TrackingError: it cannot be read.
         """
-        content = self._tracking.read_bytes(update_id, "order.json")
-        try:
-            return UpdateOrder.model_validate_json(content)
-        except ValidationError as error:
-            raise OutdatedRecordError(
-                f"update {update_id} was accepted by another version of the service, and this one cannot "
-                f"carry it out as it was accepted; send the request again ({_first_fault(error)})"
-            ) from error
+        return read_order(self._tracking, update_id)
 
     def status(self, update_id: str) -> UpdateStatus:
         """The recorded state of an update, with the result of a successful one.
@@ -250,54 +232,36 @@ class UpdateRecords:
     def start(self, update_id: str) -> int:
         """Note that the work begins; returns how many attempts in a row that makes without progress.
 
-        An update keeps no checkpoint: each attempt starts over. If the last one got further than all before
-        it (see `note_reached`), it is not the update that kills its process at the same point again and
-        again, so the count starts with that attempt.
+        See `update_attempts`.
         """
-        tags = self._run(update_id).tags
-        reached = tags.get(_REACHED, "0")
-        moved = float(reached) > float(tags.get("icss.reached_before", 0))
-        attempts = 1 + (1 if moved else int(tags.get("icss.attempts", 0)))
-        count = {"icss.attempts": str(attempts), "icss.reached_before": reached}
-        self._mark(update_id, "running", {"icss.started": _now(), **count})
-        return attempts
+        attempt, tags = begun(self._run(update_id).tags)
+        self._mark(update_id, "running", {"icss.started": _now(), **tags})
+        return attempt
 
-    def note_reached(self, update_id: str, reached: float) -> None:
+    def note_reached(self, update_id: str, now: float) -> None:
         """Note how far an update has come (`UpdateControl.reached`), if that is further than before."""
-        if reached > float(self._run(update_id).tags.get(_REACHED, 0)):
-            self._tracking.set_tags(update_id, {_REACHED: str(reached)})
+        if tags := reached(self._run(update_id).tags, now):
+            self._tracking.set_tags(update_id, tags)
 
     def interrupt(self, update_id: str) -> None:
         """Note that the work on an update was stopped in good order, which is no failed attempt."""
-        tags = self._run(update_id).tags
-        count = {
-            "icss.attempts": str(max(int(tags.get("icss.attempts", 1)) - 1, 0)),
-            "icss.reached_before": tags.get(_REACHED, "0"),
-        }
-        self._mark(update_id, "accepted", count)
+        self._mark(update_id, "accepted", interrupted(self._run(update_id).tags))
 
     def request_cancel(self, update_id: str) -> None:
         """Note that the update is to be cancelled; whoever carries it out sees it."""
         self._tracking.set_tags(update_id, {"icss.cancel": "requested"})
 
     def write_result(self, update_id: str, result: RecordedResult) -> None:
-        """Write what the update found out; this happens before the network is registered."""
-        self._tracking.write_text(update_id, "result.json", result.model_dump_json(indent=2))
+        """Write what the update showed; this happens before the network is registered."""
+        write_result(self._tracking, update_id, result)
 
     def result(self, update_id: str) -> RecordedResult:
-        """What a finished update found out.
+        """What a finished update showed.
 
         Raises:
             OutdatedRecordError: another version of the service wrote it, which this one cannot read.
         """
-        content = self._tracking.read_bytes(update_id, "result.json")
-        try:
-            return RecordedResult.model_validate_json(content)
-        except ValidationError as error:
-            raise OutdatedRecordError(
-                f"the result of update {update_id} was written by another version of the service and is not "
-                f"shown; it is the artefact result.json of MLflow run {update_id} ({_first_fault(error)})"
-            ) from error
+        return read_result(self._tracking, update_id)
 
     def end(self, update_id: str, end: UpdateEnd) -> None:
         """Write how the update ended; writing the same twice is harmless."""
@@ -306,7 +270,7 @@ class UpdateRecords:
             tags["icss.result_version"] = str(end.version)
         if end.error is not None:
             tags["icss.error_type"] = end.error.type
-            tags["icss.error_message"] = end.error.message[:_MAX_TAG]
+            tags["icss.error_message"] = end.error.message[:MAX_TAG]
             if end.error.id is not None:
                 tags["icss.incident"] = end.error.id
         self._mark(update_id, end.state, tags)
@@ -345,8 +309,3 @@ def _checked(run: RunRecord, key: str | None, request: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"

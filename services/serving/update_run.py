@@ -18,8 +18,8 @@ from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
+from services.serving.update_files import RecordedResult
 from services.serving.update_pictures import update_pictures
-from services.serving.update_records import RecordedResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

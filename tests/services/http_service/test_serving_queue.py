@@ -12,7 +12,7 @@ from queue_bench import SECONDS, Bench, QueueMaker, order
 from icss_core.errors import ClickError
 from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
-from services.serving.update_records import RecordedResult
+from services.serving.update_files import RecordedResult
 
 if TYPE_CHECKING:
     from services.serving.update_control import Control
