@@ -44,7 +44,7 @@ class TaskHistory(BaseModel):
     """After each task done, by class name, background first; None where the truth lacks the class."""
 
     @model_validator(mode="after")
-    def _steps_know_their_classes(self) -> Self:
+    def _tasks_know_their_classes(self) -> Self:
         for task, scores in enumerate(self.iou):
             expected = [BACKGROUND_CLASS.name, *(name for group in self.groups[: task + 1] for name in group)]
             if list(scores) != expected:

@@ -26,15 +26,15 @@ _NEUTRAL: Final = {"cpus_per_worker", "gpu", "pictures"}
 
 
 class ProtocolRun(BaseModel):
-    """A method, a protocol, a data set, a network, and a seed; all steps go on under one registered name."""
+    """A method, a protocol, a data set, a network, and a seed; all tasks go on under one registered name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
     """Address of a dataset.yaml."""
     model: Annotated[str, Field(pattern=MODEL_NAME)]
-    """Name under which the steps' networks are registered, each a version. Runs that differ in later steps
-    only share the versions of the steps before."""
+    """Name under which the tasks' networks are registered, each a version. Runs that differ in later tasks
+    only share the versions of the tasks before."""
     protocol: Protocol
     preset: DensePreset
     decoder: Decoder = "deeplabv3"
@@ -43,7 +43,7 @@ class ProtocolRun(BaseModel):
     """Of dilated encoders; see `Architecture`. MiB's networks have 16."""
     encoder_weights: str | None = None
     workers: NonNegativeInt = 1
-    """Of each step, data-parallel; 0: see `TrainingConfig`."""
+    """Of each task, data-parallel; 0: see `TrainingConfig`."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -51,7 +51,7 @@ class ProtocolRun(BaseModel):
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 200
     pictures: NonNegativeInt = 0
-    """Validation images whose class maps after the last step are kept."""
+    """Validation images whose class maps after the last task are kept."""
 
     @model_validator(mode="after")
     def _method_fits_the_network(self) -> Self:
@@ -84,22 +84,22 @@ class ProtocolRun(BaseModel):
         """The other fields, as JSON; each submission of a run may have its own."""
         return self.model_dump_json(include=_NEUTRAL | {"workers"})
 
-    def training_of(self, step: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
-        """The training of one step.
+    def training_of(self, task: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
+        """The training of one task.
 
         Args:
-            step: its number, from 0.
-            manifest: classes and scenes of all steps.
-            memory: version of the step before; None for the first.
+            task: its number, from 0.
+            manifest: classes and scenes of all tasks.
+            memory: version of the task before; None for the first.
         """
         preset = self.preset if memory is not None else first_task_of(self.preset)
-        images = len(manifest.scenes[step])
+        images = len(manifest.scenes[task])
         batch = -(-preset.batch // max(self.workers, 1))
         iterations = preset.iterations_on(images)
         return TrainingConfig(
             dataset=self.dataset,
             model=self.model,
-            classes=tuple(name for group in manifest.classes[: step + 1] for name in group),
+            classes=tuple(name for group in manifest.classes[: task + 1] for name in group),
             decoder=self.decoder,
             encoder=self.encoder,
             encoder_output_stride=self.encoder_output_stride,
@@ -117,7 +117,7 @@ class ProtocolRun(BaseModel):
             validate_every=self.validate_every,
             checkpoint_every=self.checkpoint_every,
             memory=memory,
-            scenes=manifest.scenes_hash(step),
+            scenes=manifest.scenes_hash(task),
             learner=LearnerChoice(
                 kind=CONTINUAL.name,
                 # no part of a training: tasks scored with and without are trained once

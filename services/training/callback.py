@@ -55,7 +55,7 @@ class MlflowCallback(UserCallback):
             self._resumed.append(first.resumed_at)
             self._tags["icss.resumed_at"] = ",".join(map(str, self._resumed))
         if first.checkpoint:
-            self._tags["icss.checkpoint_step"] = str(first.iteration)
+            self._tags["icss.checkpoint_iteration"] = str(first.iteration)
         summaries = combined([one.points for one in reports])
         scores = {} if first.validation is None else scores_of(first.validation)
         self._note(summaries)

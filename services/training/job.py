@@ -49,9 +49,9 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     process works on, of this cluster or another, is waited for, and taken over if that process dies.
 
     Args:
-        config: what is asked; with a step, classes are added to a version of the same model.
+        config: what is asked; with a task of a protocol, classes are added to a version of the same model.
         settings: of the services.
-        scenes: names of the training scenes, where a step's manifest says so; None: all that have a mask.
+        scenes: names of the training scenes, where a task's manifest says so; None: all that have a mask.
 
     Raises:
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.

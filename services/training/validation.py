@@ -58,7 +58,7 @@ class Validation:
     def iou(self, network: Segmenter, *, device: torch.device) -> NDArray[np.float64]:
         """IoU per class (N,), pooled over all windows of all workers; NaN where a class does not occur.
 
-        A collective operation: every worker calls it at the same step. Leaves the network in eval mode.
+        A collective operation: every worker calls it at the same iteration. Leaves the network in eval mode.
         """
         n_classes = network.n_classes
         total = np.zeros((n_classes, n_classes), np.int64)

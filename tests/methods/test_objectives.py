@@ -115,7 +115,7 @@ class TestEveryPreset:
         dense = preset.regularisers.keys() & {"distillation", "disca", "festa"}
         assert (output.logits.grad.abs().sum() > 0) == (labelled or bool(dense))
 
-    def test_a_new_step_keeps_nothing_of_the_one_before(self, name, labelled, context, output):
+    def test_a_new_objective_keeps_nothing_of_the_one_before(self, name, labelled, context, output):
         preset = get_preset(name)
         first = build_objective(preset, context)(output, batch(labelled))
         second = build_objective(preset, context)(output, batch(labelled))
@@ -284,7 +284,7 @@ def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context
     )
 
 
-def test_published_disca_fades_with_the_learning_steps(context, output):
+def test_published_disca_fades_with_the_rounds(context, output):
     paper = build_objective(get_preset("icss-paper/disca"), context)
     code = build_objective(get_preset("icss-code/disca"), context)
     for iteration, divisor in ((0, 1), (9, 1), (10, 2), (299, 30)):
@@ -304,9 +304,9 @@ def test_published_sdr_compares_with_the_batch_before(context, output):
     assert torch.equal(first["published_repulse"], second["published_repulse"])
 
 
-def test_learning_steps_divide_the_iterations_as_evenly_as_they_can():
+def test_rounds_divide_the_iterations_as_evenly_as_they_can():
     context = TaskContext(n_classes=3, n_old=2, iterations=44, rounds=30)
-    numbers = [context.round_of(step) for step in range(44)]
+    numbers = [context.round_of(iteration) for iteration in range(44)]
     assert numbers == sorted(numbers)
     assert set(numbers) == set(range(1, 31))
     assert TaskContext(n_classes=3, n_old=2, iterations=4, rounds=30).round_of(3) <= 30

@@ -112,7 +112,7 @@ def test_wrong_overrides_are_named(overrides, complaint):
         get_preset("icss", overrides)
 
 
-def test_objectness_is_for_dense_steps():
+def test_objectness_is_for_tasks_on_scenes():
     overrides = {"regularisers.objectness.weight": 0.5}
     with pytest.raises(InvalidParameterError, match="'objectness' learns from objectness, which only scenes"):
         get_preset("icss", overrides)

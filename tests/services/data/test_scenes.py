@@ -1,4 +1,4 @@
-"""Scenes of a step: only some of them, old classes hidden, and what each may show."""
+"""Scenes of a task: only some of them, old classes hidden, and what each may show."""
 
 import hashlib
 
@@ -28,7 +28,7 @@ MASKS = {"one": (0, 1), "two": (1, 2), "three": (2, 3, 255)}
 
 @pytest.fixture(scope="module")
 def dataset(storage):
-    writer = DatasetWriter(storage, "s3://icss/step-scenes", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-scenes", name="toy", classes=CLASSES)
     for name, values in MASKS.items():
         mask = np.resize(np.array(values, np.uint8), (40, 40))
         writer.add_array(name, np.zeros((3, 40, 40), np.uint8), mask, split="train")
@@ -80,7 +80,7 @@ def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_pa
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(image)
     values = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
     Image.fromarray(values).save(likely)
-    writer = DatasetWriter(storage, "s3://icss/step-objectness", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-objectness", name="toy", classes=CLASSES)
     mask = np.ones((40, 40), np.uint8)
     writer.add_file("with", image, mask, split="train", maps={"objectness": likely})
     writer.add_file("without", image, mask, split="train")
@@ -111,7 +111,7 @@ def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dat
 
 
 def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
-    writer = DatasetWriter(storage, "s3://icss/step-unlabelled", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-unlabelled", name="toy", classes=CLASSES)
     pixels = np.full((3, 40, 40), 9, np.uint8)
     writer.add_array("with", pixels, np.ones((40, 40), np.uint8), split="train")
     writer.add_array("without", pixels, None, split="train")
