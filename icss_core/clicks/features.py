@@ -33,7 +33,7 @@ _GEOMETRIES: Final = frozenset(
 )
 
 
-class Kind(NamedTuple):
+class AnnotationKind(NamedTuple):
     """What the features of a collection are, as its messages call them."""
 
     one: str
@@ -68,7 +68,7 @@ _MAX_DEPTH: Final = 8
 """Of collections in collections; what GIS write has depth 1."""
 
 
-def features_of(collection: Mapping[str, Any], kind: Kind) -> list[Feature]:
+def features_of(collection: Mapping[str, Any], kind: AnnotationKind) -> list[Feature]:
     """The features, of which there is at least one, with their geometries taken apart.
 
     Args:
@@ -96,7 +96,7 @@ def features_of(collection: Mapping[str, Any], kind: Kind) -> list[Feature]:
     return [_feature(index, feature, kind) for index, feature in enumerate(features)]
 
 
-def _feature(index: int, feature: object, kind: Kind) -> Feature:
+def _feature(index: int, feature: object, kind: AnnotationKind) -> Feature:
     geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
     if not isinstance(feature, Mapping) or not isinstance(geometry, Mapping):
         raise ClickError(
@@ -116,7 +116,7 @@ def _feature(index: int, feature: object, kind: Kind) -> Feature:
 
 
 def _single_geometries(
-    index: int, geometry: object, kind: Kind, *, depth: int
+    index: int, geometry: object, kind: AnnotationKind, *, depth: int
 ) -> Iterator[tuple[str, object]]:
     """Type and coordinates of what a geometry is made of."""
     name = geometry.get("type") if isinstance(geometry, Mapping) else None
@@ -285,6 +285,6 @@ def _swapped(raster: Raster | RasterSource, points: Points) -> bool:
     return bool(on_raster(floored(rows), floored(cols), raster).all())
 
 
-def _plural(kind: Kind) -> str:
+def _plural(kind: AnnotationKind) -> str:
     *first, last = (f"{name}s" for name in kind.geometries)
     return f"{', '.join(first)} and {last}" if first else last

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Kind = Literal["top_n", "threshold"]
+PseudoLabelKind = Literal["top_n", "threshold"]
 """Which pixels of a class are taken.
 
 `top_n`: the most confident ones (the ICSS paper: "a maximum of N of the most confident old-classes pixels").
@@ -25,7 +25,7 @@ Kind = Literal["top_n", "threshold"]
 and ten times as many as clicks).
 """
 
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class PseudoLabelSelector:
     Args:
         classes: old classes of interest, label-space indices from 1 to 254.
         per_class: limit on the pixels of one class, at least 0.
-        kind: see `Kind`.
+        kind: see `PseudoLabelKind`.
         threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for
             `top_n`.
         clicks: clicked pixels, which are left out.
@@ -82,7 +82,7 @@ class PseudoLabelSelector:
         *,
         classes: Sequence[int],
         per_class: int,
-        kind: Kind,
+        kind: PseudoLabelKind,
         threshold: float | None = None,
         clicks: ClickSet | None = None,
         seed: int = 0,

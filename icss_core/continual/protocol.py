@@ -31,8 +31,12 @@ Member = int | str
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-class Protocol(BaseModel):
-    """Ordered groups of classes."""
+class IncrementalProtocol(BaseModel):
+    """A class-incremental protocol: the groups of classes, in the order in which they are learnt.
+
+    The literature writes `15-1` for fifteen classes in the first task and one in each later one (MiB,
+    arXiv 2002.00718).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,7 +88,7 @@ def protocol_names() -> list[str]:
     )
 
 
-def read_protocol(name: str | Path, setting: Setting | None = None) -> Protocol:
+def read_protocol(name: str | Path, setting: Setting | None = None) -> IncrementalProtocol:
     """A protocol by its name, or from a file of one's own.
 
     Args:
@@ -105,7 +109,7 @@ def read_protocol(name: str | Path, setting: Setting | None = None) -> Protocol:
         content = yaml.safe_load(text)
         if not isinstance(content, dict):
             raise InvalidParameterError(f"protocol {name} must be a mapping with name and groups")
-        return Protocol.model_validate(content | ({} if setting is None else {"setting": setting}))
+        return IncrementalProtocol.model_validate(content | ({} if setting is None else {"setting": setting}))
     except yaml.YAMLError as error:
         raise InvalidParameterError(f"protocol {name} is not YAML: {error}") from error
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from icss_core.continual.protocol import Protocol
+from icss_core.continual.protocol import IncrementalProtocol
 from icss_core.errors import DatasetError
 from icss_core.labels import name_key
 
@@ -24,7 +24,7 @@ class TaskManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Protocol
+    protocol: IncrementalProtocol
     dataset_hash: str
     """`Dataset.manifest_hash` of the data."""
     classes: tuple[tuple[str, ...], ...]
@@ -41,7 +41,9 @@ class TaskManifest(BaseModel):
         return hashlib.sha256(json.dumps(self.scenes[task]).encode()).hexdigest()
 
 
-def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Sequence[str]]) -> TaskManifest:
+def split_tasks(
+    dataset: Dataset, protocol: IncrementalProtocol, labels: Mapping[str, Sequence[str]]
+) -> TaskManifest:
     """Decide which training scenes each task sees; see `Setting`.
 
     Args:
@@ -79,7 +81,7 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
     )
 
 
-def _chosen(tasks: Sequence[int], protocol: Protocol, name: str) -> Sequence[int]:
+def _chosen(tasks: Sequence[int], protocol: IncrementalProtocol, name: str) -> Sequence[int]:
     """Of the tasks whose classes a scene shows, in order, those that see it."""
     if len(tasks) < 2 or protocol.setting == "overlapped":
         return tasks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from icss_core.continual import Protocol, first_task_of
+from icss_core.continual import IncrementalProtocol, first_task_of
 from icss_core.errors import InvalidParameterError
 from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
@@ -35,7 +35,7 @@ class ProtocolRun(BaseModel):
     model: Annotated[str, Field(pattern=MODEL_NAME)]
     """Name under which the tasks' networks are registered, each a version. Runs that differ in later tasks
     only share the versions of the tasks before."""
-    protocol: Protocol
+    protocol: IncrementalProtocol
     preset: DensePreset
     decoder: Decoder = "deeplabv3"
     encoder: str = "resnet101"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from icss_core.continual import Protocol, Setting, read_protocol
+from icss_core.continual import IncrementalProtocol, Setting, read_protocol
 from icss_core.methods import DensePreset, get_dense_preset
 from icss_core.networks.segmenter import Decoder
 from services.tune.spec import Strict, SweepSpec, Variant
@@ -24,7 +24,7 @@ class Task(Strict):
 
     dataset: str
     """Name of a data set; its address is given when the sweep is submitted."""
-    protocol: Protocol
+    protocol: IncrementalProtocol
     """By its name, or written out with name and groups."""
     settings: tuple[Setting, ...] = ()
     """Which images a step sees, each a task of its own; empty: as the protocol says."""
@@ -36,7 +36,7 @@ class Task(Strict):
     def _by_name(cls, value: Any) -> Any:
         return read_protocol(value) if isinstance(value, str) else value
 
-    def protocols(self) -> list[Protocol]:
+    def protocols(self) -> list[IncrementalProtocol]:
         """One for each setting."""
         settings = self.settings or (self.protocol.setting,)
         return [self.protocol.model_copy(update={"setting": setting}) for setting in settings]
@@ -84,7 +84,7 @@ class ProtocolSweep(SweepSpec):
                 self.preset_of(variant, {**task.overrides, **values})
         return self
 
-    def questions(self) -> Iterator[tuple[str, Task, Protocol]]:
+    def questions(self) -> Iterator[tuple[str, Task, IncrementalProtocol]]:
         """Title, task and protocol, for each task at each of its settings."""
         for task in self.tasks:
             for protocol in task.protocols():

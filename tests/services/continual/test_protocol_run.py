@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from icss_core.continual import Protocol, split_tasks
+from icss_core.continual import IncrementalProtocol, split_tasks
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo
@@ -14,7 +14,7 @@ from services.training.config import LearnerChoice
 CLASSES = [BACKGROUND_CLASS, *(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate("abc"))]
 SCENES = [Scene(name=f"s{i}", image="i", mask="m", labels=tuple("abc"[: i % 3 + 1])) for i in range(7)]
 DATASET = Dataset(name="toy", classes=CLASSES, scenes=SCENES)
-PROTOCOL = Protocol(name="p", groups=[["a"], ["b", "c"]])
+PROTOCOL = IncrementalProtocol(name="p", groups=[["a"], ["b", "c"]])
 MANIFEST = split_tasks(DATASET, PROTOCOL, {scene.name: scene.labels for scene in SCENES})
 
 

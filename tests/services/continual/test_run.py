@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from icss_core.continual import Protocol, TaskHistory
+from icss_core.continual import IncrementalProtocol, TaskHistory
 from icss_core.methods import get_dense_preset
 from services.continual import ProtocolRun, run
 from services.continual.run import run_protocol
@@ -39,7 +39,7 @@ def asked(town: str, model: str, **more) -> ProtocolRun:
     return ProtocolRun(
         dataset=town,
         model=model,
-        protocol=Protocol(name="roads", groups=[["road"], ["building"]]),
+        protocol=IncrementalProtocol(name="roads", groups=[["road"], ["building"]]),
         preset=get_dense_preset("mib-paper/ft", NUMBERS),
         decoder="linknet",
         encoder="tu-test_resnet",
