@@ -25,7 +25,7 @@ PseudoLabelKind = Literal["top_n", "threshold"]
 and ten times as many as clicks).
 """
 
-KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)
+PSEUDO_LABEL_KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,6 @@ class PseudoLabelSelector:
         nothing = np.empty(0, np.int64)
         empty = _Kept(nothing.astype(np.float32), nothing.astype(np.uint64), nothing, nothing)
         self._kept = dict.fromkeys(classes, empty)
-        self._candidates = dict.fromkeys(classes, 0)
 
     def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
         """Look at rows of the map.
@@ -119,17 +118,12 @@ class PseudoLabelSelector:
             free &= confidence > self._threshold
         for label, kept in self._kept.items():
             usable = free & (labels == label)
-            self._candidates[label] += int(np.count_nonzero(usable))
             if self._ranked and len(kept) == self._per_class > 0:
                 usable &= confidence >= kept.confidence.min()  # the others cannot enter any more
             rows, cols = np.nonzero(usable)
             if len(rows) and self._per_class:
                 candidates = self._ranked_candidates(confidence[rows, cols], rows + row, cols)
                 self._kept[label] = self._best(kept, candidates)
-
-    def candidates(self) -> dict[int, int]:
-        """Pixels of each class that could have been taken so far."""
-        return dict(self._candidates)
 
     def clicks(self) -> ClickSet:
         """The pseudo-labels: class by class in the order of `classes`, row by row within a class."""
@@ -176,8 +170,10 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _validate_args(classes: Sequence[int], per_class: int, kind: str, threshold: float | None) -> None:
-    if kind not in KINDS:
-        raise InvalidParameterError(f"unknown kind of pseudo-labels {kind!r}; one of {list(KINDS)}")
+    if kind not in PSEUDO_LABEL_KINDS:
+        raise InvalidParameterError(
+            f"unknown kind of pseudo-labels {kind!r}; one of {list(PSEUDO_LABEL_KINDS)}"
+        )
     if any(not BACKGROUND < label < IGNORE for label in classes) or len(set(classes)) != len(classes):
         raise InvalidParameterError(
             "pseudo-labels are of different classes of interest, "
