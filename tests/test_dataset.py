@@ -89,8 +89,8 @@ def test_select_makes_the_rest_background():
     assert dataset.lookup(["road", "building"])[mask].tolist() == [[0, 2, 1, 255, 255]]
     # a task shows the classes before it as background
     assert dataset.lookup(["road", "building"], hidden=["road"])[mask].tolist() == [[0, 2, 0, 255, 255]]
-    assert dataset.lookup(["road"], others=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
-    sparse = dataset.lookup(["road", "building"], hidden=["road"], others=255)
+    assert dataset.lookup(["road"], other_label=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
+    sparse = dataset.lookup(["road", "building"], hidden=["road"], other_label=255)
     assert sparse[mask].tolist() == [[0, 2, 255, 255, 255]]
 
 

@@ -122,7 +122,7 @@ def _scenes_wanted(preset: DensePreset, context: LearnerContext) -> SceneRequest
     needs = needs_of(preset)
     return SceneRequest(
         hidden=() if preset.labels == "all" else tuple(names[1:n_old]),
-        others=IGNORE if preset.others == "ignored" else BACKGROUND,
+        other_label=IGNORE if preset.other_classes == "ignored" else BACKGROUND,
         image_labels=any(need.image_labels for need in needs),
         background=preset.background,
         maps=tuple(sorted(need.map_name for need in needs if need.map_name is not None)),
@@ -138,7 +138,7 @@ def _prototypes_of(
         scenes,
         size=context.crop,
         device=context.device,
-        known=None if kept is None else Prototypes(**kept),
+        previous=None if kept is None else Prototypes(**kept),
         precision=context.optimisation.precision,
     )
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of a task whose background labels may hide every class that was learnt before."""
+"""Cross-entropy of a task in which pixels labelled background may belong to an earlier class."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def unbiased_cross_entropy_map(logits: Tensor, labels: Tensor, *, n_old: int, ig
         raise InvalidParameterError(f"n_old must be in [1, {logits.shape[1]}], not {n_old}")
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     old = labels < n_old
-    # an index for pixels that are not of a new class too: what is gathered there is not used
+    # pixels of no new class need an index too; their gathered value is not used
     own = labels.masked_fill(old | (labels == ignore), 0)
     background = torch.logsumexp(scores[:, :n_old], dim=1)
     chosen = torch.where(old, background, scores.gather(1, own[:, None])[:, 0])

@@ -37,7 +37,7 @@ class DensePreset(Method):
     anchor: AnchorRule | None = None
     labels: Literal["task", "all"] = "task"
     """Which classes the masks show: those of the task, or all so far (joint)."""
-    others: Literal["background", "ignored"] = "background"
+    other_classes: Literal["background", "ignored"] = "background"
     """What the masks show other classes as. Where labels are few, those of others say nothing."""
     background: bool = True
     """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a

@@ -140,7 +140,7 @@ def _sparse(method: str) -> DensePreset:
         method=method,
         optimisation=_POINTS,
         first_lr=_POINTS.lr,
-        others="ignored",
+        other_classes="ignored",
         head_init="random",
         **_SPARSE[method],
     )

@@ -39,8 +39,8 @@ def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         objectness = objectness_of(batch)
-        known = ~objectness.isnan()
-        return {"objectness": objectness_loss(output.logits, objectness, valid=known)}
+        defined = ~objectness.isnan()
+        return {"objectness": objectness_loss(output.logits, objectness, valid=defined)}
 
     return terms
 

@@ -47,7 +47,7 @@ class HeadFit(BaseModel):
 
     iterations: int = Field(default=0, ge=0, le=1000)
     """Of L-BFGS; 0 leaves the head as it was initialised."""
-    pull: float = Field(default=0.01, ge=0)
+    l2_to_start: float = Field(default=0.01, ge=0)
     """Weight of the squared distance to the initialised rows; keeps classes with few labels near them."""
 
 
@@ -58,7 +58,7 @@ class PrevalenceRule(BaseModel):
 
     iterations: int = Field(default=0, ge=0, le=1000)
     """Of expectation maximisation; 0 leaves the classifier as it was trained."""
-    keep: float = Field(default=0.85, ge=0, le=1)
+    clicks_kept: float = Field(default=0.85, ge=0, le=1)
     """Least share of the rightly classified clicks that stay so."""
 
 

@@ -36,14 +36,14 @@ _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
     summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
-    head_fit=HeadFit(iterations=100, pull=0.01),
+    head_fit=HeadFit(iterations=100, l2_to_start=0.01),
     pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
         lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
-    prevalence=PrevalenceRule(iterations=100, keep=0.85),
+    prevalence=PrevalenceRule(iterations=100, clicks_kept=0.85),
     regularisers={"distillation": {"weight": 1.0}},
 )
 

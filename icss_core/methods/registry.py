@@ -123,14 +123,14 @@ def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> D
 def _chosen(presets: Mapping[str, AnyPreset], name: str, overrides: Mapping[str, Any] | None) -> AnyPreset:
     if name not in presets:
         raise UnknownPresetError(f"unknown preset {name!r}; one of {list(presets)}")
-    known = presets[name]
-    content = known.model_dump()
+    original = presets[name]
+    content = original.model_dump()
     for path, value in (overrides or {}).items():
         _merge(content, path.split("."), value)
-    if (content["name"], content["method"]) != (known.name, known.method):
+    if (content["name"], content["method"]) != (original.name, original.method):
         raise InvalidParameterError("name and method of a preset cannot be overridden; choose another preset")
     try:
-        preset = type(known).model_validate(content)
+        preset = type(original).model_validate(content)
         pairs = [(content, preset.model_dump())] + [
             (content["regularisers"][regulariser.name], parameters.model_dump())
             for regulariser, parameters in regularisers_of(preset)

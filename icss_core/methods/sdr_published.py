@@ -33,13 +33,13 @@ def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalt
         nonlocal previous
         if previous is None:
             previous = output.features.new_zeros(context.n_classes, output.features.shape[1])
-        found, previous = published_sdr_terms(
+        losses, previous = published_sdr_terms(
             output.features, batch.labels, previous, every_label=parameters.every_label
         )
         return {
-            "published_match": parameters.match * found.match,
-            "published_attract": parameters.attract * found.attract,
-            "published_repulse": parameters.repulse * found.repulse,
+            "published_match": parameters.match * losses.match,
+            "published_attract": parameters.attract * losses.attract,
+            "published_repulse": parameters.repulse * losses.repulse,
         }
 
     return terms

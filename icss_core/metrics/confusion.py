@@ -149,8 +149,8 @@ class ConfusionAccumulator:
             raise InvalidParameterError(
                 f"{image}: the matrix must be {self.n_classes} x {self.n_classes}, not {matrix.shape}"
             )
-        known = self._matrices.get(image)
-        self._matrices[image] = matrix.copy() if known is None else known + matrix
+        counted = self._matrices.get(image)
+        self._matrices[image] = matrix.copy() if counted is None else counted + matrix
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -107,12 +107,12 @@ class PathIntegral:
 
     def result(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """See `Gatherer`."""
-        found = {}
+        scores = {}
         for name, one in weights.items():
             way = (one - self._start[name]).square() + 1e-20
             own = (self._delta[name] / way).clamp(min=0)
-            found[name] = own + grown(self._before.get(name), one, fill=0.0)
-        return {SCORE: found}
+            scores[name] = own + grown(self._before.get(name), one, fill=0.0)
+        return {SCORE: scores}
 
     def state_dict(self) -> dict[str, Any]:
         """See `Gatherer`."""

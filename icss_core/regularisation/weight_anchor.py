@@ -81,7 +81,7 @@ class WeightAnchor:
         merged = {name: grown(anchors.get(name), _wide(one), rest=_wide(one)) for name, one in start.items()}
         self.gatherer = _gatherer(kind, merged, fisher, score, decay=decay, every=every)
 
-    def pull(self, weights: Mapping[str, Tensor]) -> Tensor:
+    def add_gradients(self, weights: Mapping[str, Tensor]) -> Tensor:
         """After the data's gradients are there: gather, add the penalty's, and return the weighted penalty.
 
         Args:

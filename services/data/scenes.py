@@ -53,7 +53,7 @@ def open_scenes(
         DatasetError: a scene lacks what is asked for; the message names it.
     """
     request = request or SceneRequest()
-    lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
+    lookup = dataset.lookup(classes, hidden=request.hidden, other_label=request.other_label)
 
     def raster(address: str, opener: Opener = open_mask) -> RasterSource:
         return pool.source(storage.check_allowed(dataset.address(address)), opener)

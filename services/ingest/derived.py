@@ -147,8 +147,8 @@ def _mean(pixels: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     if side == 1:
         return pixels
     mean = _blocks(pixels, side).mean(axis=-1)
-    found: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(pixels.dtype, np.integer) else mean
-    return found.astype(pixels.dtype)
+    rounded: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(pixels.dtype, np.integer) else mean
+    return rounded.astype(pixels.dtype)
 
 
 def _commonest(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -187,13 +187,13 @@ def _translated(mask: npt.NDArray[np.uint8], lookup: dict[int, int], path: Path)
     """A mask of values as one of indices."""
     if not lookup:
         return mask
-    known = {IGNORE: IGNORE, **lookup}
+    indices = {IGNORE: IGNORE, **lookup}
     values = np.unique(mask).tolist()
-    unknown = [value for value in values if value not in known]
+    unknown = [value for value in values if value not in indices]
     if unknown:
-        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(known)}")
+        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(indices)}")
     table = np.full(256, IGNORE, np.uint8)
-    table[list(known)] = list(known.values())
+    table[list(indices)] = list(indices.values())
     return table[mask]
 
 

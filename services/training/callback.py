@@ -174,11 +174,11 @@ def scores_of(validation: dict[str, float]) -> dict[str, float]:
     Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
     differ in such signs alone would become one metric. `LEGEND` has the names.
     """
-    known = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
-    scores = {f"val_iou/{index}": value for index, value in known}
+    defined = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
+    scores = {f"val_iou/{index}": value for index, value in defined}
     for key, values in (
-        ("val_miou", [value for _, value in known]),
-        ("val_miou_of_interest", [value for index, value in known if index != BACKGROUND]),
+        ("val_miou", [value for _, value in defined]),
+        ("val_miou_of_interest", [value for index, value in defined if index != BACKGROUND]),
     ):
         if values:
             scores[key] = sum(values) / len(values)

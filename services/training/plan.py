@@ -170,8 +170,8 @@ def _opened(
             yield raster
 
 
-def _spread(scenes: Sequence[Scene], most: int) -> list[Scene]:
+def _spread(scenes: Sequence[Scene], limit: int) -> list[Scene]:
     """At most so many scenes, evenly from the whole list."""
-    if len(scenes) <= most:
+    if len(scenes) <= limit:
         return list(scenes)
-    return [scenes[index * len(scenes) // most] for index in range(most)]
+    return [scenes[index * len(scenes) // limit] for index in range(limit)]

@@ -74,8 +74,8 @@ def pretraining_config(
             f"unknown pretraining preset {preset!r}; one of {list(PRETRAINING_PRESETS)}"
         )
     content: dict[str, Any] = dict(PRETRAINING_PRESETS[preset])
-    ours = TrainingConfig.model_fields["optimisation"].default
-    optimisation = content.get("optimisation", ours).model_dump()
+    default = TrainingConfig.model_fields["optimisation"].default
+    optimisation = content.get("optimisation", default).model_dump()
     chosen = given.pop("optimisation", {}) | {
         path.removeprefix("optimisation."): given.pop(path)
         for path in list(given)

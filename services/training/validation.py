@@ -46,7 +46,7 @@ class Validation:
         world: int,
         precision: Precision,
     ) -> None:
-        windows = spread_windows(scenes, size=size, most=limit)
+        windows = spread_windows(scenes, size=size, limit=limit)
         self._world = world
         self._mine = windows[rank::world]
         self._batch = batch

@@ -59,7 +59,7 @@ def test_means_from_before_stay_where_the_task_shows_nothing_of_a_class(network)
     known = Prototypes(torch.full((3, channels), 7.0), torch.tensor([0.0, 10.0, 20.0]))
     scenes = [scene(0, highest=4)]
     scenes[0].lookup[1] = 0  # as a later task's masks have it
-    found = class_prototypes(network, scenes, size=64, device=CPU, known=known)
+    found = class_prototypes(network, scenes, size=64, device=CPU, previous=known)
     assert (found.means[1] == 7).all()
     assert found.counts[1] == 10
     assert not (found.means[2] == 7).any(), "labelled here: measured anew"

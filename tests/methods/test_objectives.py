@@ -179,7 +179,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
             "regularisers.lwf-mc.weight": 10,
             "regularisers.features.weight": 3,
             "regularisers.local-pod.weight": 2,
-            "regularisers.point-metric": {"weight": 4, "margin": 0.5, "most": 3},
+            "regularisers.point-metric": {"weight": 4, "margin": 0.5, "per_class": 3},
         },
     )
     terms = build_objective(preset, context)(output, one)
@@ -197,7 +197,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "lwf_mc": 10 * sigmoid_distillation(output.logits, memory_logits),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
         **naive_sdr(output.features, one, prototypes.means),
-        "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, most=3),
+        "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, per_class=3),
         "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.named("possible")),
         "image_level": image_level_loss(output.logits, one.named("possible")),
         "local_pod": 2
@@ -274,7 +274,7 @@ def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context
     first, again, later = (objective(output, batch(iteration=iteration)) for iteration in (0, 0, 1))
     assert torch.equal(first["far"], again["far"])
     assert not torch.equal(first["far"], later["far"])
-    everywhere = festa_terms(output.logits, draw_anchors(64, 64, share=1))
+    everywhere = festa_terms(output.logits, draw_anchors(64, 64, fraction=1))
     assert first["far"].item() == pytest.approx(everywhere.far.mean().item(), rel=0.1)
     assert first["feature_neighbour"].item() == pytest.approx(
         0.5 * everywhere.feature_neighbour.mean().item(), rel=0.3

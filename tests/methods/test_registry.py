@@ -67,9 +67,9 @@ def test_points_alone_are_what_pdml_needs():
     preset = get_dense_preset("mib-weak/pdml", {"regularisers.point-metric.margin": 0.3})
     ((regulariser, parameters),) = regularisers_of(preset)
     assert (regulariser.name, parameters.weight) == ("point-metric", 1)
-    assert (parameters.margin, parameters.most) == (0.3, 16)
+    assert (parameters.margin, parameters.per_class) == (0.3, 16)
     assert needs_of(preset) == frozenset()
-    for wrong in ({"margin": -0.1}, {"most": 1}):
+    for wrong in ({"margin": -0.1}, {"per_class": 1}):
         with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
             get_dense_preset("mib-weak/pdml", {"regularisers.point-metric": wrong})
 

@@ -51,7 +51,7 @@ def test_only_the_named_scenes_with_the_old_classes_hidden(storage, dataset):
 
 
 def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, dataset):
-    scenes = opened(storage, dataset, hidden=("a",), others=255, image_labels=True)
+    scenes = opened(storage, dataset, hidden=("a",), other_label=255, image_labels=True)
     assert [sorted(np.unique(labels).tolist()) for labels, _ in scenes] == [[0, 255], [2, 255], [2, 255]]
     assert [possible.tolist() for _, possible in scenes] == [
         [True, False, False],
@@ -157,7 +157,7 @@ def test_hundreds_of_scenes_are_opened_as_they_are_drawn_and_never_held_at_once(
     with RasterPool(max_open=6, max_bytes=5 * a_scene) as pool:
         scenes = open_scenes(many, "train", classes=("a",), storage=AnyFile(), pool=pool)
         assert len(scenes) == 300
-        windows = spread_windows(scenes, size=32, most=16)
+        windows = spread_windows(scenes, size=32, limit=16)
         assert pool.openings == 0
         crops = RandomCrops(scenes, size=32, batch=4)
         assert pool.openings == 1
