@@ -30,16 +30,15 @@ if TYPE_CHECKING:
     from icss_core.training import Objective
 
 FIRST_TASK: Final = "first-task"
+"""Name and method of every preset of a first task."""
 
 
 def first_task_of(preset: DensePreset) -> DensePreset:
-    """What is left of a preset where there is no memory network.
+    """The preset of the first task, which has no memory network: without all terms that need one.
 
-    Presets that differ in later tasks only have equal first tasks, whose network is then trained once. It is
-    its own first task: asked again, nothing changes.
+    Presets that differ only in what they do in later tasks have equal first tasks, which are trained once.
+    The result is its own first task.
     """
-    if preset.name == FIRST_TASK:
-        return preset
     kept = {
         regulariser.name: preset.regularisers[regulariser.name]
         for regulariser, _ in regularisers_of(preset)

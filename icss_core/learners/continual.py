@@ -80,32 +80,31 @@ class ContinualLearner(SegmentationLearner):
 
 
 def _build(parameters: ContinualParameters, context: LearnerContext) -> ContinualLearner:
-    memory = context.memory
+    before = None if context.memory is None else context.memory.network
     preset = parameters.preset.model_copy(update={"optimisation": context.optimisation})
-    if memory is None:
+    if before is None:
         preset, network = first_task_of(preset), context.new_network()
     else:
         generator = torch.Generator().manual_seed(context.seed)
-        n_new = context.card.architecture.n_classes - memory.network.n_classes
-        network = memory.network.extend(n_new, init=preset.head_init, generator=generator)
+        n_new = context.card.architecture.n_classes - before.n_classes
+        network = before.extend(n_new, init=preset.head_init, generator=generator)
     scenes = context.scenes(_scenes_wanted(preset, context))
     objective = task_objective(
         preset,
         n_classes=network.n_classes,
-        memory=None if memory is None else memory.network,
+        memory=before,
         device=context.device,
         iterations=context.optimisation.iterations,
         seed=context.seed,
-        artefact=lambda _: None if memory is None else memory.artefact(_),
+        artefact=context.artefact,
         scenes=scenes,
         crop=context.crop,
     )
-    importances = None if memory is None else memory.artefact(IMPORTANCES_ARTEFACT)
     anchor = weight_anchor_of(
         preset,
         network,
-        memory=None if memory is None else memory.network,
-        importances=importances_of(importances or {}),
+        memory=before,
+        importances=importances_of(context.artefact(IMPORTANCES_ARTEFACT) or {}),
     )
     return ContinualLearner(
         network,
@@ -132,7 +131,7 @@ def _scenes_wanted(preset: DensePreset, context: LearnerContext) -> SceneRequest
 def _prototypes_of(
     network: Segmenter, scenes: Sequence[LabelledScene], context: LearnerContext
 ) -> Callable[[], Prototypes]:
-    kept = None if context.memory is None else context.memory.artefact(PROTOTYPES_ARTEFACT)
+    kept = context.artefact(PROTOTYPES_ARTEFACT)
     return lambda: class_prototypes(
         network,
         scenes,

@@ -92,6 +92,10 @@ class LearnerContext:
     new_network: Callable[[], Segmenter]
     """Builds the card's network with new weights, on the device."""
 
+    def artefact(self, name: str) -> Mapping[str, Tensor] | None:
+        """Tensors that the version before keeps under a name; None if there is none, or it keeps none."""
+        return None if self.memory is None else self.memory.artefact(name)
+
 
 Parameters = TypeVar("Parameters", bound=LearnerParameters)
 

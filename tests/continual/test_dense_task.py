@@ -97,6 +97,12 @@ def test_the_first_task_keeps_what_needs_no_memory():
 
 
 @pytest.mark.parametrize("name", dense_preset_names())
+def test_a_first_task_is_its_own_first_task(name):
+    first = first_task_of(get_dense_preset(name))
+    assert first_task_of(first) == first
+
+
+@pytest.mark.parametrize("name", dense_preset_names())
 def test_two_tasks_of_every_preset(name):
     """A first task without a memory network, then one with it: losses are finite and the weights move."""
     preset = get_dense_preset(
