@@ -17,6 +17,7 @@ import rasterio.env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
 
+from icss_core.raster.proj_network import forbid_proj_network
 from icss_core.raster.remote import remote_files, remote_opener
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ READING: Final = {
 """Options in force wherever a raster is opened or read."""
 
 _filters = threading.RLock()
+
+# at import, because a coordinate may be transformed outside of `gdal_ready` too
+forbid_proj_network()
 
 
 @dataclass(frozen=True, slots=True)
