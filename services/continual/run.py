@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from icss_core.continual import TaskHistory, split_tasks
 from icss_core.metrics import SegmentationReport
-from services.continual.scores import Scored, score_version
+from services.continual.scores import Scored, ScoreRequest, score_version
 from services.data.dataset import read_dataset
 from services.data.image_labels import image_labels
 from services.ownership import acquire, find_or_create, work_on
@@ -135,38 +135,38 @@ def _score(
 ) -> SegmentationReport:
     """The report of a task; maps go to the run as `maps/SCENE.png`."""
     _logger.info("scoring version %d", version)
-    request: dict[str, Any] = {
-        "dataset": asked.dataset,
-        "new": new,
-        "settings": settings,
-        "pictures": pictures,
-        "scales": asked.preset.test_scales,
-    }
+    request = ScoreRequest(
+        model=asked.model,
+        version=version,
+        dataset=asked.dataset,
+        new=new,
+        pictures=pictures,
+        scales=asked.preset.test_scales,
+    )
     if asked.workers:
-        report, maps = _score_on_cluster(asked, version, request)
+        report, maps = _score_on_cluster(asked, request, settings)
     else:
-        report, maps = score_version(asked.model, version, **request)
+        report, maps = score_version(request, settings)
     work.check()
     for scene, labels in maps.items():
         tracking.write_bytes(work.run_id, f"maps/{scene}.png", map_png(labels))
     return report
 
 
-def _score_on_cluster(asked: ProtocolRun, version: int, request: dict[str, Any]) -> Scored:
+def _score_on_cluster(asked: ProtocolRun, request: ScoreRequest, settings: Settings) -> Scored:
     """`score_version` on a worker of the cluster.
 
     Settings are its argument: a closure over them would lie, keys and all, in Ray's table of functions.
     """
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0
-    plain: Any = score_version  # Ray's annotations know no arguments by name
-    remote = ray.remote(plain).options(
+    remote = ray.remote(score_version).options(
         num_cpus=asked.cpus_per_worker,
         num_gpus=gpus,
         # a trial of a sweep has reserved no processor for it
         scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]  # as documented
     )
-    scored: Scored = ray.get(remote.remote(asked.model, version, **request))
+    scored: Scored = ray.get(remote.remote(request, settings))
     return scored
 
 
