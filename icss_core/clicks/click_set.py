@@ -79,7 +79,7 @@ class ClickSet:
             raise ClickError("clicks are written as three lists: rows, cols and labels") from error
 
     def to_lists(self) -> dict[str, list[int]]:
-        """Rows, columns and labels as plain lists, for JSON; what was placed once need not be again."""
+        """Rows, columns and labels as plain lists, for JSON."""
         return {name: getattr(self, name).tolist() for name in ("rows", "cols", "labels")}
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class ClickSet:
         return ClickSet(self.rows[which], self.cols[which], self.labels[which])
 
     def merged(self, other: ClickSet) -> ClickSet:
-        """These clicks and then the other ones, which win where both label a pixel."""
+        """These clicks followed by the other ones; where both label a pixel, the label of `other` is kept."""
         return ClickSet(
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.cols, other.cols]),

@@ -1,4 +1,4 @@
-"""Pseudo-labels: pixels of old classes that the memory network is sure of, kept while its map streams by."""
+"""Pseudo-labels: pixels that the memory network confidently gives to old classes, chosen row by row."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ class PseudoLabelSelector:
     depends on nothing but the map and the seed, and is the same however the rows are cut.
 
     Deviations from the published code, which raises where a class has no candidate: fewer candidates than
-    asked are all taken. As there, background pixels are never pseudo-labels and clicked pixels keep their
-    click.
+    asked for are all taken. As there, background pixels never become pseudo-labels, nor do clicked pixels.
 
     Args:
         classes: old classes of interest, label-space indices from 1 to 254.
@@ -119,7 +118,7 @@ class PseudoLabelSelector:
         for label, kept in self._kept.items():
             usable = free & (labels == label)
             if self._ranked and len(kept) == self._per_class > 0:
-                usable &= confidence >= kept.confidence.min()  # the others cannot enter any more
+                usable &= confidence >= kept.confidence.min()  # less confident pixels cannot enter any more
             rows, cols = np.nonzero(usable)
             if len(rows) and self._per_class:
                 candidates = self._ranked_candidates(confidence[rows, cols], rows + row, cols)

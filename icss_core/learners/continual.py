@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ContinualParameters(LearnerParameters):
-    """A method; crops, batch and optimisation of the training around it are what counts."""
+    """A method. Its crops, batch and optimisation are not used: those of the training's configuration are."""
 
     preset: DensePreset
 
@@ -54,7 +54,7 @@ class ContinualParameters(LearnerParameters):
 
 
 class ContinualLearner(SegmentationLearner):
-    """A task on scenes; keeps for the task after what its method wants to know of this one."""
+    """A task on scenes; keeps with its version what the method needs in the next task."""
 
     def __init__(
         self,

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class FestaParameters(RegulariserParameters):
-    """Numbers of FESTA; its authors weigh the whole 0.1, ICSS 1."""
+    """Numbers of FESTA; its authors give the sum a weight of 0.1, ICSS of 1."""
 
     feature_neighbour: float = Field(default=0.5, ge=0)
-    """On the squared distance to the nearest of all pixels' scores."""
+    """Weight of the squared distance to the closest scores among all pixels."""
     spatial_neighbour: float = Field(default=1.5, ge=0)
-    """On the squared distance to the nearest of the 8 neighbours' scores."""
+    """Weight of the squared distance to the closest scores among the 8 neighbours."""
     far: float = Field(default=1.0, ge=0)
-    """On 1 + the smallest cosine with any pixel's scores."""
+    """Weight of 1 + the smallest cosine similarity to the scores of any pixel."""
     anchors: float = Field(default=0.01, gt=0, le=1)
     """Pixels that are compared with all others, as a fraction of those of a crop."""
 

@@ -1,4 +1,4 @@
-"""`sdr_published`: SDR as ICSS's code computes it, kept to check what it claims."""
+"""`sdr_published`: SDR as the published ICSS code computes it, to reproduce that code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PublishedSdrParameters(RegulariserParameters):
     attract: float = Field(default=1.0, ge=0)
     repulse: float = Field(default=1.0, ge=0)
     every_label: bool = False
-    """Count every label (published `LATENT_SPACE: false`) and not one in a thousand (its default)."""
+    """Use every label (published `LATENT_SPACE: false`), not one in a thousand (the published default)."""
 
 
 def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalty:

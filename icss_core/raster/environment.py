@@ -1,4 +1,4 @@
-"""What holds while rasters are read, and follows the work into another thread: GDAL's settings, the store.
+"""GDAL's settings and the opener of remote files while rasters are read, also in other threads.
 
 `rasterio.Env` sets options for the whole process when entered on the main thread, and for the calling
 thread only when entered on any other. A thread that a web worker starts therefore does not see the settings

@@ -5,7 +5,7 @@ network, and a user who names a CRS would decide what is fetched. Without a grid
 or none.
 
 There are two copies of PROJ in the process: pyproj's, and the one that GDAL uses. GDAL's C function for its
-copy has no name in rasterio, so it is looked up in the libraries that rasterio has loaded.
+copy is not part of rasterio's interface, so it is looked up in the libraries that rasterio has loaded.
 """
 
 from __future__ import annotations

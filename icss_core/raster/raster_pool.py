@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class RasterPool:
     """Sources that open their file when it is first needed, and again after it was closed for others.
 
-    Threads may share a pool and its sources: a handle is opened, read and closed under one lock, since GDAL
-    allows it to change threads but not to be used by two at once. A lock and not handles for each thread, for
-    the two threads that read here, the one that prefetches crops and the one that validates, do so in turn
-    nearly always, and would otherwise hold twice the handles and decode blocks twice. What the cache has is
-    not waited for.
+    Threads may share a pool and its sources: handles are opened, read and closed under one lock, because GDAL
+    allows a handle to change threads but not to be used by two at once. Handles for each thread would double
+    their number and decode blocks twice, for little gain: the two threads that read here, the one that
+    prefetches crops and the one that validates, nearly always take turns. Cached pixels are given without
+    waiting for the lock.
 
     Close it, best as a context manager; its sources raise afterwards.
 

@@ -33,8 +33,8 @@ class ProtocolRun(BaseModel):
     dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
     """Address of a dataset.yaml."""
     model: Annotated[str, Field(pattern=MODEL_NAME)]
-    """Name under which the tasks' networks are registered, each a version. Runs that differ in later tasks
-    only share the versions of the tasks before."""
+    """Name under which the tasks' networks are registered, each a version. Runs that differ only in
+    later tasks have the versions of the earlier ones in common."""
     protocol: IncrementalProtocol
     preset: DensePreset
     decoder: Decoder = "deeplabv3"
@@ -43,7 +43,7 @@ class ProtocolRun(BaseModel):
     """Of dilated encoders; see `Architecture`. MiB's networks have 16."""
     encoder_weights: str | None = None
     workers: NonNegativeInt = 1
-    """Of each task, data-parallel; 0: see `TrainingConfig`."""
+    """Data-parallel workers of each task; 0: see `TrainingConfig`."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -71,7 +71,7 @@ class ProtocolRun(BaseModel):
         return self
 
     def identity(self, manifest: TaskManifest) -> str:
-        """The same for equal requests on equal data, however the work is spread over a cluster."""
+        """Hash that is equal for equal requests on equal data, however the work is spread over a cluster."""
         text = json.dumps({**self.decisive(), "manifest": manifest.manifest_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

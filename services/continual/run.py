@@ -37,7 +37,7 @@ _REPORT: Final = "tasks/{}/report.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolResult:
-    """What a run of a protocol came to."""
+    """Result of a run of a protocol."""
 
     run_id: str
     """Of MLflow."""
@@ -156,7 +156,7 @@ def _score(
 def _score_on_cluster(asked: ProtocolRun, request: ScoreRequest, settings: Settings) -> Scored:
     """`score_version` on a worker of the cluster.
 
-    Settings are its argument: a closure over them would lie, keys and all, in Ray's table of functions.
+    Settings are an argument, because a closure over them would store their keys in Ray's table of functions.
     """
     cluster = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own gap
     gpus = 1 if asked.gpu or (asked.gpu is None and cluster.get("GPU", 0)) else 0

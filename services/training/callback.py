@@ -68,7 +68,7 @@ class MlflowCallback(UserCallback):
         self._say(first, summaries, scores)
 
     def _note(self, summaries: list[tuple[int, dict[str, float]]]) -> None:
-        """Keep what is new: a training that goes on from its checkpoint makes some iterations again."""
+        """Keep iterations not logged yet: a training that resumes from a checkpoint repeats some."""
         if self._last is None:
             self._last = self._last_of_earlier_starts()
         for iteration, values in summaries:
@@ -171,8 +171,8 @@ def _mean(values: list[float]) -> float:
 def scores_of(validation: dict[str, float]) -> dict[str, float]:
     """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background.
 
-    Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
-    differ in such signs alone would become one metric. `LEGEND` has the names.
+    Metrics are named by the index of a class, such as `val_iou/2`, because class names may have characters
+    that MLflow does not allow in names of metrics. `LEGEND` has the class names.
     """
     defined = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
     scores = {f"val_iou/{index}": value for index, value in defined}

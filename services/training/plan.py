@@ -1,4 +1,4 @@
-"""What every worker of a training has to agree on, worked out once by the job that starts them."""
+"""What all workers of a training have in common, determined once by the job that starts them."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _opened(
 
 
 def _spread(scenes: Sequence[Scene], limit: int) -> list[Scene]:
-    """At most so many scenes, evenly from the whole list."""
+    """At most `limit` scenes, evenly spread over the whole list."""
     if len(scenes) <= limit:
         return list(scenes)
     return [scenes[index * len(scenes) // limit] for index in range(limit)]

@@ -1,4 +1,4 @@
-"""Scores on the validation scenes, shared out over the workers."""
+"""Scores on the validation scenes, whose windows are divided among the workers."""
 
 from __future__ import annotations
 
