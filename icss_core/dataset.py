@@ -1,4 +1,4 @@
-"""A data set: what dataset.yaml says about the scenes that lie beside it."""
+"""A data set: the content of dataset.yaml, which describes the scenes stored beside it."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ class Dataset(BaseModel):
     def manifest_hash(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON; the same wherever the data set lies.
 
-        Sizes are not part of it: they say nothing that the pixels do not, and a data set that is given them
-        later stays the same.
+        Sizes are not part of it: they follow from the pixels, and adding them later does not make another
+        data set.
         """
         content = self.model_dump(mode="json", exclude={"scenes": {"__all__": {"height", "width"}}})
         for scene in content["scenes"]:

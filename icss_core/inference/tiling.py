@@ -69,7 +69,7 @@ class Tiling:
     def network_pixels(self, height: int, width: int, scales: Sequence[float] | None = None) -> int:
         """Pixels that go through the network for one raster, all windows and scales together.
 
-        Arithmetic alone: it says what a prediction costs before anything of the image is read or listed.
+        Computed from the sizes only, so that the cost of a prediction is known before anything is read.
 
         Args:
             height: of the raster, pixels.

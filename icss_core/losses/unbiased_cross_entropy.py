@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def unbiased_cross_entropy(
     logits: Tensor, labels: Tensor, *, n_old: int, over: Reduction = "all", ignore: int = IGNORE
 ) -> Tensor:
-    r"""Unbiased cross-entropy of MiB: a background label says "no new class", and nothing about the old ones.
+    r"""Unbiased cross-entropy of MiB: a background label means "no new class", but may be any old class.
 
     .. math:: L = -\frac{1}{|I|} \sum_i \log \hat p_{i y_i}, \qquad
               \hat p_{i0} = \sum_{c < O} p_{ic}, \quad \hat p_{ic} = p_{ic} \;\text{for}\; c \ge O
 
     with p the softmax of all logits (Cermelli et al., "Modeling the Background for Incremental Learning in
-    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background: a task
-    does not know it. Computed with log-sum-exp. With O = 1 it is the ordinary cross-entropy.
+    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background, because
+    tasks have no such labels. Computed with log-sum-exp. With O = 1 it is the ordinary cross-entropy.
 
     Args:
         logits: (B, N, H, W) float of the updated network, old classes first.

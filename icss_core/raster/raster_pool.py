@@ -90,7 +90,7 @@ class RasterPool:
             return self._handle(address, opener).read(window)
 
     def describe(self, address: str, opener: Opener) -> Layout:
-        """What the raster at an address says of itself."""
+        """Size and kind of the raster at an address."""
         with self._lock:
             raster = self._handle(address, opener)
             return Layout(raster.height, raster.width, raster.bands, raster.dtype)
@@ -121,7 +121,7 @@ class Layout:
 
 
 class _PooledRaster:
-    """A raster of a pool; what it says of itself is asked once."""
+    """A raster of a pool; its size and kind are read once."""
 
     __slots__ = ("_address", "_layout", "_opener", "_pool")
 

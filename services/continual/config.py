@@ -76,7 +76,7 @@ class ProtocolRun(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that decide the numbers, those that nobody set left out."""
+        """The fields that influence the results, without those that are not set."""
         asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
         return {**asked, "workers": max(self.workers, 1)}
 
