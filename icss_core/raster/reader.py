@@ -187,7 +187,7 @@ def open_raster(
         address: a local path, or `s3://bucket/key` inside of `icss_core.raster.remote.remote_files`.
         bands: 1-based band numbers in the order wanted; None: all that are not alpha. An image with a palette
             has the bands red, green and blue.
-        name: what errors call it, such as a file whose path says nothing to its user; None: the address.
+        name: how errors name it, for files whose path means nothing to the user; None: the address.
 
     Raises:
         ImageNotFoundError: there is nothing at the address.
@@ -201,7 +201,7 @@ def open_raster(
 def open_mask(address: str | Path) -> Raster:
     """Open a mask, a class map or another raster of numbers: as `open_raster`, but values stay as stored.
 
-    A palette says only how a mask looks; its indices are what it says.
+    A palette is only for display; the values of a mask are its indices.
     """
     return _opened(str(address), None, name=str(address), indices=True)
 

@@ -7,8 +7,8 @@ hold class indices, those values, or the colours of classes.yaml. Optionally `sp
 split.
 
 Beside images/, `objectness/NAME.EXT` may say how likely each pixel belongs to an object of any class, in one
-band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may say anything
-else of each pixel in the same way, under a name of one's own (saliency, elevation).
+band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may hold other
+maps of the same form under any name (saliency, elevation).
 
 Instead of a mask a scene to train on may have scribbles, `masks/NAME.geojson`: LineStrings, MultiLineStrings
 and Points with the name of their class in a property `class` and, for lines, perhaps a `width` in pixels (3
@@ -187,13 +187,13 @@ def _translated(mask: npt.NDArray[np.uint8], lookup: dict[int, int], path: Path)
     """A mask of values as one of indices."""
     if not lookup:
         return mask
-    known = {IGNORE: IGNORE, **lookup}
+    indices = {IGNORE: IGNORE, **lookup}
     values = np.unique(mask).tolist()
-    unknown = [value for value in values if value not in known]
+    unknown = [value for value in values if value not in indices]
     if unknown:
-        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(known)}")
+        raise DatasetError(f"{path}: values {unknown} are no class; known are {sorted(indices)}")
     table = np.full(256, IGNORE, np.uint8)
-    table[list(known)] = list(known.values())
+    table[list(indices)] = list(indices.values())
     return table[mask]
 
 

@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
     validate_every: PositiveInt = 200
     """Iterations between validations; there is always one at the end."""
     validation_windows: PositiveInt = 128
-    """Most windows read for a validation, spread evenly over the validation scenes."""
+    """Largest number of windows read for a validation, spread evenly over the validation scenes."""
     checkpoint_every: PositiveInt = 100
     minutes: Annotated[float, Field(gt=0)] | None = None
     """Time for the iterations and validations. Their number is lowered to what fits, as the first iterations

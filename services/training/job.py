@@ -23,7 +23,7 @@ from services.training.filesystem import checkpoint_filesystem
 from services.training.guard import TrainingGuard
 from services.training.in_process import train_in_process
 from services.training.plan import Plan, make_plan
-from services.training.worker import train_worker
+from services.training.worker import WorkerTask, train_worker
 
 if TYPE_CHECKING:
     from icss_core.dataset import Dataset
@@ -47,9 +47,9 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     process works on, of this cluster or another, is waited for, and taken over if that process dies.
 
     Args:
-        config: what is asked; with a step, classes are added to a version of the same model.
+        config: what is asked; with a task of a protocol, classes are added to a version of the same model.
         settings: of the services.
-        scenes: names of the training scenes, where a step's manifest says so; None: all that have a mask.
+        scenes: names of the training scenes, where a task's manifest says so; None: all that have a mask.
 
     Raises:
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
@@ -143,8 +143,8 @@ def _train_on_workers(plan: Plan, job: str, work: Work, checkpoints: str, settin
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
     callbacks = [MlflowCallback(work.run_id), TrainingGuard(work.run_id, work.lease.generation)]
     trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"plan": plan.model_dump_json(), "checkpoints": checkpoints},
+        train_worker,  # type: ignore[arg-type]  # Ray's annotation knows no typed dict
+        train_loop_config=dict(WorkerTask(plan=plan.model_dump_json(), checkpoints=checkpoints)),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.ownership import STATUS, acquire, find_or_create, work_on
 from services.settings import LEASE_SECONDS
-from services.tracking import SWEEPS
+from services.tracking import MAX_TAG, SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,6 @@ ENDED: Final = ("successful", "failed", "stopped")
 """States of a trial that a sweep need not wait for."""
 _RESULTS: Final = "results.json"
 _STOPPED_BY: Final = "icss.stopped_by"
-_MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
 
 class SweepRecords:
@@ -112,7 +111,7 @@ class SweepRecords:
             yield None
             return
         revisions = dict.fromkeys([*self.revisions(run_id), self._revision])
-        tags = {"icss.revision": ", ".join(revisions)[:_MAX_TAG]}
+        tags = {"icss.revision": ", ".join(revisions)[:MAX_TAG]}
         with work_on(self.tracking, lease, tags=tags, interrupted=False) as work:
             yield work
 

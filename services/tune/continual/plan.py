@@ -16,7 +16,7 @@ from services.tune.continual.trial import ContinualTrial
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from icss_core.continual import Protocol
+    from icss_core.continual import IncrementalProtocol
     from services.settings import Settings
     from services.tune.continual.spec import ContinualSweep
 
@@ -80,7 +80,7 @@ def plan_continual(
     return sorted(trials, key=lambda trial: (trial.variant != first, trial.seed))
 
 
-def _at_once(protocol: Protocol) -> Protocol:
+def _at_once(protocol: IncrementalProtocol) -> IncrementalProtocol:
     """The same classes, in a single group."""
     members = tuple(member for group in protocol.groups for member in group)
     return protocol.model_copy(update={"name": f"{protocol.name}-offline"[:60], "groups": (members,)})

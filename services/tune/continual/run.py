@@ -44,14 +44,14 @@ def run_continual_trial(
         IcssError: see `run_protocol`.
     """
 
-    def after_step(history: TaskHistory) -> None:
+    def after_task(history: TaskHistory) -> None:
         records.write(work, [history], done=len(history.iou))
         means = means_of_history([history])
         records.tracking.log_metrics(work.run_id, [(len(history.iou), time.time(), means)])
         if on_result is not None:
             on_result(len(history.iou), means)
 
-    result = run_protocol(trial.run, settings, after_step=after_step)
+    result = run_protocol(trial.run, settings, after_task=after_task)
     records.tracking.set_tags(work.run_id, {_PROTOCOL_RUN: result.run_id})
     return [result.history]
 

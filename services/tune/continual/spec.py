@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from icss_core.continual import Protocol, Setting, read_protocol
+from icss_core.continual import IncrementalProtocol, Setting, read_protocol
 from icss_core.methods import DensePreset, get_dense_preset
 from icss_core.networks.segmenter import Decoder
 from services.tune.spec import Strict, SweepSpec, Variant
@@ -23,7 +23,7 @@ class Case:
     title: str
     dataset: str
     """Its name in the sweep's file."""
-    protocol: Protocol
+    protocol: IncrementalProtocol
     overrides: dict[str, Any]
     """Changes to every variant's preset, by dotted path."""
 
@@ -33,7 +33,7 @@ class ProtocolOnData(Strict):
 
     dataset: str
     """Name of a data set; its address is given when the sweep is submitted."""
-    protocol: Protocol
+    protocol: IncrementalProtocol
     """In the file: its name, or a mapping with name and groups."""
     settings: tuple[Setting, ...] = ()
     """Which images each task sees: a case for each setting. Empty: the protocol's own setting."""

@@ -84,7 +84,7 @@ def test_a_grid_is_every_combination_and_a_variant_without_is_itself(tmp_path):
 
 
 def test_draws_are_in_range_and_the_same_each_time(tmp_path):
-    vary = {"optimisation.lr": {"loguniform": [1e-5, 1e-2]}, "head_fit.pull": {"uniform": [0, 1]}}
+    vary = {"optimisation.lr": {"loguniform": [1e-5, 1e-2]}, "head_fit.l2_to_start": {"uniform": [0, 1]}}
     path = write(
         tmp_path, variants=[{"preset": "icss", "vary": vary}], search={"kind": "random", "samples": 40}
     )
