@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace) -> None:
         asked = {"classes": ("a",), "storage": AnyFile(), "pool": pool}
         train, val = (open_scenes(dataset, split, **asked) for split in ("train", "val"))
         crops = RandomCrops(train, size=CROP, batch=BATCH)
-        windows = spread_windows(val, size=CROP, most=WINDOWS)
+        windows = spread_windows(val, size=CROP, limit=WINDOWS)
         tell("scenes and windows")
         crops(0)
         tell("first batch")

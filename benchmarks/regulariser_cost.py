@@ -33,7 +33,7 @@ from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, IterationReport, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.crops import CropSource, SweepCrops
-from icss_core.updating.memory import remember
+from icss_core.updating.memory import view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.tiles import working_area
@@ -100,7 +100,7 @@ def main() -> None:
         source = CachedSource(open_raster(path))
         area = working_area(SCENE, SCENE, clicks)
         preset = get_preset("icss-paper/baseline")
-        known = remember(
+        view = view_of_memory(
             network(),
             source,
             area,
@@ -113,8 +113,8 @@ def main() -> None:
             progress=lambda *_: None,
             should_stop=None,
         )
-        logits = [tile[:2] for tile in known.logits]
-        labels = [torch.from_numpy(tile % 2) for tile in known.labels]  # half road, half background
+        logits = [tile[:2] for tile in view.logits]
+        labels = [torch.from_numpy(tile % 2) for tile in view.labels]  # half road, half background
         image = CropSource(
             source=source,
             area=area,

@@ -76,7 +76,7 @@ class Plain:
     def run(self, iterations: int) -> list[float]:
         """Seconds of each iteration."""
         seconds = []
-        for step in range(iterations):
+        for iteration in range(iterations):
             started = time.perf_counter()
             pixels, labels = [], []
             for _ in range(BATCH):
@@ -89,7 +89,7 @@ class Plain:
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
-            self.log.write(json.dumps({"step": step, "loss": loss.item()}) + "\n")
+            self.log.write(json.dumps({"iteration": iteration, "loss": loss.item()}) + "\n")
             seconds.append(time.perf_counter() - started)
         return seconds
 
@@ -112,7 +112,8 @@ class Ours:
         seconds = []
 
         def note(report) -> None:
-            self.log.write(json.dumps({"step": report.iteration, "loss": report.loss, **report.terms}) + "\n")
+            values = {"iteration": report.iteration, "loss": report.loss, **report.terms}
+            self.log.write(json.dumps(values) + "\n")
             seconds.append(report.seconds)
 
         self.fit.run(until=self.fit.iteration + iterations, on_iteration=note)

@@ -1,4 +1,4 @@
-"""A data set: what dataset.yaml says about the scenes that lie beside it."""
+"""A data set: the content of dataset.yaml, which describes the scenes stored beside it."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Scene(BaseModel):
     image: Annotated[str, Field(min_length=1)]
     mask: str | None = None
     maps: dict[str, str] = Field(default_factory=dict)
-    """Addresses of more that is known of each pixel, by name: one band of uint8 on the grid of the image, 255
-    times a value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
+    """Addresses of maps, further information about each pixel, by name: one band of uint8 on the grid of the
+    image, 255 times a value in [0, 1]. `objectness`: how likely a pixel belongs to an object."""
     height: Annotated[int, Field(gt=0)] | None = None
     width: Annotated[int, Field(gt=0)] | None = None
-    """Size of the rasters in pixels; None where nobody said: then a raster is opened to know."""
+    """Size of the rasters in pixels; None where not stated: then a raster is opened to find out."""
     split: Split = "train"
     labels: tuple[str, ...] | None = None
-    """Image-level labels: names of the classes that occur somewhere in the scene; None where nobody said."""
+    """Image-level labels: names of the classes that occur somewhere in the scene; None where not stated."""
     checksum: str | None = None
     """SHA-256 of the bytes of image, mask and maps, of those there are, one after another, so that the
     manifest's hash covers the pixels."""
@@ -62,7 +62,7 @@ class Scene(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _objectness_is_a_map(cls, content: Any) -> Any:
-        """Data sets were written with `objectness: ADDRESS` before scenes had maps of any name."""
+        """Reads the old field `objectness: ADDRESS`, from before scenes had maps of any name."""
         if isinstance(content, dict) and "objectness" in content:
             rest = {key: value for key, value in content.items() if key != "objectness"}
             if content["objectness"] is not None:
@@ -96,7 +96,7 @@ class Scene(BaseModel):
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width in pixels, where they are said."""
+        """Height and width in pixels; None where not stated."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
 
@@ -123,13 +123,13 @@ class Dataset(BaseModel):
 
     @model_validator(mode="after")
     def _scenes_agree(self) -> Self:
-        known = {name_key(name) for name in self.classes.names}
+        names = {name_key(name) for name in self.classes.names}
         seen: set[str] = set()
         for scene in self.scenes:
             if scene.name in seen:
                 raise ValueError(f"two scenes are named {scene.name!r}")
             seen.add(scene.name)
-            unknown = sorted(name for name in set(scene.labels or ()) if name_key(name) not in known)
+            unknown = sorted(name for name in set(scene.labels or ()) if name_key(name) not in names)
             if unknown:
                 raise ValueError(f"scene {scene.name!r} has labels that are no class of the set: {unknown}")
         return self
@@ -167,8 +167,8 @@ class Dataset(BaseModel):
     def manifest_hash(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON; the same wherever the data set lies.
 
-        Sizes are not part of it: they say nothing that the pixels do not, and a data set that is given them
-        later stays the same.
+        Sizes are not part of it: they follow from the pixels, and adding them later does not make another
+        data set.
         """
         content = self.model_dump(mode="json", exclude={"scenes": {"__all__": {"height", "width"}}})
         for scene in content["scenes"]:
@@ -198,14 +198,15 @@ class Dataset(BaseModel):
         )
 
     def lookup(
-        self, names: Sequence[str], *, hidden: Sequence[str] = (), others: int = BACKGROUND
+        self, names: Sequence[str], *, hidden: Sequence[str] = (), other_label: int = BACKGROUND
     ) -> npt.NDArray[np.uint8]:
         """Table from this set's mask values to the indices of `select(names)`.
 
         Args:
             names: classes of a model, in its order.
-            hidden: those of them that count as others, as those of earlier tasks do.
-            others: index of all classes that are not named: background, or ignore where labels are few.
+            hidden: names among them that are treated as if not named, such as classes of earlier tasks.
+            other_label: index for the classes that are not named: background, or 255 (ignored) for sparse
+                labels.
 
         Returns:
             (256,) uint8: `table[mask]` translates a mask (H, W) uint8. Ignore stays ignore, and so does a
@@ -215,11 +216,11 @@ class Dataset(BaseModel):
             DatasetError: a name is not a class of this set.
         """
         table = np.full(256, IGNORE, dtype=np.uint8)
-        table[: len(self.classes)] = others
+        table[: len(self.classes)] = other_label
         table[BACKGROUND] = BACKGROUND
         for target, index in enumerate(self._indices(names), start=1):
             table[index] = target
-        table[self._indices(hidden)] = others
+        table[self._indices(hidden)] = other_label
         return table
 
     def _indices(self, names: Sequence[str]) -> list[int]:

@@ -65,7 +65,7 @@ class WeightsUnavailableError(IcssError):
 
 
 class DatasetError(IcssError):
-    """A dataset.yaml, a scene or a mask does not say what it should."""
+    """A dataset.yaml, a scene or a mask is malformed or inconsistent."""
 
 
 class MisplacedError(DatasetError):

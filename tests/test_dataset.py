@@ -87,10 +87,10 @@ def test_select_makes_the_rest_background():
     mask = np.array([[0, 1, 2, 255, 7]], dtype=np.uint8)
     assert dataset.lookup(["road"])[mask].tolist() == [[0, 0, 1, 255, 255]]
     assert dataset.lookup(["road", "building"])[mask].tolist() == [[0, 2, 1, 255, 255]]
-    # a step shows the classes before it as background
+    # a task shows the classes before it as background
     assert dataset.lookup(["road", "building"], hidden=["road"])[mask].tolist() == [[0, 2, 0, 255, 255]]
-    assert dataset.lookup(["road"], others=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
-    sparse = dataset.lookup(["road", "building"], hidden=["road"], others=255)
+    assert dataset.lookup(["road"], other_label=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
+    sparse = dataset.lookup(["road", "building"], hidden=["road"], other_label=255)
     assert sparse[mask].tolist() == [[0, 2, 255, 255, 255]]
 
 

@@ -1,6 +1,6 @@
 """Clicks: sets of labelled points, scribbles, GeoJSON, simulation from ground truth, pseudo-labels."""
 
-from icss_core.clicks.click_set import ClickSet, conflicts
+from icss_core.clicks.click_set import ClickSet
 from icss_core.clicks.features import LON_LAT, PIXEL
 from icss_core.clicks.geojson import clicks_from_geojson, clicks_to_geojson
 from icss_core.clicks.pseudo_labels import PseudoLabelSelector
@@ -15,7 +15,6 @@ __all__ = [
     "PseudoLabelSelector",
     "clicks_from_geojson",
     "clicks_to_geojson",
-    "conflicts",
     "point_per_region",
     "scribble_per_region",
     "scribbles_from_geojson",

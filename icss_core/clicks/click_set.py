@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.errors import ClickError
 from icss_core.labels import IGNORE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class ClickSet:
     """Points of one raster and their classes; one label per pixel, order kept, arrays read-only.
 
     A pixel given several times keeps its last label, also where the classes disagree: clicking again is
-    how an annotator corrects a click. Which pixels disagreed is not kept; `conflicts` tells before.
+    how an annotator corrects a click.
 
     Attributes:
         rows: (n,) int64, pixel row of the raster, 0 at the top.
@@ -79,7 +79,7 @@ class ClickSet:
             raise ClickError("clicks are written as three lists: rows, cols and labels") from error
 
     def to_lists(self) -> dict[str, list[int]]:
-        """Rows, columns and labels as plain lists, for JSON; what was placed once need not be again."""
+        """Rows, columns and labels as plain lists, for JSON."""
         return {name: getattr(self, name).tolist() for name in ("rows", "cols", "labels")}
 
     def __len__(self) -> int:
@@ -121,53 +121,16 @@ class ClickSet:
         return ClickSet(self.rows[which], self.cols[which], self.labels[which])
 
     def merged(self, other: ClickSet) -> ClickSet:
-        """These clicks and then the other ones, which win where both label a pixel."""
+        """These clicks followed by the other ones; where both label a pixel, the label of `other` is kept."""
         return ClickSet(
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.cols, other.cols]),
             np.concatenate([self.labels, other.labels]),
         )
 
-    def relabelled(self, mapping: Mapping[int, int]) -> ClickSet:
-        """The same points with other label indices; labels that the mapping lacks stay."""
-        table = np.arange(IGNORE, dtype=np.int64)
-        for old, new in mapping.items():
-            table[old] = new
-        return ClickSet(self.rows, self.cols, table[self.labels])
-
-    def split(self, fraction: float, seed: int) -> tuple[ClickSet, ClickSet]:
-        """Two disjoint sets: the clicks to train on, and a held-out fraction of each class.
-
-        Of n clicks of a class round(fraction * n) are held out, but one at least stays; drawn uniformly,
-        the same for the same clicks and seed. Both keep the order of the clicks.
-
-        Args:
-            fraction: of each class held out, 0 <= fraction < 1.
-            seed: seed of the draw.
-
-        Raises:
-            InvalidParameterError: the fraction is outside [0, 1).
-        """
-        if not 0 <= fraction < 1:
-            raise InvalidParameterError(f"the held-out fraction must be in [0, 1), not {fraction}")
-        generator = np.random.default_rng(seed)
-        held_out = np.zeros(len(self), np.bool_)
-        for label in np.unique(self.labels):
-            members = np.flatnonzero(self.labels == label)
-            amount = min(round(fraction * len(members)), len(members) - 1)
-            held_out[generator.permutation(members)[:amount]] = True
-        return self.select(~held_out), self.select(held_out)
-
     def _inside(self, window: Window) -> NDArray[np.bool_]:
         rows = (self.rows >= window.row) & (self.rows < window.end_row)
         return rows & (self.cols >= window.col) & (self.cols < window.end_col)
-
-
-def conflicts(rows: ArrayLike, cols: ArrayLike, labels: ArrayLike) -> list[tuple[int, int]]:
-    """Pixels (row, col) that raw clicks label with more than one class, in row-major order."""
-    triples = np.unique(np.stack([np.asarray(rows), np.asarray(cols), np.asarray(labels)], axis=1), axis=0)
-    pixels, times = np.unique(triples[:, :2], axis=0, return_counts=True)
-    return [(int(row), int(col)) for row, col in pixels[times > 1]]
 
 
 def _integers(name: str, values: ArrayLike) -> Integers:

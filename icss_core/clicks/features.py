@@ -33,13 +33,13 @@ _GEOMETRIES: Final = frozenset(
 )
 
 
-class Kind(NamedTuple):
-    """What the features of a collection are, as its messages call them."""
+class AnnotationKind(NamedTuple):
+    """A kind of annotation, clicks or scribbles: its geometries, and words for messages."""
 
     one: str
     several: str
     geometries: tuple[str, ...]
-    """Those without parts of their own. `Multi...` of them, and collections of both, come apart into them."""
+    """Simple geometries that it may have; `Multi...` geometries and collections are split into these."""
     advice: str
     """What to do where there is none."""
 
@@ -65,10 +65,10 @@ class Feature(NamedTuple):
 
 
 _MAX_DEPTH: Final = 8
-"""Of collections in collections; what GIS write has depth 1."""
+"""Deepest nesting of geometry collections; GIS write depth 1."""
 
 
-def features_of(collection: Mapping[str, Any], kind: Kind) -> list[Feature]:
+def features_of(collection: Mapping[str, Any], kind: AnnotationKind) -> list[Feature]:
     """The features, of which there is at least one, with their geometries taken apart.
 
     Args:
@@ -96,7 +96,7 @@ def features_of(collection: Mapping[str, Any], kind: Kind) -> list[Feature]:
     return [_feature(index, feature, kind) for index, feature in enumerate(features)]
 
 
-def _feature(index: int, feature: object, kind: Kind) -> Feature:
+def _feature(index: int, feature: object, kind: AnnotationKind) -> Feature:
     geometry = feature.get("geometry") if isinstance(feature, Mapping) else None
     if not isinstance(feature, Mapping) or not isinstance(geometry, Mapping):
         raise ClickError(
@@ -116,7 +116,7 @@ def _feature(index: int, feature: object, kind: Kind) -> Feature:
 
 
 def _single_geometries(
-    index: int, geometry: object, kind: Kind, *, depth: int
+    index: int, geometry: object, kind: AnnotationKind, *, depth: int
 ) -> Iterator[tuple[str, object]]:
     """Type and coordinates of what a geometry is made of."""
     name = geometry.get("type") if isinstance(geometry, Mapping) else None
@@ -189,7 +189,7 @@ def label_of(feature: Feature, at: tuple[float, float], label_space: LabelSpace)
 
 
 def system_of(collection: Mapping[str, Any], crs: str | None) -> str:
-    """What the coordinates are in: the caller's word, else the `crs` member's, else longitude and latitude.
+    """The CRS of the coordinates: the caller's, else that of the `crs` member, else longitude and latitude.
 
     Raises:
         ClickError: there is a `crs` member that names nothing; null counts as none.
@@ -228,7 +228,7 @@ def positions(
     if system == PIXEL:
         return ys, xs
     if system == LON_LAT:
-        # 360: rasters across the antimeridian may count on; the projection of more than that is meaningless
+        # up to 360, because longitudes may continue beyond 180 across the antimeridian
         impossible = np.flatnonzero((abs(xs) > 360) | (abs(ys) > 90))
         if len(impossible):
             first = int(impossible[0])
@@ -245,7 +245,7 @@ def positions(
 
 
 def georeferenced(raster: Raster | RasterSource) -> Raster:
-    """The raster, which has a place on the map or says itself that it has none.
+    """The source as a `Raster`, which knows whether it is georeferenced.
 
     Raises:
         InvalidParameterError: it is an array.
@@ -285,6 +285,6 @@ def _swapped(raster: Raster | RasterSource, points: Points) -> bool:
     return bool(on_raster(floored(rows), floored(cols), raster).all())
 
 
-def _plural(kind: Kind) -> str:
+def _plural(kind: AnnotationKind) -> str:
     *first, last = (f"{name}s" for name in kind.geometries)
     return f"{', '.join(first)} and {last}" if first else last

@@ -15,7 +15,7 @@ from icss_core.clicks.click_set import ClickSet
 from icss_core.clicks.features import (
     LON_LAT,
     PIXEL,
-    Kind,
+    AnnotationKind,
     coordinates_of,
     features_of,
     georeferenced,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from icss_core.raster.reader import Raster
     from icss_core.raster.source import RasterSource
 
-_CLICKS: Final = Kind("click", "clicks", ("Point",), "click at least one point")
+_CLICKS: Final = AnnotationKind("click", "clicks", ("Point",), "click at least one point")
 _NAMED_AT_MOST: Final = 5
 """Clicks named in one message; a wrong CRS would otherwise name them all."""
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels: pixels of old classes that the memory network is sure of, kept while its map streams by."""
+"""Pseudo-labels: pixels that the memory network confidently gives to old classes, chosen row by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Kind = Literal["top_n", "threshold"]
+PseudoLabelKind = Literal["top_n", "threshold"]
 """Which pixels of a class are taken.
 
 `top_n`: the most confident ones (the ICSS paper: "a maximum of N of the most confident old-classes pixels").
@@ -25,7 +25,7 @@ Kind = Literal["top_n", "threshold"]
 and ten times as many as clicks).
 """
 
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+PSEUDO_LABEL_KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,12 @@ class PseudoLabelSelector:
     depends on nothing but the map and the seed, and is the same however the rows are cut.
 
     Deviations from the published code, which raises where a class has no candidate: fewer candidates than
-    asked are all taken. As there, background pixels are never pseudo-labels and clicked pixels keep their
-    click.
+    asked for are all taken. As there, background pixels never become pseudo-labels, nor do clicked pixels.
 
     Args:
         classes: old classes of interest, label-space indices from 1 to 254.
         per_class: limit on the pixels of one class, at least 0.
-        kind: see `Kind`.
+        kind: see `PseudoLabelKind`.
         threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for
             `top_n`.
         clicks: clicked pixels, which are left out.
@@ -82,7 +81,7 @@ class PseudoLabelSelector:
         *,
         classes: Sequence[int],
         per_class: int,
-        kind: Kind,
+        kind: PseudoLabelKind,
         threshold: float | None = None,
         clicks: ClickSet | None = None,
         seed: int = 0,
@@ -96,7 +95,6 @@ class PseudoLabelSelector:
         nothing = np.empty(0, np.int64)
         empty = _Kept(nothing.astype(np.float32), nothing.astype(np.uint64), nothing, nothing)
         self._kept = dict.fromkeys(classes, empty)
-        self._candidates = dict.fromkeys(classes, 0)
 
     def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
         """Look at rows of the map.
@@ -119,17 +117,12 @@ class PseudoLabelSelector:
             free &= confidence > self._threshold
         for label, kept in self._kept.items():
             usable = free & (labels == label)
-            self._candidates[label] += int(np.count_nonzero(usable))
             if self._ranked and len(kept) == self._per_class > 0:
-                usable &= confidence >= kept.confidence.min()  # the others cannot enter any more
+                usable &= confidence >= kept.confidence.min()  # less confident pixels cannot enter any more
             rows, cols = np.nonzero(usable)
             if len(rows) and self._per_class:
                 candidates = self._ranked_candidates(confidence[rows, cols], rows + row, cols)
                 self._kept[label] = self._best(kept, candidates)
-
-    def candidates(self) -> dict[int, int]:
-        """Pixels of each class that could have been taken so far."""
-        return dict(self._candidates)
 
     def clicks(self) -> ClickSet:
         """The pseudo-labels: class by class in the order of `classes`, row by row within a class."""
@@ -176,8 +169,10 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _validate_args(classes: Sequence[int], per_class: int, kind: str, threshold: float | None) -> None:
-    if kind not in KINDS:
-        raise InvalidParameterError(f"unknown kind of pseudo-labels {kind!r}; one of {list(KINDS)}")
+    if kind not in PSEUDO_LABEL_KINDS:
+        raise InvalidParameterError(
+            f"unknown kind of pseudo-labels {kind!r}; one of {list(PSEUDO_LABEL_KINDS)}"
+        )
     if any(not BACKGROUND < label < IGNORE for label in classes) or len(set(classes)) != len(classes):
         raise InvalidParameterError(
             "pseudo-labels are of different classes of interest, "

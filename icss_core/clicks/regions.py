@@ -53,7 +53,7 @@ def point_per_region(
 def scribble_per_region(
     mask: NDArray[np.uint8], *, smallest: int = 64, width: int = 3, without: Collection[int] = ()
 ) -> NDArray[np.uint8]:
-    """One line in each region, from end to end, where it can as far from the borders as possible.
+    """One line in each region, from one end to the other, as far from the borders as possible.
 
     The line is the shortest way between the two ends of the region, where a step costs more the nearer it is
     to a border; the ends are found by walking as far as one can, twice.

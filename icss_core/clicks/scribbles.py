@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from icss_core.clicks.features import (
-    Kind,
+    AnnotationKind,
     coordinates_of,
     features_of,
     label_of,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from icss_core.raster.reader import Raster
     from icss_core.raster.source import RasterSource
 
-_SCRIBBLES: Final = Kind("scribble", "scribbles", ("LineString", "Point"), "draw at least one line")
+_SCRIBBLES: Final = AnnotationKind("scribble", "scribbles", ("LineString", "Point"), "draw at least one line")
 _WIDTH: Final = 3.0
 """Pixels; that of ScribbleSup's lines as they are used elsewhere here."""
 _WIDEST: Final = 1000.0

@@ -3,11 +3,11 @@
 from icss_core.continual.class_prototypes import class_prototypes
 from icss_core.continual.dense_task import first_task_of, task_objective, weight_anchor_of
 from icss_core.continual.history import TaskHistory, TaskMeans
-from icss_core.continual.protocol import Protocol, Setting, protocol_names, read_protocol
+from icss_core.continual.protocol import IncrementalProtocol, Setting, protocol_names, read_protocol
 from icss_core.continual.split import TaskManifest, split_tasks
 
 __all__ = [
-    "Protocol",
+    "IncrementalProtocol",
     "Setting",
     "TaskHistory",
     "TaskManifest",

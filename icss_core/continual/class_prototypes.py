@@ -1,4 +1,4 @@
-"""Mean feature of each class over a task's scenes: what SDR keeps of data that later tasks do not see."""
+"""Mean feature of each class over the scenes of a task; SDR keeps them, as later tasks lack those scenes."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ def class_prototypes(
     *,
     size: int,
     device: torch.device,
-    known: Prototypes | None = None,
+    previous: Prototypes | None = None,
     precision: Precision = "auto",
-    most: int = 2048,
+    max_windows: int = 2048,
 ) -> Prototypes:
-    """Class means of a task's deepest features, by the labels that the task sees; the background has none.
+    """Mean of the deepest features of each labelled class; none for the background.
 
-    SDR (arXiv 2103.06342) averages over the whole training, while the network changes; here the trained
-    network is asked once, so that the means are its own; in eval mode, so that a task whose batch norms train
-    starts a little apart from them. Means from before are kept as they are, where these
-    scenes show nothing of their class.
+    Deviation from SDR (arXiv 2103.06342): SDR averages features during the whole training, while the network
+    changes. Here the trained network sees the scenes once more, so that all means belong to its final
+    weights. It does so in eval mode: if batch norms use batch statistics in the next task, its first features
+    differ slightly from these means. A class that no scene shows keeps its previous mean.
 
     Args:
-        network: as trained; left in eval mode.
-        scenes: of the task, labelled as it sees them.
-        size: side of the windows, a multiple of the features' stride.
+        network: the trained network; left in eval mode.
+        scenes: scenes of the task, with the labels that the task sees.
+        size: side of the windows in pixels, a multiple of the features' stride.
         device: where to compute.
-        known: of the version before; (O, C) with O at most the network's classes.
-        precision: in which type.
-        most: windows looked at, spread evenly over the scenes.
+        previous: prototypes that the memory network's version keeps, (O, C), O at most the number of classes;
+            None: there are none.
+        precision: number type of the computation.
+        max_windows: largest number of windows to read, spread evenly over the scenes.
 
     Returns:
         Means (N, C) and counts (N,), float32 on the CPU.
@@ -52,21 +53,21 @@ def class_prototypes(
     network.eval()
     dtype = resolve_precision(precision, device)
     means: Prototypes | None = None
-    for scene, window in spread_windows(scenes, size=size, most=most):
+    for scene, window in spread_windows(scenes, size=size, limit=max_windows):
         pixels, labels = scene.crop(window)
         batch = collate([pixels], [labels]).to(device)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             features = network.encode(batch.pixels)
         shown = torch.where(batch.labels == BACKGROUND, IGNORE, batch.labels)
         samples = labelled_features(features, shown, assignment="pooled")
-        found = class_means(samples, n_classes=network.n_classes)
-        means = found if means is None else merge_prototypes(means, found)
+        of_window = class_means(samples, n_classes=network.n_classes)
+        means = of_window if means is None else merge_prototypes(means, of_window)
     assert means is not None  # noqa: S101 - a task without scenes is refused before
-    found = Prototypes(means.means.float().cpu(), means.counts.float().cpu())
-    if known is None:
-        return found
-    before = known.extended(network.n_classes)
+    current = Prototypes(means.means.float().cpu(), means.counts.float().cpu())
+    if previous is None:
+        return current
+    before = previous.extended(network.n_classes)
     return Prototypes(
-        torch.where(found.valid[:, None], found.means, before.means),
-        torch.where(found.valid, found.counts, before.counts),
+        torch.where(current.valid[:, None], current.means, before.means),
+        torch.where(current.valid, current.counts, before.counts),
     )

@@ -1,4 +1,4 @@
-"""The loss of a task on scenes: a method's terms, with the memory network asked about every batch."""
+"""The loss of a task on scenes: the terms of a method; the memory network runs on every batch."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
     from icss_core.training import Objective
 
 FIRST_TASK: Final = "first-task"
+"""Name and method of every preset of a first task."""
 
 
 def first_task_of(preset: DensePreset) -> DensePreset:
-    """What is left of a preset where there is no memory network.
+    """The preset of the first task, which has no memory network: without all terms that need one.
 
-    Presets that differ in later tasks only have equal first tasks, whose network is then trained once. It is
-    its own first task: asked again, nothing changes.
+    Presets that differ only in what they do in later tasks have equal first tasks, which are trained once.
+    The result is its own first task.
     """
-    if preset.name == FIRST_TASK:
-        return preset
     kept = {
         regulariser.name: preset.regularisers[regulariser.name]
         for regulariser, _ in regularisers_of(preset)
@@ -85,18 +84,18 @@ def task_objective(
 
     Args:
         preset: the method with its numbers.
-        n_classes: after the task.
-        memory: the network before it; None in the first task.
+        n_classes: number of classes after the task.
+        memory: the network before the task; None in the first task.
         device: where batches are.
-        iterations: of the task.
-        seed: of everything random.
-        artefact: tensors that the version before keeps under a name.
-        scenes: of the task, for methods that look at them before they learn.
-        crop: side of the windows in which they do; None: the preset's.
+        iterations: number of iterations of the task.
+        seed: decides everything random.
+        artefact: gives the tensors that the memory network's version keeps under a name; None: it keeps none.
+        scenes: scenes of the task, for methods that read them before the first iteration.
+        crop: side of the windows that such methods read, in pixels; None: that of the preset.
 
     Raises:
-        InvalidParameterError: the memory network has all the classes already, or the method needs what its
-            version does not keep.
+        InvalidParameterError: the memory network has all classes already, or the method needs tensors that
+            its version does not keep.
     """
     if memory is None:
         preset = first_task_of(preset)
@@ -134,16 +133,16 @@ def weight_anchor_of(
     memory: Segmenter | None,
     importances: Mapping[str, Mapping[str, Tensor]],
 ) -> WeightAnchor | None:
-    """What holds the network's weights, and gathers for the task after; None where the method has none.
+    """The weight anchor of a task, which also gathers importances for the next; None if the preset has none.
 
     Args:
         preset: the method with its numbers.
-        network: as the task starts, on its device.
+        network: the network at the start of the task, on its device.
         memory: the network before the task; None in the first.
-        importances: what the memory network's version keeps.
+        importances: those that the memory network's version keeps, by part and weight.
 
     Raises:
-        InvalidParameterError: the memory network's training gathered nothing for this method.
+        InvalidParameterError: the memory network's version keeps no importances for this method.
     """
     rule = preset.anchor
     if rule is None:

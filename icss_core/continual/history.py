@@ -1,4 +1,4 @@
-"""What became of each class, task after task: the matrix of task by class, and what it forgot."""
+"""IoU of every class after every task, and how much of it was forgotten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scores = dict[str, float | None]
 
 
 class TaskMeans(BaseModel):
-    """Means of pooled IoU after a task, in [0, 1]; None where no class of the group is in the truth."""
+    """Means of pooled IoU after a task, in [0, 1]; None where the ground truth has no class of the group."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,10 +27,10 @@ class TaskMeans(BaseModel):
     """What MiB's tables call "all"."""
     old_with_background: float | None
     old_without_background: float | None
-    """Classes of interest of the tasks before; None after the first."""
+    """Classes of interest of all earlier tasks; None after the first task."""
     new: float | None
     groups: tuple[float | None, ...]
-    """Of the classes of each task so far."""
+    """Mean over the classes of each task so far, in the order of the tasks."""
 
 
 class TaskHistory(BaseModel):
@@ -41,10 +41,11 @@ class TaskHistory(BaseModel):
     groups: tuple[tuple[str, ...], ...]
     """Class names by task."""
     iou: tuple[Scores, ...]
-    """After each task done, by class name, background first; None where the truth lacks the class."""
+    """One mapping for each finished task, from class name to IoU, background first; None where the ground
+    truth lacks the class."""
 
     @model_validator(mode="after")
-    def _steps_know_their_classes(self) -> Self:
+    def _tasks_know_their_classes(self) -> Self:
         for task, scores in enumerate(self.iou):
             expected = [BACKGROUND_CLASS.name, *(name for group in self.groups[: task + 1] for name in group)]
             if list(scores) != expected:
@@ -68,20 +69,20 @@ class TaskHistory(BaseModel):
 
     @property
     def forgetting(self) -> Scores:
-        """By class of interest: its best IoU after an earlier task, less the one after the last.
+        """By class of interest, its best IoU after an earlier task, minus its IoU after the last task.
 
-        Chaudhry et al., arXiv 1801.10112; classes of the last task have none.
+        Chaudhry et al., arXiv 1801.10112. Classes of the last task are left out.
         """
         if not self.iou:
             return {}
         last, earlier = self.iou[-1], self.iou[:-1]
-        found: Scores = {}
+        forgotten: Scores = {}
         for group in self.groups[: len(earlier)]:
             for name in group:
                 before = [one for scores in earlier if (one := scores.get(name)) is not None]
                 now = last[name]
-                found[name] = max(before) - now if before and now is not None else None
-        return found
+                forgotten[name] = max(before) - now if before and now is not None else None
+        return forgotten
 
     @property
     def mean_forgetting(self) -> float | None:
@@ -123,8 +124,8 @@ class TaskHistory(BaseModel):
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if defined else None
 
 
 def _percent(value: float | None) -> str:

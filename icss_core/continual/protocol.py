@@ -1,4 +1,4 @@
-"""Protocols: in which order, and in which groups, the classes of a data set are learnt."""
+"""Protocols: which classes of a data set are learnt together, and in which order."""
 
 from __future__ import annotations
 
@@ -21,18 +21,28 @@ if TYPE_CHECKING:
     from icss_core.dataset import Dataset
 
 Setting = Literal["disjoint", "overlapped", "partitioned"]
-"""Which images a task sees. disjoint: those that show a class of the task and none of a later one;
-overlapped: all that show a class of the task; partitioned: each image belongs to one task, drawn among those
-whose classes it shows. The masks show the task's classes alone in all of them."""
+"""Which images a task sees.
+
+disjoint: images that show a class of the task and no class of a later task.
+overlapped: all images that show a class of the task.
+partitioned: each image belongs to one task, drawn at random among the tasks whose classes it shows.
+
+In all three settings the masks show only the classes of the task.
+"""
 
 Member = int | str
-"""Of a group: a class's name, its number in the data set (background 0), or a range of numbers, `1-15`."""
+"""Names classes in a group: a class name, a class number of the data set (the background is 0), or a range of
+numbers such as `1-15`."""
 
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
-class Protocol(BaseModel):
-    """Ordered groups of classes."""
+class IncrementalProtocol(BaseModel):
+    """A class-incremental protocol: the groups of classes, in the order in which they are learnt.
+
+    The literature writes `15-1` for fifteen classes in the first task and one in each later one (MiB,
+    arXiv 2002.00718).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +52,7 @@ class Protocol(BaseModel):
     setting: Setting = "overlapped"
     groups: Annotated[tuple[Annotated[tuple[Member, ...], Field(min_length=1)], ...], Field(min_length=1)]
     seed: Seed = 0
-    """Of a partition."""
+    """Decides which task an image belongs to in the setting `partitioned`."""
 
     @model_validator(mode="after")
     def _members_are_named_once(self) -> Self:
@@ -64,8 +74,9 @@ class Protocol(BaseModel):
             tuple(one for member in group for one in _named(member, names)) for group in self.groups
         )
         flat = [name_key(name) for group in groups for name in group]
-        known = {name_key(name) for name in names} - {BACKGROUND_CLASS.name}
-        unknown, twice = sorted(set(flat) - known), sorted({name for name in flat if flat.count(name) > 1})
+        of_interest = {name_key(name) for name in names} - {BACKGROUND_CLASS.name}
+        unknown = sorted(set(flat) - of_interest)
+        twice = sorted({name for name in flat if flat.count(name) > 1})
         if unknown or twice:
             raise InvalidParameterError(
                 f"protocol {self.name!r} on data set {dataset.name!r}: "
@@ -84,15 +95,16 @@ def protocol_names() -> list[str]:
     )
 
 
-def read_protocol(name: str | Path, setting: Setting | None = None) -> Protocol:
-    """A protocol by its name, or from a file of one's own.
+def read_protocol(name: str | Path, setting: Setting | None = None) -> IncrementalProtocol:
+    """A protocol that comes with the library, or one read from a YAML file.
 
     Args:
         name: one of `protocol_names()`, or the path of a YAML file.
-        setting: instead of the protocol's own.
+        setting: replaces the setting that the protocol names; None: keep that one.
 
     Raises:
-        InvalidParameterError: there is none, or the file says none; the message lists every fault.
+        InvalidParameterError: there is no such protocol or file, or the file is wrong; the message lists
+            every fault.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") and path.is_file():
@@ -105,7 +117,7 @@ def read_protocol(name: str | Path, setting: Setting | None = None) -> Protocol:
         content = yaml.safe_load(text)
         if not isinstance(content, dict):
             raise InvalidParameterError(f"protocol {name} must be a mapping with name and groups")
-        return Protocol.model_validate(content | ({} if setting is None else {"setting": setting}))
+        return IncrementalProtocol.model_validate(content | ({} if setting is None else {"setting": setting}))
     except yaml.YAMLError as error:
         raise InvalidParameterError(f"protocol {name} is not YAML: {error}") from error
     except ValidationError as error:
@@ -117,12 +129,12 @@ def _folder() -> Traversable:
 
 
 def _named(member: Member, names: tuple[str, ...]) -> list[str]:
-    """The class names a member stands for; as it is where it is a name."""
-    found = _RANGE.fullmatch(member) if isinstance(member, str) else None
-    if isinstance(member, str) and found is None:
-        # as the data set spells it, where it has it at all
+    """The class names that a member of a group stands for: one name, or those of a range of numbers."""
+    numbers = _RANGE.fullmatch(member) if isinstance(member, str) else None
+    if isinstance(member, str) and numbers is None:
+        # in the spelling of the data set; unknown names are returned as given, and refused by the caller
         return [next((name for name in names if name_key(name) == name_key(member)), member)]
-    low, high = (int(member), int(member)) if found is None else map(int, found.groups())
+    low, high = (int(member), int(member)) if numbers is None else map(int, numbers.groups())
     if not 0 < low <= high < len(names):
         raise InvalidParameterError(
             f"classes {member} are not among the numbers 1 to {len(names) - 1} of this data set"

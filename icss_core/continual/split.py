@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from icss_core.continual.protocol import Protocol
+from icss_core.continual.protocol import IncrementalProtocol
 from icss_core.errors import DatasetError
 from icss_core.labels import name_key
 
@@ -24,7 +24,7 @@ class TaskManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    protocol: Protocol
+    protocol: IncrementalProtocol
     dataset_hash: str
     """`Dataset.manifest_hash` of the data."""
     classes: tuple[tuple[str, ...], ...]
@@ -37,15 +37,20 @@ class TaskManifest(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def scenes_hash(self, task: int) -> str:
-        """SHA-256 (hexadecimal) of a task's scenes: protocols that begin alike share their beginning."""
+        """SHA-256 (hexadecimal) of a task's scene names.
+
+        Two protocols with equal first tasks have equal hashes there, so that those tasks are trained once.
+        """
         return hashlib.sha256(json.dumps(self.scenes[task]).encode()).hexdigest()
 
 
-def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Sequence[str]]) -> TaskManifest:
+def split_tasks(
+    dataset: Dataset, protocol: IncrementalProtocol, labels: Mapping[str, Sequence[str]]
+) -> TaskManifest:
     """Decide which training scenes each task sees; see `Setting`.
 
     Args:
-        dataset: the data; its training scenes with a mask are shared out.
+        dataset: the data; its training scenes that have a mask are given to the tasks.
         protocol: groups, setting and seed.
         labels: by scene name, the classes that its mask shows anywhere (`scenes[].labels` of the data set, or
             read from the masks).
@@ -61,7 +66,7 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
         if scene.mask is None:
             continue
         if scene.name not in labels:
-            raise DatasetError(f"nobody says which classes scene {scene.name!r} shows")
+            raise DatasetError(f"it is not known which classes scene {scene.name!r} shows")
         tasks = sorted({task_of[key] for key in map(name_key, labels[scene.name]) if key in task_of})
         for task in _chosen(tasks, protocol, scene.name):
             scenes[task].append(scene.name)
@@ -79,14 +84,14 @@ def split_tasks(dataset: Dataset, protocol: Protocol, labels: Mapping[str, Seque
     )
 
 
-def _chosen(tasks: Sequence[int], protocol: Protocol, name: str) -> Sequence[int]:
-    """Of the tasks whose classes a scene shows, in order, those that see it."""
+def _chosen(tasks: Sequence[int], protocol: IncrementalProtocol, name: str) -> Sequence[int]:
+    """Which tasks see a scene, out of `tasks`: those whose classes it shows, in order."""
     if len(tasks) < 2 or protocol.setting == "overlapped":
         return tasks
     if protocol.setting == "disjoint":
-        # with a class of a later task in it, an image is that task's
+        # an image that shows a class of a later task belongs to that task only
         return tasks[-1:]
-    # from the scene's own name, so that a scene more or less does not move the others
+    # seeded by the name of the scene, so that adding or removing a scene does not change where others belong
     digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     draw = np.random.default_rng([protocol.seed, digest])
     return [tasks[int(draw.integers(len(tasks)))]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Crop(NamedTuple):
-    """Where the pixels of a batch come from: crops that are equal hold equal pixels."""
+    """Where a crop of a batch was cut from an image; equal crops of one image hold equal pixels."""
 
     row: int
     col: int
@@ -35,10 +35,10 @@ class Batch:
     labels: Tensor
     """(B, h, w) int64, label-space indices, 255 = unlabelled."""
     extras: Mapping[str, Tensor] = field(default_factory=dict)
-    """More of each crop by name, first axis B: maps beside the pixels, facts about the image. A method that
-    wants one says so (`icss_core.methods.need`); whoever makes batches puts it in."""
+    """Further tensors by name, first axis B: maps of the pixels, facts about the image. A method states which
+    it needs (`icss_core.methods.need`), and the sampler that makes the batch adds them."""
     crops: tuple[Crop, ...] = ()
-    """Places in the image, for samplers of one image."""
+    """Where the crops lie in the image, from samplers that cut from one image only."""
     iteration: int = 0
     """The iteration that sees the batch, counted from 0."""
 
@@ -49,7 +49,8 @@ class Batch:
         """One of the extras.
 
         Raises:
-            AssertionError: the batch has none of this name: a fault of the code that made it.
+            AssertionError: the batch has no extra of this name, which is a fault of the code that made the
+                batch.
         """
         if name not in self.extras:
             raise AssertionError(f"the batch has no {name}, only {sorted(self.extras)}")
@@ -64,7 +65,7 @@ class Batch:
         return self._each(Tensor.pin_memory)
 
     def parts(self, number: int) -> list[Batch]:
-        """The batch cut into at most so many parts, as even as they can be; itself where that is one."""
+        """The batch cut into at most `number` parts of nearly equal size; the batch itself if that is one."""
         if min(number, len(self)) == 1:
             return [self]
         edges = [len(self) * part // number for part in range(number + 1)]

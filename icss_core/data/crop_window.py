@@ -15,14 +15,15 @@ _ASPECT: Final = (3 / 4, 4 / 3)
 """Width over height of windows that are fractions of an image's area."""
 _ATTEMPTS: Final = 10
 _MOST_SIDES: Final = 4
-"""A fraction is one of at most so many crops along a side: half of a scene of 20 000 pixels is no crop."""
+"""Fractions are of a part of the scene that is at most this many crops long on each side, so that half of a
+scene of 20 000 pixels is not read for one crop."""
 
 
 def check_resizing(*, scale: Range | None, area: Range | None) -> None:
-    """Whether two ranges say how crops are cut.
+    """Check the ranges that say how crops are cut.
 
     Raises:
-        ValueError: a range has no smaller and larger end above 0, or both are given.
+        ValueError: a range is not a smaller and then a larger number above 0, or both ranges are given.
     """
     for name, given in (("scale", scale), ("area", area)):
         if given is not None and not 0 < given[0] <= given[1]:
@@ -36,7 +37,7 @@ def check_resizing(*, scale: Range | None, area: Range | None) -> None:
 def scaled_window(
     rng: np.random.Generator, height: int, width: int, *, size: int, scale: Range | None
 ) -> Window:
-    """A square, as if the scene were resized by a factor drawn from the range, evenly in its logarithm.
+    """A random square window, for scenes that are resized by a factor drawn log-uniformly from a range.
 
     Args:
         rng: what is drawn from.
@@ -51,19 +52,19 @@ def scaled_window(
 
 
 def area_window(rng: np.random.Generator, height: int, width: int, *, size: int, area: Range) -> Window:
-    """A rectangle by its fraction of the scene's area, as Inception was trained and MiB after it.
+    """A random window that covers a fraction of the scene's area, as in the training of Inception and MiB.
 
-    Fraction and aspect, 3:4 to 4:3, are drawn until a rectangle fits, ten times; then it is the middle of the
-    scene. It never reaches beyond the scene. Of a scene of more than four crops along a side, the fraction is
-    one of a part of that size. As torchvision's `RandomResizedCrop.get_params`, which is not used: it draws
-    from torch's global generator, and a batch has to be a pure function of its iteration's own.
+    Fraction and aspect ratio (3:4 to 4:3) are drawn up to ten times until a rectangle fits into the scene;
+    then the middle of the scene is taken. If a scene is longer than four crops along a side, the fraction is
+    of a part of that size. Same as torchvision's `RandomResizedCrop.get_params`, which is not used because it
+    draws from torch's global generator, and a batch must depend on the generator of its iteration only.
 
     Args:
         rng: what is drawn from.
         height: of the scene.
         width: likewise.
         size: of the crop after resizing, in pixels.
-        area: smallest and largest fraction; above 1 nothing fits.
+        area: smallest and largest fraction; a fraction above 1 never fits.
     """
     high, wide = min(height, _MOST_SIDES * size), min(width, _MOST_SIDES * size)
     for _ in range(_ATTEMPTS):

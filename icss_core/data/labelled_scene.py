@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class Cut(NamedTuple):
-    """What a window of a scene holds."""
+    """Pixels, labels and maps of a window of a scene."""
 
     pixels: NDArray[np.generic]
     """(C, h, w), zero where invalid."""
     labels: NDArray[np.uint8]
     """(h, w), 255 where unlabelled or invalid."""
     maps: dict[str, NDArray[np.float32]]
-    """Maps of the scene by name, each (h, w) in [0, 1], NaN where not known or invalid."""
+    """Maps of the scene by name, each (h, w) in [0, 1], NaN where missing or invalid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledScene:
-    """An image with its dense mask, if it has one; nothing is opened before it is needed.
+    """An image with its mask, if it has one; its rasters are opened when they are first read.
 
-    Whether the rasters fit together is checked whenever they are read.
+    Each read checks that the rasters fit together.
     """
 
     image: RasterSource
@@ -43,12 +43,13 @@ class LabelledScene:
     lookup: NDArray[np.uint8]
     """(256,) from mask ids to label-space indices, 255 = ignore."""
     possible: NDArray[np.bool_] | None = None
-    """(N,) classes that the whole scene may show, where its mask labels a part of it only, or nothing."""
+    """(N,) classes that the scene may show anywhere, for masks that label only some pixels or none; None: not
+    known."""
     maps: Mapping[str, RasterSource] = field(default_factory=dict)
-    """More of the scene by name, as objectness: one band of uint8 on the image's grid, 255 times a value in
-    [0, 1]."""
+    """Maps of the scene by name, such as objectness: one band of uint8 on the image's grid, 255 times a value
+    in [0, 1]."""
     size: tuple[int, int] | None = None
-    """Height and width in pixels, where the data set says them; None: the image is asked."""
+    """Height and width in pixels, as the data set states them; None: the image is opened to find out."""
     name: str = "of no name"
     """For messages."""
 
@@ -59,7 +60,7 @@ class LabelledScene:
 
     @property
     def width(self) -> int:
-        """Columns; likewise."""
+        """Columns; opens the image only where the size is not given."""
         return self.image.width if self.size is None else self.size[1]
 
     def crop(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
@@ -73,7 +74,7 @@ class LabelledScene:
         return pixels, labels
 
     def cut(self, window: Window) -> Cut:
-        """The same, and the maps that the scene comes with."""
+        """As `crop`, with the maps of the scene."""
         pixels, labels, valid = self._labelled(window)
         maps = {}
         for name, raster in self.maps.items():

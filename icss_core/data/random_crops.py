@@ -1,7 +1,7 @@
 """Crops at random places of random scenes.
 
-The sampler is a pure function of (seed, rank, iteration): a run that resumes at iteration 700 sees what it
-would have seen, and a worker needs no state but the number of the iteration.
+A batch depends only on seed, rank and iteration. So a run that resumes at iteration 700 sees the same crops
+as one that was never interrupted, and a worker keeps no state but the number of the iteration.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from icss_core.data.batch import collate
 from icss_core.data.crop_window import area_window, check_resizing, scaled_window
 from icss_core.data.labelled_scene import Cut
-from icss_core.data.resizing import resize_known, resize_labels, resize_pixels
+from icss_core.data.resizing import resize_labels, resize_pixels, resize_skipping_nan
 from icss_core.errors import DatasetError, InvalidParameterError
 
 if TYPE_CHECKING:
@@ -28,23 +28,24 @@ if TYPE_CHECKING:
 
 
 class RandomCrops:
-    """Crops at random places of random scenes, with flips: how a network is pretrained.
+    """Crops at random places of random scenes, with flips, as used for pretraining.
 
-    A scene is drawn uniformly, then a position in it (ICSS, published code: the same, with both flips at
+    A scene is drawn uniformly, then a position in it (as in the published code of ICSS, which also flips with
     probability 0.5). Scenes smaller than the crop are padded with unlabelled pixels. Crops may be cut at
     another size than the network trains on, and resized: see `scale` and `area`.
 
     Args:
-        scenes: at least one; all with the same number of bands. None is opened before it is drawn, so one
-            that cannot be used is met then. A batch of mixed dtypes is float32.
+        scenes: at least one; all with the same number of bands. A scene is opened when it is first drawn, so
+            a scene that cannot be used raises only then. A batch of mixed dtypes is float32.
         size: side length of the crops in pixels.
         batch: crops in an iteration, on each worker.
-        seed: of everything random.
+        seed: decides everything random.
         rank: of this worker; workers see different crops.
         flips: mirror along rows and along columns, each with probability 0.5.
-        upside_down: whether rows are mirrored at all; a street has no top at its bottom.
+        upside_down: whether to mirror along rows too; not for street scenes, where up and down differ.
         scale: crops are of scenes resized by a factor in this range (`scaled_window`).
-        area: crops are shares, in this range, of a scene's area (`area_window`). Neither: scenes as they are.
+        area: crops cover a fraction of the scene's area in this range (`area_window`). Without `scale` and
+            `area` scenes are not resized.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class RandomCrops:
         """The batch of an iteration."""
         rng = np.random.default_rng([self._seed, self._rank, iteration])
         drawn = [self._crop(rng) for _ in range(self._batch)]
-        # a batch is one tensor: crops of mixed dtypes meet in float32
+        # a batch is one tensor, so crops of mixed dtypes become float32
         dtypes = {cut.pixels.dtype for _, cut in drawn}
         dtype = dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
         pixels = [cut.pixels.astype(dtype, copy=False) for _, cut in drawn]
@@ -105,8 +106,8 @@ class RandomCrops:
         pixels, labels = resize_pixels(pixels, self._size), resize_labels(labels, self._size)
         flip = draw_flip(rng) if self._flips else ()
         axes = tuple(axis - 2 for axis in flip if axis or self._upside_down)
-        # a mean of ones may be a rounding error above one, which is no probability
-        resized = {name: resize_known(one, self._size).clip(0, 1) for name, one in maps.items()}
+        # rounding may take the mean of ones slightly above one
+        resized = {name: resize_skipping_nan(one, self._size).clip(0, 1) for name, one in maps.items()}
         maps = {name: np.flip(one, axes) for name, one in resized.items()}
         return scene, Cut(np.flip(pixels, axes), np.flip(labels, axes), maps)
 

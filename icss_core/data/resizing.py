@@ -22,8 +22,8 @@ def resize_pixels(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     if pixels.shape[1:] == (size, size):
         return pixels
     wide = torch.from_numpy(pixels.astype(np.float32))[None]
-    found = functional.interpolate(wide, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    values = found[0].numpy()
+    resized = functional.interpolate(wide, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    values = resized[0].numpy()
     if np.issubdtype(pixels.dtype, np.integer):
         limits = np.iinfo(pixels.dtype)
         values = np.rint(values, out=values)
@@ -32,27 +32,27 @@ def resize_pixels(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     return values.astype(pixels.dtype)
 
 
-def resize_known(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """As `resize_pixels`, where some values are not known: the others are averaged without them.
+def resize_skipping_nan(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """As `resize_pixels`, with NaN for missing values, which are left out of all averages.
 
     Args:
-        values: (h, w) float32, NaN where not known.
+        values: (h, w) float32, NaN where missing.
         size: new height and width.
 
     Returns:
-        (size, size) float32, NaN where less than half of what a pixel is made of is known.
+        (size, size) float32, NaN where more than half of the values that a pixel averages are missing.
     """
     if values.shape == (size, size):
         return values
-    known = ~np.isnan(values)
-    weighted, weight = resize_pixels(np.stack([np.where(known, values, 0), known]).astype(np.float32), size)
-    # half, but for rounding
+    given = ~np.isnan(values)
+    weighted, weight = resize_pixels(np.stack([np.where(given, values, 0), given]).astype(np.float32), size)
+    # one half, with room for rounding errors
     enough = weight > 0.5 - 1e-4
     return np.where(enough, weighted / np.where(enough, weight, 1), np.nan).astype(np.float32)
 
 
 def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The label at the middle of each new pixel: no label is made up between two.
+    """The label at the centre of each new pixel; labels are never interpolated.
 
     Args:
         labels: (h, w) uint8.

@@ -1,4 +1,4 @@
-"""Which scenes a training wants, and what of each: said by the core, carried out by whoever opens scenes."""
+"""Which scenes a training reads, and how; the core states it, the code that opens scenes follows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 from icss_core.labels import BACKGROUND
 
 SceneKind = Literal["labelled", "unlabelled", "all"]
-"""labelled: scenes with a mask; unlabelled: those without; all: both, where no mask is no label anywhere."""
+"""labelled: scenes with a mask; unlabelled: scenes without one; all: both (a scene without mask has no
+label)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +18,12 @@ class SceneRequest:
 
     kind: SceneKind = "labelled"
     hidden: tuple[str, ...] = ()
-    """Names of classes that the masks do not show, as the classes of earlier tasks."""
-    others: int = BACKGROUND
-    """What masks show hidden classes as, and those the model does not know: background, or 255."""
+    """Names of classes that are hidden in the masks, such as the classes of earlier tasks."""
+    other_label: int = BACKGROUND
+    """Label of pixels whose class is hidden or unknown to the model: background (0) or ignored (255)."""
     image_labels: bool = False
-    """Whether each scene says which classes it may show (`LabelledScene.possible`)."""
+    """Whether each scene must state the classes that it may show (`LabelledScene.possible`)."""
     background: bool = True
-    """Whether the background is always among them."""
+    """Whether those classes always include the background."""
     maps: tuple[str, ...] = ()
     """Names of the maps that each scene comes with beside its image."""

@@ -1,4 +1,4 @@
-"""Windows spread over scenes: a look at all of them that costs no more than some number of windows."""
+"""A limited number of windows, spread evenly over all scenes."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Item = TypeVar("Item")
 
 
 def spread_windows(
-    scenes: Sequence[LabelledScene], *, size: int, most: int
+    scenes: Sequence[LabelledScene], *, size: int, limit: int
 ) -> list[tuple[LabelledScene, Window]]:
-    """Windows side by side over all scenes, or as many of them as are wanted, spread evenly.
+    """Windows side by side over all scenes; if there are more than `limit`, a subset spread evenly.
 
-    No scene is opened whose size is given. Where sizes are missing, and there are more scenes than windows
-    wanted, scenes are chosen first, evenly, and only those are opened and looked at.
+    Only scenes of unknown size are opened, to ask for it. If a size is missing and there are more scenes than
+    `limit`, an evenly spread subset of the scenes is chosen first, so that at most `limit` are opened.
 
     Args:
-        scenes: in the order of the windows.
+        scenes: the scenes; windows come in their order.
         size: side of the windows, in pixels.
-        most: of them.
+        limit: largest number of windows.
     """
     if any(scene.size is None for scene in scenes):
-        scenes = _spread(scenes, most)
+        scenes = _spread(scenes, limit)
     windows = [
         (scene, window)
         for scene in scenes
         for window in grid(scene.height, scene.width, window=size, stride=size)
     ]
-    return _spread(windows, most)
+    return _spread(windows, limit)
 
 
 def _spread(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most so many of them, evenly."""
+    """At most `limit` of the items, evenly spread."""
     if len(items) <= limit:
         return list(items)
     return [items[index * len(items) // limit] for index in range(limit)]

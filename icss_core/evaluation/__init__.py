@@ -1,4 +1,4 @@
-"""Protocols: how a method is put to the test, so that two methods are asked the same question."""
+"""Evaluation of methods: all methods are tested in the same way."""
 
 from icss_core.evaluation.interactive import (
     ImageScore,

@@ -52,7 +52,7 @@ class ImageScore(_Frozen):
 
 
 class SessionScores(_Frozen):
-    """What became of one session."""
+    """Scores and facts of one session."""
 
     image: str
     seed: int
@@ -67,7 +67,7 @@ class SessionScores(_Frozen):
     """The best of those in the last half and of the result, chosen by their score: an oracle's choice. None
     where no round was looked at."""
     agreement: float | None
-    """Share of unclicked pixels that keep the memory network's class."""
+    """Fraction of unclicked pixels that keep the memory network's class."""
     warnings: tuple[str, ...]
     iterations: int
     seconds: float

@@ -21,7 +21,7 @@ _Narrowed = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LayerNorm, nn.GroupNor
 
 
 class PreparedNetwork(nn.Module):
-    """A network ready for inference; calls it and gives what it gives.
+    """A network prepared for inference, called like the network itself.
 
     Args:
         network: the prepared copy.

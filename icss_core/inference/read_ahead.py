@@ -65,7 +65,7 @@ def read_groups(
 def _mirror(values: NDArray[np.generic], height: int, width: int) -> None:
     """Continue a window (h, w, C) in place where the raster ends after `height` rows or `width` columns.
 
-    A black margin would change the labels far into a small image, as no training has shown such an edge.
+    Networks are not trained with black margins, which would change the labels far into a small image.
     """
     rows, cols = max(values.shape[0] - height, 0), max(values.shape[1] - width, 0)
     if rows or cols:
@@ -77,7 +77,7 @@ def _next_group(source: RasterSource, windows: Iterator[Window], size: int) -> G
     values: NDArray[np.generic] | None = None
     valid: list[NDArray[np.bool_]] = []
     filled = 0
-    # The second bound lets progress and cancelling go on over long stretches without data.
+    # The second limit keeps progress and cancelling alive over long stretches without data.
     while filled < size and len(valid) < 4 * size:
         window = next(windows, None)
         if window is None:

@@ -1,7 +1,7 @@
 """Sliding-window inference over rasters of any size: windows in, rows of a class map out.
 
-Memory does not grow with the raster's height, and with its width only by the rows that neighbouring windows
-share. The result depends on the network, the raster and the tiling alone, not on how far reading runs ahead.
+Memory does not grow with the raster's height, and with its width only by the rows in which windows overlap.
+The result depends on the network, the raster and the tiling alone, not on how far reading runs ahead.
 """
 
 from __future__ import annotations

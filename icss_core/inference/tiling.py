@@ -33,7 +33,8 @@ class Tiling:
     window: int = 512
     """Side of a window in pixels, a multiple of 32."""
     overlap: int = 64
-    """Pixels that neighbouring windows share, less than `window`; the last window of a row shares more."""
+    """Pixels by which neighbouring windows overlap, less than `window`; the last ones of a row overlap
+    more."""
     blend: Blend = "gaussian"
     """Weights of a window's pixels where windows overlap: all equal, or falling towards its edge."""
     batch: int = 16
@@ -68,7 +69,7 @@ class Tiling:
     def network_pixels(self, height: int, width: int, scales: Sequence[float] | None = None) -> int:
         """Pixels that go through the network for one raster, all windows and scales together.
 
-        Arithmetic alone: it says what a prediction costs before anything of the image is read or listed.
+        Computed from the sizes only, so that the cost of a prediction is known before anything is read.
 
         Args:
             height: of the raster, pixels.
@@ -120,9 +121,9 @@ class Layout:
     def bands(self) -> tuple[tuple[int, ...], ...]:
         """Rows of windows that are visited together, column by column, as tuples of their first rows.
 
-        Each row of windows is a band of its own, except that the last, shifted up to end with the raster, may
-        share nearly all its rows with the one before: these two make one band, so that what they share need
-        not be kept over the whole width.
+        Each row of windows is a band, with one exception: the last row is shifted up to end with the raster,
+        and may overlap nearly all of the one before. These two make one band, so that their overlap is not
+        kept over the whole width.
         """
         steps = {after - before for before, after in pairwise(self.rows)}
         if len(self.rows) == 1 or (len(self.rows) > 2 and len(steps) == 1):

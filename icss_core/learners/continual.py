@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ContinualParameters(LearnerParameters):
-    """A method; crops, batch and optimisation of the training around it are what counts."""
+    """A method. Its crops, batch and optimisation are not used: those of the training's configuration are."""
 
     preset: DensePreset
 
@@ -54,7 +54,7 @@ class ContinualParameters(LearnerParameters):
 
 
 class ContinualLearner(SegmentationLearner):
-    """A task on scenes; keeps for the task after what its method wants to know of this one."""
+    """A task on scenes; keeps with its version what the method needs in the next task."""
 
     def __init__(
         self,
@@ -80,32 +80,31 @@ class ContinualLearner(SegmentationLearner):
 
 
 def _build(parameters: ContinualParameters, context: LearnerContext) -> ContinualLearner:
-    memory = context.memory
+    before = None if context.memory is None else context.memory.network
     preset = parameters.preset.model_copy(update={"optimisation": context.optimisation})
-    if memory is None:
+    if before is None:
         preset, network = first_task_of(preset), context.new_network()
     else:
         generator = torch.Generator().manual_seed(context.seed)
-        n_new = context.card.architecture.n_classes - memory.network.n_classes
-        network = memory.network.extend(n_new, init=preset.head_init, generator=generator)
+        n_new = context.card.architecture.n_classes - before.n_classes
+        network = before.extend(n_new, init=preset.head_init, generator=generator)
     scenes = context.scenes(_scenes_wanted(preset, context))
     objective = task_objective(
         preset,
         n_classes=network.n_classes,
-        memory=None if memory is None else memory.network,
+        memory=before,
         device=context.device,
         iterations=context.optimisation.iterations,
         seed=context.seed,
-        artefact=lambda _: None if memory is None else memory.artefact(_),
+        artefact=context.artefact,
         scenes=scenes,
         crop=context.crop,
     )
-    importances = None if memory is None else memory.artefact(IMPORTANCES_ARTEFACT)
     anchor = weight_anchor_of(
         preset,
         network,
-        memory=None if memory is None else memory.network,
-        importances=importances_of(importances or {}),
+        memory=before,
+        importances=importances_of(context.artefact(IMPORTANCES_ARTEFACT) or {}),
     )
     return ContinualLearner(
         network,
@@ -122,7 +121,7 @@ def _scenes_wanted(preset: DensePreset, context: LearnerContext) -> SceneRequest
     needs = needs_of(preset)
     return SceneRequest(
         hidden=() if preset.labels == "all" else tuple(names[1:n_old]),
-        others=IGNORE if preset.others == "ignored" else BACKGROUND,
+        other_label=IGNORE if preset.other_classes == "ignored" else BACKGROUND,
         image_labels=any(need.image_labels for need in needs),
         background=preset.background,
         maps=tuple(sorted(need.map_name for need in needs if need.map_name is not None)),
@@ -132,13 +131,13 @@ def _scenes_wanted(preset: DensePreset, context: LearnerContext) -> SceneRequest
 def _prototypes_of(
     network: Segmenter, scenes: Sequence[LabelledScene], context: LearnerContext
 ) -> Callable[[], Prototypes]:
-    kept = None if context.memory is None else context.memory.artefact(PROTOTYPES_ARTEFACT)
+    kept = context.artefact(PROTOTYPES_ARTEFACT)
     return lambda: class_prototypes(
         network,
         scenes,
         size=context.crop,
         device=context.device,
-        known=None if kept is None else Prototypes(**kept),
+        previous=None if kept is None else Prototypes(**kept),
         precision=context.optimisation.precision,
     )
 

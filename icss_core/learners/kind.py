@@ -1,4 +1,4 @@
-"""What a kind of training is: its numbers, and how its learner is built from what every training job has."""
+"""A kind of training: its parameters, and how its learner is built from the context of a training job."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class LearnerParameters(BaseModel):
 
     @property
     def method(self) -> str:
-        """What tables call the method."""
+        """Name of the method in tables."""
         return "pretraining"
 
     @property
     def preset_name(self) -> str:
-        """Whose numbers these are."""
+        """Name of the preset that the numbers come from."""
         return "pretraining"
 
     def check(self, *, card: ModelCard, crop: int) -> None:
-        """Refuse what cannot go well, before anything is trained.
+        """Refuse parameters that do not fit the network or its crops, before anything is trained.
 
         Args:
             card: of the network to be made.
@@ -80,7 +80,7 @@ class LearnerContext:
     card: ModelCard
     """Of the network to be made."""
     memory: MemoryVersion | None
-    """None: the training starts from nothing."""
+    """None: the training starts from new weights."""
     scenes: Callable[[SceneRequest], Sequence[LabelledScene]]
     """The training scenes."""
     crops: CropsOf
@@ -91,6 +91,10 @@ class LearnerContext:
     seed: int
     new_network: Callable[[], Segmenter]
     """Builds the card's network with new weights, on the device."""
+
+    def artefact(self, name: str) -> Mapping[str, Tensor] | None:
+        """Tensors that the version before keeps under a name; None if there is none, or it keeps none."""
+        return None if self.memory is None else self.memory.artefact(name)
 
 
 Parameters = TypeVar("Parameters", bound=LearnerParameters)

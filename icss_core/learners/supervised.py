@@ -1,4 +1,4 @@
-"""`supervised`: a network from nothing, by plain cross-entropy on masks: memory networks and controls."""
+"""`supervised`: a network from new weights, by plain cross-entropy on masks: memory and control networks."""
 
 from __future__ import annotations
 

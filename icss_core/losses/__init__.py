@@ -1,11 +1,10 @@
 """Losses: pure functions, tensors in, scalar out, one file per paper's idea.
 
-Every loss is zero *with a gradient path* where it has nothing to say (no labelled pixel, no pair of classes),
-never NaN, so that terms can be added without conditions and an optimiser step is always defined.
+A loss that is not defined for a batch (no labelled pixel, no pair of classes) is zero *with a gradient path*
+and never NaN, so that terms can be added without conditions and the optimiser can always make its iteration.
 """
 
 from icss_core.losses.cross_entropy import (
-    capped_class_weights,
     class_balanced_cross_entropy,
     partial_cross_entropy,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "Reduction",
     "SdrTerms",
     "attraction",
-    "capped_class_weights",
     "class_balanced_cross_entropy",
     "class_means",
     "complete_background",

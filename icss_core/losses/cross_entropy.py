@@ -49,17 +49,15 @@ def partial_cross_entropy(
 def class_balanced_cross_entropy(
     logits: Tensor, labels: Tensor, *, cap: int | None = None, ignore: int = IGNORE
 ) -> Tensor:
-    r"""Cross-entropy in which every class of the batch has a vote of its own, whatever its number of pixels.
+    r"""Cross-entropy that weighs the classes of a batch equally, whatever their numbers of pixels.
 
     .. math:: L = \sum_c v_c L_c / \sum_c v_c, \qquad v_c = \min(n_c, \mathrm{cap})
 
-    where L_c is the mean over the n_c labelled pixels of class c in the batch. `cap=None` is the plain
-    mean over the classes present (v_c = 1): thousands of pseudo-labels no longer drown a hundred clicks,
-    but a class with one labelled pixel puts a whole vote on that pixel. With a cap, a class earns its full
-    vote only at `cap`
-    pixels: below, its pixels count like those of `partial_cross_entropy`, above, they share the vote. `cap=1`
-    equals None; a cap above every count is `partial_cross_entropy`. No pixel ever weighs more than in a batch
-    where all classes are rare.
+    where L_c is the mean over the n_c labelled pixels of class c in the batch, and v_c the weight of the
+    class. With `cap=None` all classes present weigh the same (v_c = 1): a hundred clicks count as much as
+    thousands of pseudo-labels, but so does a class with a single labelled pixel. With a cap, a class reaches
+    its full weight at `cap` pixels; a class with fewer weighs in proportion to its number of pixels, as in
+    `partial_cross_entropy`. `cap=1` equals None; a cap above every count equals `partial_cross_entropy`.
 
     Not in the ICSS paper: its mean over pixels lets 3000 pseudo-labels outweigh 300 clicks, and its inverse
     frequency weights explode when a class has a dozen pixels.
@@ -67,7 +65,8 @@ def class_balanced_cross_entropy(
     Args:
         logits: (B, N, H, W) float, any real values.
         labels: (B, H, W) int64, class indices in [0, N), or `ignore`.
-        cap: pixels of a class in this batch from which its vote is full, at least 1; None: one vote each.
+        cap: number of pixels in this batch from which a class has its full weight, at least 1; None: all
+            classes weigh the same.
         ignore: value of unlabelled pixels.
 
     Returns:
@@ -85,32 +84,6 @@ def class_balanced_cross_entropy(
     votes = counts.clamp(max=1 if cap is None else cap).to(losses)
     weights = (votes / counts.clamp(min=1))[targets]
     return (weights * losses).sum() / votes.sum().clamp(min=1)
-
-
-def capped_class_weights(counts: Tensor, *, cap: int) -> Tensor:
-    r"""Weights for `partial_cross_entropy` from the label counts of a whole session, without explosions.
-
-    w_c = s * min(n_c, cap) / n_c, with s such that the mean weight of a labelled pixel is 1. Inverse
-    frequency (what the published ICSS code offers) is the limit of a cap at the rarest class's count; here
-    a class with fewer pixels than `cap` gets no more weight per pixel than one with exactly `cap`.
-
-    Args:
-        counts: (N,) integers, labelled pixels of each class; 0 for classes without any.
-        cap: pixels from which a class has its full share, at least 1.
-
-    Returns:
-        (N,) float64, 0 for classes without labels.
-
-    Raises:
-        InvalidParameterError: a count is negative, or `cap` is below 1.
-    """
-    if cap < 1:
-        raise InvalidParameterError(f"cap must be at least 1 pixel, not {cap}")
-    if counts.ndim != 1 or bool((counts < 0).any()):
-        raise InvalidParameterError(f"counts must be (N,) and not negative, not {counts.tolist()}")
-    amounts = counts.to(torch.float64)
-    shares = amounts.clamp(max=cap)
-    return shares / amounts.clamp(min=1) * (amounts.sum() / shares.sum().clamp(min=1))
 
 
 def _labelled_scores(logits: Tensor, labels: Tensor, ignore: int) -> tuple[Tensor, Tensor]:

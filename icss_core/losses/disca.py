@@ -17,13 +17,14 @@ def memory_label_cross_entropy(
     """Cross-entropy with the memory network's class map, where that map shows a class of interest.
 
     Mean over those pixels, as ICSS (Lenczner et al.) uses DISCA (Lenczner et al., "DISCA", 2021). The
-    published code divides the value by the number of the round; the paper does not: that is the
-    caller's business. The original DISCA averages over all pixels, background included.
+    published code divides the value by the number of the round, the paper does not; callers that want it
+    divide themselves. The original DISCA averages over all pixels, background included.
 
     Args:
         logits: (B, N, H, W) float of the updated network.
         memory_labels: (B, H, W) int64, the memory network's classes, `ignore` where there is no data.
-        background: label that is left out: what the memory network calls background may be the new class.
+        background: label that is left out, because what the memory network maps as background may be the new
+            class.
         ignore: value of pixels without a memory label.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Distillation from the memory network into the updated one, with a background that has moved."""
+"""Distillation from the memory network, whose background contains the new classes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def unbiased_distillation(
     _validate_args(logits, old_logits, alpha, mask)
     if mask is None:
         return unbiased_distillation_map(logits, old_logits, alpha=alpha).mean()
-    # zeros before, not after: a NaN outside the mask would come back through the gradient of the logarithm
+    # masked before the logarithm: masking only its result would let a NaN through in the gradient
     kept, zero = mask[:, None], logits.new_zeros(())
     pixels = unbiased_distillation_map(
         torch.where(kept, logits, zero), torch.where(kept, old_logits, zero.to(old_logits)), alpha=alpha

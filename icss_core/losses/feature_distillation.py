@@ -1,4 +1,4 @@
-"""ILT: the features stay where the memory network had them."""
+"""ILT: keeps features close to those of the memory network."""
 
 from __future__ import annotations
 

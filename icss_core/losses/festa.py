@@ -1,8 +1,8 @@
-"""FESTA: a pixel's scores are near those of its neighbours, in space and among all scores, and far from one.
+"""FESTA: pulls the scores of a pixel to those of its neighbours, and pushes them away from the least similar.
 
 The published code compares each anchor with each pixel in tensors of anchors times pixels: 9.3 times the cost
 of a plain iteration. Minima pass a gradient only to where they are attained, so it is enough to *find* those
-places, without gradient and without that table, and to evaluate three distances per anchor there.
+places, without gradient and without such a tensor, and to evaluate three distances for each anchor.
 """
 
 from __future__ import annotations
@@ -73,20 +73,20 @@ def festa_terms(maps: Tensor, anchors: Tensor) -> FestaTerms:
 
 
 def draw_anchors(
-    height: int, width: int, *, share: float, generator: torch.Generator | None = None
+    height: int, width: int, *, fraction: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """Anchors drawn uniformly, with replacement, from the pixels that have all 8 neighbours.
 
     Args:
         height: of the maps, at least 3.
         width: of the maps, at least 3.
-        share: anchors as a share of all pixels (FESTA: 0.01); at least one is drawn.
+        fraction: number of anchors as a fraction of all pixels (FESTA: 0.01); at least one is drawn.
         generator: on the CPU, decides the draw.
 
     Returns:
         (n,) int64, row * width + column.
     """
-    amount = max(int(share * height * width), 1)
+    amount = max(int(fraction * height * width), 1)
     rows = torch.randint(1, height - 1, (amount,), generator=generator)
     return rows * width + torch.randint(1, width - 1, (amount,), generator=generator)
 

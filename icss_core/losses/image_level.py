@@ -1,4 +1,4 @@
-"""Which classes an image shows, and where objects are likely: supervision without a single labelled pixel."""
+"""Losses without labelled pixels: from the classes that an image shows, and from maps of objectness."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SMALLEST = 1e-7
 
 
 def image_level_loss(logits: Tensor, present: Tensor) -> Tensor:
-    r"""Every class that is present shall be sure somewhere, every other nowhere.
+    r"""A class that is present should be confident at some pixel, an absent class at none.
 
     .. math:: L = -\frac{1}{|P|} \sum_{c \in P} \log \max_i p_{ic}
               - \frac{1}{|A|} \sum_{c \in A} \log (1 - \max_i p_{ic})
@@ -50,7 +50,7 @@ def image_level_loss(logits: Tensor, present: Tensor) -> Tensor:
 
 
 def objectness_loss(logits: Tensor, objectness: Tensor, *, valid: Tensor | None = None) -> Tensor:
-    r"""The probability of any class but the background shall be that of an object.
+    r"""The probability of all classes but the background should equal the objectness.
 
     .. math:: L = -\frac{1}{|I|} \sum_i o_i \log (1 - p_{i0}) + (1 - o_i) \log p_{i0}
 
@@ -59,10 +59,11 @@ def objectness_loss(logits: Tensor, objectness: Tensor, *, valid: Tensor | None 
     Args:
         logits: (B, N, H, W) float.
         objectness: (B, H, W) float in [0, 1], probability that a pixel belongs to an object.
-        valid: (B, H, W) bool, where it is known; elsewhere its values are not looked at. None: everywhere.
+        valid: (B, H, W) bool, True where the objectness is known; other values are not read. None:
+            everywhere.
 
     Returns:
-        Scalar, not negative: the mean over all pixels where it is known, 0 if there is none.
+        Scalar, not negative: the mean over the valid pixels, 0 if there is none.
 
     Raises:
         InvalidParameterError: shapes do not fit, or a probability is outside [0, 1].
@@ -86,6 +87,6 @@ def objectness_loss(logits: Tensor, objectness: Tensor, *, valid: Tensor | None 
     everything = torch.logsumexp(scores, dim=1)
     background = everything - scores[:, 0]
     objects = everything - torch.logsumexp(scores[:, 1:], dim=1)
-    share = objectness.to(scores)
-    each = share * objects + (1 - share) * background
+    probability = objectness.to(scores)
+    each = probability * objects + (1 - probability) * background
     return each.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""What every loss of a label map checks of it, and how a map of losses becomes a number."""
+"""Checks of label maps and the reduction of loss maps, common to all losses on labels."""
 
 from __future__ import annotations
 

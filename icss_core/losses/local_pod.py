@@ -1,4 +1,4 @@
-"""PLOP's local POD: means of squared activations over rows and columns of cells stay what they were."""
+"""PLOP's local POD: keeps row and column means of squared activations close to the memory network's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCALES: Final = (1, 2, 4)
-"""Cells along a side, of the paper."""
+"""Cells along each side of a map, as in the paper."""
 
 
 def local_pod(
@@ -25,29 +25,30 @@ def local_pod(
     *,
     scales: Sequence[int] = SCALES,
 ) -> Tensor:
-    """Distance of the pooled squares of several layers, averaged over the layers.
+    """Distance between the pooled squared activations of two networks, averaged over layers.
 
-    For each scale s a map is cut into s x s cells of side floor(side / s) from the top left; squares are
-    averaged over the columns of each cell and over its rows, and all these means of a sample are one vector.
-    The value of a layer is the Euclidean distance between the vectors of the two networks, mean over the
-    batch, times its factor (Douillard et al., "PLOP", arXiv 2011.11390, Eqs. 3-6, as the published code has
-    it: squares, no normalisation, what is left over at the far edges is unused).
+    For each scale s, a map is cut from the top left into s x s cells of floor(h / s) by floor(w / s). In each
+    cell the squared activations are averaged over columns (one mean for each row) and over rows (one for each
+    column). All these means of a sample form one vector. The value of a layer is its factor times the
+    Euclidean distance between the vectors of the two networks, averaged over the batch.
 
-    Deviation: cells of maps that are not square have the sides floor(h / s) and floor(w / s); the published
-    code takes square maps only. A distance of 0 has gradient 0 instead of NaN.
+    Source: Douillard et al., "PLOP", arXiv 2011.11390, Eqs. 3-6, as in the published code: activations are
+    squared, nothing is normalised, and rows and columns left over at the bottom and right edges are not used.
+
+    Deviations: maps need not be square, as they must in the published code. A distance of 0 has gradient 0
+    instead of NaN.
 
     Args:
-        maps: of the updated network, each (B, C_l, h_l, w_l) float, at least 1 and the largest scale high and
-            wide.
+        maps: of the updated network, each (B, C_l, h_l, w_l) float; h_l and w_l at least the largest scale.
         memory_maps: of the memory network, the same shapes; taken as constant.
-        factors: of each layer.
-        scales: cells along a side.
+        factors: factor of each layer.
+        scales: numbers of cells along each side.
 
     Returns:
-        Scalar, not negative. The paper's factor sqrt(all classes / new classes) is the caller's business.
+        Scalar, not negative, without the paper's factor sqrt(all classes / new classes).
 
     Raises:
-        InvalidParameterError: no layer, or the numbers or shapes do not fit.
+        InvalidParameterError: there is no layer, or the numbers or shapes do not fit.
     """
     if not len(maps) == len(memory_maps) == len(factors) >= 1 or not scales:
         raise InvalidParameterError(
@@ -67,7 +68,7 @@ def local_pod(
 
 
 def merge_into_background(logits: Tensor, n_old: int) -> Tensor:
-    """Logits (B, O, h, w) with those of the new classes added to the background's, as PLOP pools them.
+    """Old classes' logits (B, O, h, w), with the new classes' added to the background's, as in PLOP.
 
     Args:
         logits: (B, N, h, w), old classes first.
@@ -93,5 +94,5 @@ def _pooled(values: Tensor, scales: Sequence[int]) -> Tensor:
 def _norm(vectors: Tensor) -> Tensor:
     """Euclidean norms of rows (B, n), with gradient 0 at 0."""
     squares = vectors.square().sum(dim=1)
-    known = squares > 0
-    return torch.where(known, torch.where(known, squares, torch.ones_like(squares)).sqrt(), squares)
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, torch.ones_like(squares)).sqrt(), squares)

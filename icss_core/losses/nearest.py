@@ -1,8 +1,9 @@
 """Exact nearest neighbours among many points of few dimensions, without a table of all distances.
 
 The points are cut into blocks of equal size, sorted by one channel, each slab by a second, each column by a
-third. The box that a block's points fill bounds the distance to everything inside. Each query looks into its
-nearest box first, and then into those few whose bound is below what it found there.
+third. The bounding box of a block gives a lower bound on the distance to all points in it. Each query is
+compared with the points of its nearest box first, and then only with those of boxes whose bound is below that
+distance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def nearest(queries: Tensor, points: Tensor, *, exclude: Tensor | None = None) -
     Args:
         queries: (n, K) float.
         points: (P, K) float, finite; at least 2.
-        exclude: (n,) int64, a point that is not to be found for its query; None: all may be.
+        exclude: (n,) int64, for each query a point that is skipped; None: no point is.
 
     Returns:
         (n,) int64, positions in `points`; any of them where several are nearest.
@@ -34,7 +35,7 @@ def nearest(queries: Tensor, points: Tensor, *, exclude: Tensor | None = None) -
         search.open(part, bounds.argmin(dim=1))
         rows, blocks = torch.nonzero(bounds < search.best[part, None], as_tuple=True)
         search.open(part[rows], blocks)
-    return search.found
+    return search.nearest_point
 
 
 class _Search:
@@ -46,12 +47,12 @@ class _Search:
         members = points[self._table]
         self._low, self._high = members.amin(dim=1), members.amax(dim=1)
         self.best = torch.full((len(queries),), torch.inf, dtype=points.dtype, device=points.device)
-        # a position even where nothing is nearer than infinity: scores that are not finite are the caller's
-        self.found = torch.zeros(len(queries), dtype=torch.int64, device=points.device)
+        # 0 where no distance is finite: the caller handles scores that are not finite
+        self.nearest_point = torch.zeros(len(queries), dtype=torch.int64, device=points.device)
         self.queries_at_once = max(_LARGEST // len(self._table), 1)
 
     def bounds(self, which: Tensor) -> Tensor:
-        """(n, M): no point of a block is nearer to a query, in squared distance, up to rounding."""
+        """(n, M): lower bounds, up to rounding, on squared distances from queries to the points of blocks."""
         squares = torch.zeros(len(which), len(self._low), dtype=self.best.dtype, device=which.device)
         for channel in range(self._points.shape[1]):
             value = self._queries[which, channel, None]
@@ -62,16 +63,16 @@ class _Search:
     def open(self, which: Tensor, blocks: Tensor) -> None:
         """Compare queries (m,) with all points of a block each (m,); a query may occur more than once."""
         step = max(_LARGEST // (self._table.shape[1] * self._points.shape[1]), 1)
-        for ours, chosen in zip(torch.split(which, step), torch.split(blocks, step), strict=True):
+        for queried, chosen in zip(torch.split(which, step), torch.split(blocks, step), strict=True):
             members = self._table[chosen]
-            distances = (self._points[members] - self._queries[ours][:, None]).square_().sum(dim=2)
+            distances = (self._points[members] - self._queries[queried][:, None]).square_().sum(dim=2)
             if self._exclude is not None:
-                distances.masked_fill_(members == self._exclude[ours][:, None], torch.inf)
+                distances.masked_fill_(members == self._exclude[queried][:, None], torch.inf)
             smallest, place = distances.min(dim=1)
-            before = self.best[ours]
-            self.best.scatter_reduce_(0, ours, smallest, "amin")
-            won = (smallest < before) & (smallest == self.best[ours])
-            self.found[ours[won]] = members[won].gather(1, place[won][:, None])[:, 0]
+            before = self.best[queried]
+            self.best.scatter_reduce_(0, queried, smallest, "amin")
+            won = (smallest < before) & (smallest == self.best[queried])
+            self.nearest_point[queried[won]] = members[won].gather(1, place[won][:, None])[:, 0]
 
 
 def _blocks(points: Tensor) -> Tensor:

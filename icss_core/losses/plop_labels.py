@@ -1,4 +1,4 @@
-"""PLOP's labels: what the memory network is sure of replaces the background it was told."""
+"""PLOP's labels: confident predictions of the memory network replace the label background."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOWEST_THRESHOLD: Final = 0.001
-"""Of the entropy, where a class is always certain."""
+"""Lower limit of the entropy thresholds, for classes that are always predicted with certainty."""
 
 
 class CompletedLabels(NamedTuple):
-    """`labels` (B, H, W) int64 and `factors` (B,) float: the share of background pixels that were kept."""
+    """`labels` (B, H, W) int64; `factors` (B,) float, the fraction of background pixels that kept a label."""
 
     labels: Tensor
     factors: Tensor
@@ -77,13 +77,14 @@ def completed_cross_entropy(logits: Tensor, completed: CompletedLabels, *, ignor
 class EntropyMedians:
     """Median entropy of the memory network's predictions, by class, over a data set too large to keep.
 
-    Counts in `bins` equal parts of [0, highest]: the median is right to half a part. The published code adds
-    up the numbers of the parts instead of what they hold, and so finds another value.
+    A histogram of `bins` equal bins over [0, highest possible entropy]: the median is exact to half a bin.
+    Deviation: the published code adds up the indices of the bins instead of their counts, which gives another
+    value.
 
     Args:
         n_old: O, classes of the memory network.
         n_classes: N, classes after the task.
-        bins: parts.
+        bins: number of bins.
     """
 
     def __init__(self, n_old: int, n_classes: int, *, bins: int = 1000) -> None:
@@ -104,8 +105,8 @@ class EntropyMedians:
         entropy = _entropy(old_logits.detach(), self._n_classes)[background]
         classes = old_logits.argmax(dim=1)[background]
         part = (entropy / self._highest * bins).long().clamp(0, bins - 1)
-        found = torch.bincount(classes * bins + part, minlength=n_old * bins)
-        self.counts += found.view(n_old, bins).to(self.counts)
+        counted = torch.bincount(classes * bins + part, minlength=n_old * bins)
+        self.counts += counted.view(n_old, bins).to(self.counts)
 
     def thresholds(self, *, lowest: float = LOWEST_THRESHOLD) -> Tensor:
         """(O,) float64: the medians, none below `lowest`; `lowest` for classes that were never predicted."""

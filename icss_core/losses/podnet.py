@@ -1,4 +1,4 @@
-"""PodNet as ICSS uses it: sums of the deepest features over rows and over columns stay what they were."""
+"""PodNet as ICSS uses it: keeps row and column sums of the deepest features close to the memory network's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pooled_distillation(features: Tensor, memory_features: Tensor) -> Tensor:
     Sums over H give (B, C, w), sums over W give (B, C, h); the value is the mean over all B C (h + w) of
     them (ICSS, Lenczner et al., after Douillard et al., "PODNet", arXiv 2004.13513).
 
-    Deviation of ICSS from PODNet, kept: one level only, activations not squared, no L2 normalisation of the
+    As ICSS, and unlike PODNet: one level only, activations not squared, no L2 normalisation of the
     sums, no factor that grows with the number of classes.
 
     Args:
@@ -29,7 +29,7 @@ def pooled_distillation(features: Tensor, memory_features: Tensor) -> Tensor:
     Raises:
         InvalidParameterError: the shapes differ or are not (B, C, h, w).
     """
-    # sums are linear: pooling the difference once is pooling both
+    # sums are linear, so the difference is summed once instead of both maps
     difference = feature_difference(features, memory_features)
     rows, columns = difference.sum(dim=2).square(), difference.sum(dim=3).square()
     return (rows.sum() + columns.sum()) / (rows.numel() + columns.numel())

@@ -1,4 +1,4 @@
-"""What pixels without a label still say: their class is one of those possible in the image."""
+"""Loss of pixels without a label: their class is one of those that the image may show."""
 
 from __future__ import annotations
 

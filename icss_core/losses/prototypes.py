@@ -1,4 +1,4 @@
-"""Class prototypes: the mean feature of each class over labelled pixels, every click counted.
+"""Class prototypes: the mean feature of each class over all labelled pixels.
 
 Features of the deepest encoder level have a stride of 32 pixels. Reducing labels to that grid by nearest
 sampling, as the published ICSS code does, keeps one label in about a thousand. Here labels keep their full
@@ -19,10 +19,10 @@ from icss_core.labels import IGNORE
 Assignment = Literal["pooled", "bilinear"]
 """How a labelled pixel reads the feature map.
 
-`pooled`: it takes the feature cell it lies in. Class means are then those of one-hot labels average-pooled
-to the feature grid (a soft assignment of cells to classes), and also those of features up-sampled by
-repetition (the published `LATENT_SPACE: false`), at none of its cost. Pixels of one class in one cell are
-one weighted row.
+`pooled`: it takes the feature cell that it lies in. Class means then equal those of one-hot labels
+average-pooled to the feature grid (a soft assignment of cells to classes), and those of features up-sampled
+by repetition (the published `LATENT_SPACE: false`), without the cost of up-sampling. Pixels of one class in
+one cell become one weighted row.
 
 `bilinear`: it interpolates between the four nearest cell centres (half-pixel convention, as
 `interpolate(align_corners=False)`), constant beyond the outermost centres. One row per labelled pixel.
@@ -44,7 +44,7 @@ class LabelledFeatures(NamedTuple):
 
 
 class Prototypes(NamedTuple):
-    """`means` (N, C) float, zero where unknown, and `counts` (N,) float: labelled pixels behind each mean."""
+    """`means` (N, C) float, zero for classes without pixels; `counts` (N,) float, pixels behind each mean."""
 
     means: Tensor
     counts: Tensor
@@ -59,7 +59,7 @@ class Prototypes(NamedTuple):
         return Prototypes(self.means.detach(), self.counts.detach())
 
     def extended(self, n_classes: int) -> Prototypes:
-        """The same with rows up to `n_classes`, zero for classes nobody has seen."""
+        """The same with rows up to `n_classes`, zero for classes that were never seen."""
         missing = n_classes - len(self.means)
         return Prototypes(
             torch.cat([self.means, self.means.new_zeros(missing, self.means.shape[1])]),
@@ -140,8 +140,8 @@ def merge_prototypes(first: Prototypes, second: Prototypes) -> Prototypes:
             f"prototypes of {tuple(first.means.shape)} and {tuple(second.means.shape)} cannot be merged"
         )
     counts = first.counts + second.counts
-    share = (second.counts / counts.clamp(min=1))[:, None]
-    return Prototypes(first.means + share * (second.means - first.means), counts)
+    fraction = (second.counts / counts.clamp(min=1))[:, None]
+    return Prototypes(first.means + fraction * (second.means - first.means), counts)
 
 
 def membership_matrix(samples: LabelledFeatures, n_classes: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Matching, attraction and repulsion of class prototypes: the regulariser of SDR as ICSS meant it.
+"""Matching, attraction and repulsion of class prototypes: SDR as the ICSS paper describes it.
 
 Sources: Michieli and Zanuttigh, SDR, arXiv 2103.06342; Lenczner et al., ICSS. Deviations from the
 published ICSS code, which compares consecutive mini-batches and counts pixels of other classes as zero
@@ -36,7 +36,7 @@ Normalisation = Literal["present", "all"]
 """What a sum over classes or pairs is divided by: the terms that are defined, or all N (N (N - 1) pairs)."""
 
 SMALLEST_DISTANCE: Final = 1e-6
-"""Mean squared distances are held above this before the division, so that equal features give no infinity."""
+"""Lower limit of mean squared distances, so that dividing by them never gives infinity."""
 
 
 class SdrTerms(NamedTuple):
@@ -69,9 +69,9 @@ def sdr_terms(
     Args:
         features: (B, C, h, w) float of the updated network.
         labels: (B, H, W) int64, clicks and pseudo-labels; `ignore` elsewhere. H = s h, W = s w.
-        memory_prototypes: (N, C) float of the memory network, constant; rows of unknown classes may be
-            anything.
-        memory_valid: (N,) bool, the memory network knows the class.
+        memory_prototypes: (N, C) float of the memory network, constant; rows of classes that it lacks may
+            hold anything.
+        memory_valid: (N,) bool, True for classes that the memory network has.
         assignment: how a labelled pixel reads the features, see `prototypes.Assignment`.
         normalisation: see `Normalisation`.
         ignore: value of unlabelled pixels.
@@ -104,16 +104,16 @@ def sdr_terms(
 
 
 def matching(current: Prototypes, memory: Prototypes, *, normalisation: Normalisation = "present") -> Tensor:
-    """Mean over classes of mean_k (p_ck - q_ck)^2: prototypes stay where the memory network had them.
+    """Mean over classes of mean_k (p_ck - q_ck)^2: prototypes stay close to the memory network's.
 
-    Defined for classes that both know. `current` may carry gradient, `memory` is taken as constant.
+    Defined for classes that both have. `current` may carry gradient, `memory` is taken as constant.
 
     Returns:
         Scalar, not negative.
     """
-    known = current.valid & memory.valid
-    target = torch.where(known[:, None], memory.means.detach().to(current.means), current.means.detach())
-    return _mean_of_defined((current.means - target).square().mean(dim=1), known, normalisation)
+    in_both = current.valid & memory.valid
+    target = torch.where(in_both[:, None], memory.means.detach().to(current.means), current.means.detach())
+    return _mean_of_defined((current.means - target).square().mean(dim=1), in_both, normalisation)
 
 
 def attraction(

@@ -1,4 +1,4 @@
-"""What SDR itself does and ICSS does not: distances between class means, and sparse features."""
+"""Two terms of the original SDR that ICSS leaves out: separation of class means, and sparse features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def separation(current: Prototypes) -> Tensor:
         current: class means of a batch, differentiable.
 
     Returns:
-        Scalar, not negative; 0 with fewer than two classes. Means less than a millionth apart count as that.
+        Scalar, not negative; 0 with fewer than two classes. Distances below 1e-6 count as 1e-6.
     """
     means = current.means[current.valid]
     pairs = ~torch.eye(len(means), dtype=torch.bool, device=means.device)
@@ -33,12 +33,12 @@ def separation(current: Prototypes) -> Tensor:
 
 
 def sparsity(features: Tensor, labels: Tensor, *, ignore: int = IGNORE) -> Tensor:
-    """Each pixel's features, scaled by the largest of its class, shall be few and large.
+    """Makes features sparse: each pixel should have few, large features relative to the largest of its class.
 
     Mean over all pixels of sum_k exp(f_k / m_c) / sum_k f_k / m_c, with m_c the largest feature of class c in
     the batch (SDR, Eq. 8, as the published code has it: pixels without label are a class of their own).
-    Unlike there, the sum below counts as a tenth where it is less, a tenth of one feature at its largest:
-    behind a ReLU a pixel may have none, and a single one would outweigh all others by orders of magnitude.
+    Deviation: the divisor, the sum of the scaled features, is at least 0.1. After a ReLU all features of a
+    pixel may be zero, and one such pixel would outweigh all others by orders of magnitude.
 
     Args:
         features: (B, C, h, w) float, not negative.

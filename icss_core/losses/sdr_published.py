@@ -1,10 +1,10 @@
-"""SDR as the published ICSS code computes it, which is neither SDR nor what the paper says.
+"""SDR as the published ICSS code computes it, which differs from SDR and from the ICSS paper.
 
-Kept to check that claim, under the presets `icss-code/*`; `sdr.py` has the formulas one should use. Three
-things differ. Positions outside a class count as zero features, so attraction mostly shrinks the
-prototypes and repulsion mostly grows them. Prototypes are held near those of the *previous batch*, not of the
-memory network. And labels reach the stride-32 features by nearest sampling, so about one in a thousand is
-ever seen.
+Used by the presets `icss-code/*`, to reproduce that code; otherwise use `sdr.py`. Three things differ.
+Positions outside a class count as zero features, so attraction mostly shrinks the prototypes and repulsion
+mostly grows them. Prototypes are matched to those of the *previous batch*, not to the memory network's. And
+labels are reduced to the stride-32 features by nearest sampling, so that about one label in a thousand is
+used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def published_sdr_terms(
             `LATENT_SPACE: false`) instead of the labels at every stride-th pixel (`true`, its default).
         ignore: value of unlabelled pixels.
 
-    Distances are held above `SMALLEST_DISTANCE`, where the code divides by what there is.
+    Deviation: distances are at least `SMALLEST_DISTANCE`; the published code has no such limit.
 
     Returns:
         The terms, where classes that are absent (or were, for `match`) contribute nothing to sums that are
@@ -61,9 +61,9 @@ def published_sdr_terms(
     means, present = prototypes.means, prototypes.valid
 
     target = previous.to(means).detach()
-    known = present & ~target.isnan().any(dim=1)
-    moved = (means - torch.where(known[:, None], target, means.detach())).square().mean(dim=1)
-    match = torch.where(known, moved, torch.zeros_like(moved)).sum() / n_classes
+    in_both = present & ~target.isnan().any(dim=1)
+    moved = (means - torch.where(in_both[:, None], target, means.detach())).square().mean(dim=1)
+    match = torch.where(in_both, moved, torch.zeros_like(moved)).sum() / n_classes
 
     squares = membership_matrix(samples, n_classes).T @ samples.features.square().sum(dim=1)
     sums = means * prototypes.counts[:, None]
@@ -74,5 +74,5 @@ def published_sdr_terms(
     attract = spread[own & present].sum() / n_classes
     inverse = 1 / spread.clamp(min=SMALLEST_DISTANCE)[~own & present[None, :]]
     repulse = inverse.sum() / (n_classes * (n_classes - 1))
-    found = means.detach().masked_fill(~present[:, None], torch.nan)
-    return SdrTerms(match, attract, repulse), found
+    next_previous = means.detach().masked_fill(~present[:, None], torch.nan)
+    return SdrTerms(match, attract, repulse), next_previous

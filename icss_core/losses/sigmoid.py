@@ -1,4 +1,4 @@
-"""A classifier of independent yes-or-no answers: what LwF-MC trains and distils."""
+"""Losses of LwF-MC, whose classifier decides on each class independently, by a sigmoid."""
 
 from __future__ import annotations
 

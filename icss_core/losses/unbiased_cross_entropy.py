@@ -1,4 +1,4 @@
-"""Cross-entropy of a task whose background labels may hide every class that was learnt before."""
+"""Cross-entropy of a task in which pixels labelled background may belong to an earlier class."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def unbiased_cross_entropy(
     logits: Tensor, labels: Tensor, *, n_old: int, over: Reduction = "all", ignore: int = IGNORE
 ) -> Tensor:
-    r"""Unbiased cross-entropy of MiB: a background label says "no new class", and nothing about the old ones.
+    r"""Unbiased cross-entropy of MiB: a background label means "no new class", but may be any old class.
 
     .. math:: L = -\frac{1}{|I|} \sum_i \log \hat p_{i y_i}, \qquad
               \hat p_{i0} = \sum_{c < O} p_{ic}, \quad \hat p_{ic} = p_{ic} \;\text{for}\; c \ge O
 
     with p the softmax of all logits (Cermelli et al., "Modeling the Background for Incremental Learning in
-    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background: a task
-    does not know it. Computed with log-sum-exp. With O = 1 it is the ordinary cross-entropy.
+    Semantic Segmentation", arXiv 2002.00718, Eqs. 5-6). A label of an old class counts as background, because
+    tasks have no such labels. Computed with log-sum-exp. With O = 1 it is the ordinary cross-entropy.
 
     Args:
         logits: (B, N, H, W) float of the updated network, old classes first.
@@ -51,7 +51,7 @@ def unbiased_cross_entropy_map(logits: Tensor, labels: Tensor, *, n_old: int, ig
         raise InvalidParameterError(f"n_old must be in [1, {logits.shape[1]}], not {n_old}")
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     old = labels < n_old
-    # an index for pixels that are not of a new class too: what is gathered there is not used
+    # pixels of no new class need an index too; their gathered value is not used
     own = labels.masked_fill(old | (labels == ignore), 0)
     background = torch.logsumexp(scores[:, :n_old], dim=1)
     chosen = torch.where(old, background, scores.gather(1, own[:, None])[:, 0])

@@ -1,4 +1,4 @@
-"""Methods: presets say what an update or a task does; its loss is a cross-entropy plus any regularisers.
+"""Methods: a preset defines what an update or a task does; its loss is a cross-entropy plus regularisers.
 
 A method is data (`presets.py`) plus functions (a file per regulariser).
 """

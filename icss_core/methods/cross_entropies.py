@@ -1,4 +1,4 @@
-"""The kinds of cross-entropy that a method may learn its labels by, as a table."""
+"""The kinds of cross-entropy that a method may use for its labels, as a table."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ LabelLoss: TypeAlias = "Callable[[Tensor, Tensor, Batch], Tensor]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossEntropy:
-    """One kind."""
+    """One kind of cross-entropy."""
 
     build: Callable[[CrossEntropyRule, TaskContext], LabelLoss]
     needs: frozenset[Need[Any]] = field(default_factory=frozenset)
     without_memory: str | None = None
-    """Kind that it comes to in a first task, where there is no memory network; None: itself."""
+    """Kind that replaces it in the first task, which has no memory network; None: itself."""
     keeps_over: bool = True
-    """Whether that kind takes its mean over the same pixels, or over all."""
+    """Whether the replacing kind takes its mean over the same pixels (True) or over all pixels (False)."""
 
 
 def _balanced(rule: CrossEntropyRule, _: TaskContext) -> LabelLoss:
@@ -83,7 +83,7 @@ CROSS_ENTROPIES: Final[Mapping[str, CrossEntropy]] = MappingProxyType(
     {
         "mean": CrossEntropy(build=_mean),
         "balanced": CrossEntropy(build=_balanced),
-        # with the background alone before it, the unbiased cross-entropy is the plain one
+        # if the background is the only old class, the unbiased cross-entropy equals the plain one
         "unbiased": CrossEntropy(build=_unbiased, without_memory="mean"),
         "sigmoid": CrossEntropy(build=_sigmoid),
         "completed": CrossEntropy(

@@ -13,57 +13,59 @@ from icss_core.regularisation.importance import ImportanceKind
 
 
 class AnchorRule(BaseModel):
-    """Holding the weights that mattered to the memory network (`icss_core.regularisation.weight_anchor`)."""
+    """Numbers of the penalty on changes of important weights (`icss_core.regularisation.weight_anchor`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ImportanceKind
     weight: float = Field(ge=0)
-    """Lambda."""
+    """Lambda, the weight of the penalty."""
     normalise: bool = True
     """Whether importances are scaled to [0, 1] in each tensor."""
     decay: float = Field(default=0.9, gt=0, lt=1)
-    """Of the running Fisher information: weight of the newest gradient."""
+    """Weight of the newest gradient in the running Fisher information."""
     every: int = Field(default=10, ge=1)
-    """Of rw: iterations between two looks at the way."""
+    """For `rw`: iterations between two updates of the score."""
 
 
 class DensePreset(Method):
-    """Everything that decides what a task on scenes does, besides its data and the memory network.
+    """Everything that defines a task on scenes, besides its data and the memory network.
 
-    The first task, which has no memory network, leaves out whatever needs one.
+    The first task has no memory network and leaves out all terms that need one.
     """
 
     anchor: AnchorRule | None = None
     labels: Literal["task", "all"] = "task"
     """Which classes the masks show: those of the task, or all so far (joint)."""
-    others: Literal["background", "ignored"] = "background"
-    """What the masks show other classes as. Where labels are few, those of others say nothing."""
+    other_classes: Literal["background", "ignored"] = "background"
+    """What pixels of other classes count as in the masks: background, or ignored, which suits sparse
+    labels."""
     background: bool = True
-    """Whether a pixel without label may be background: yes for objects, no for scenes whose pixels all have a
-    class. Asked where a regulariser wants to know which classes are possible."""
+    """Whether an unlabelled pixel may be background: True for objects on a background, False for scenes in
+    which every pixel has a class. Used by regularisers that need the possible classes of an image."""
     prototypes: bool | None = None
-    """Whether the network is registered with the mean features of its classes, for the tasks after."""
+    """Whether the mean features of all classes are registered with the network, for later tasks."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""
     upside_down: bool = False
     """Whether crops are mirrored along rows too; for images from above, not for those of streets."""
     area: tuple[float, float] | None = (0.5, 2.0)
-    """Crops are shares of an image's area, drawn from this range; what does not fit is drawn again."""
+    """Crops cover a fraction of an image's area, drawn from this range; one that does not fit is drawn
+    again."""
     scale: tuple[float, float] | None = None
-    """Instead: crops are of images resized by a factor drawn from this range. For images that are larger than
-    a crop by far, and have a resolution."""
+    """Instead of `area`: images are resized by a factor drawn from this range before cropping. For images of
+    known resolution that are much larger than a crop."""
     epochs: int | None = Field(default=30, ge=1)
     """Passes over the task's images instead of `optimisation.iterations`."""
     first_iterations: int | None = Field(default=None, ge=1)
-    """Of the first task, where `epochs` is None; None: as many as of the others."""
+    """Iterations of the first task, if `epochs` is None; None: as many as in the other tasks."""
     first_lr: float = Field(default=0.01, gt=0)
-    """Learning rate of the first task; `optimisation.lr` is that of the others."""
+    """Learning rate of the first task; later tasks use `optimisation.lr`."""
     test_scales: Scales | None = None
-    """At which validation images are predicted when a task's version is scored, each class by its highest
-    score (`icss_core.inference.multi_scale`). It costs the sum of their squares times as much and changes no
-    network; validations within a training are without. None: images as they are."""
+    """Scales at which validation images are predicted when the version of a task is scored; each class keeps
+    its highest score (`icss_core.inference.multi_scale`). The cost grows by the sum of the squares of the
+    scales. Does not affect training, nor the validations during a training. None: images as they are."""
 
     @model_validator(mode="after")
     def _crops_are_cut_in_one_way(self) -> Self:

@@ -1,10 +1,10 @@
 """The presets of tasks on scenes by name: MiB and the methods it is compared with, by the papers' numbers.
 
-What they do not repeat of the published code, because every method here shares it: the classifier is one
-convolution whose rows grow (the code keeps one a task, which gives the same logits), and importances are
+Differences from the published code that are common to all methods here: the classifier is one convolution
+whose rows grow (the code keeps one a task, which gives the same logits), and importances are
 scaled over all its rows; batch norms are PyTorch's, each worker with its own statistics; mixed precision is
-bfloat16 without loss scaling. A mean over "all" pixels is theirs: those without label count as zero. They
-learn the borders of VOC's objects as background, here nobody labels them.
+bfloat16 without loss scaling. As there, a mean over "all" pixels counts unlabelled pixels
+as zero. There the borders of VOC's objects are learnt as background; here they have no label.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SGD: Final = Optimisation(
     optimiser="sgd", lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4, schedule="poly"
 )
-"""Of MiB and, in a task, of all its rivals."""
+"""Optimisation of MiB, and of all methods that it is compared with."""
 
 _EVERYWHERE: Final = CrossEntropyRule(kind="mean", over="all")
 _UNBIASED: Final = CrossEntropyRule(kind="unbiased", over="all")
@@ -91,12 +91,13 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
         },
     }
 )
-"""Fields of a DensePreset by method; what a method does not say is fine-tuning's. Of SDR, the numbers of its
-code's presets (its README has a tenth of the distillation and of the sparsity); the head starts at random as
-there. Not as there: see `sdr-shape` and `class_prototypes`."""
+"""Fields of a DensePreset by method; fields that a method does not set are those of fine-tuning. SDR has the
+numbers of the presets in its code (its README has a tenth of the weights of distillation and sparsity), and
+its random head. For differences from SDR see `sdr-shape` and `class_prototypes`."""
 
 _POINTS: Final = _SGD.model_copy(update={"lr": 1e-4, "nesterov": False})
-"""Of MiB's points; its comparison with others has a tenth of the learning rate."""
+"""Optimisation of MiB with points; in its comparison with other methods MiB uses a tenth of the learning
+rate."""
 
 _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
     {
@@ -121,11 +122,11 @@ _SPARSE: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
         "img-level-pce": {"summary": "both", "regularisers": {"image-level": {}}},
     }
 )
-"""The same for points and scribbles. The papers say neither gamma (0.1 here, a guess: sweep it) nor how
-unlabelled pixels enter `pce-background`; the labels of a whole image count for each of its crops. PDML's text
-could not be had whole: margin, weight and choice of points are ours. With scribbles, and only there, MiB
-tests at five scales: the override `test_scales` [0.5, 0.75, 1, 1.25, 1.5]. No preset has it, because they
-serve points as well. MiB's dense CRF after it is not here: no library of it is maintained."""
+"""The same for points and scribbles. The papers give neither gamma (0.1 here, a guess: sweep it) nor the role
+of unlabelled pixels in `pce-background`. The labels of a whole image count for each of its crops. The full
+text of PDML was not available: margin, weight and choice of points are ours. For scribbles only, MiB tests at
+five scales: use the override `test_scales` [0.5, 0.75, 1, 1.25, 1.5]; the presets lack it because they serve
+points as well. The dense CRF that MiB applies afterwards is left out, as no library for it is maintained."""
 
 
 def _preset(method: str) -> DensePreset:
@@ -140,7 +141,7 @@ def _sparse(method: str) -> DensePreset:
         method=method,
         optimisation=_POINTS,
         first_lr=_POINTS.lr,
-        others="ignored",
+        other_classes="ignored",
         head_init="random",
         **_SPARSE[method],
     )

@@ -1,4 +1,4 @@
-"""`distillation`: the memory network's view of every pixel, new classes inside its background."""
+"""`distillation`: distils the memory network at every pixel; its background contains the new classes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class DistillationParameters(RegulariserParameters):
-    """Numbers of unbiased distillation; MiB weighs it 10 against a dense cross-entropy."""
+    """Numbers of unbiased distillation; MiB gives it a weight of 10 beside a dense cross-entropy."""
 
     alpha: float = Field(default=1.0, gt=0)
-    """Factor on the memory network's logits: above 1 its view gets harder."""
+    """Factor on the memory network's logits; above 1 the targets become harder."""
 
 
 def _penalty(parameters: DistillationParameters, context: TaskContext) -> Penalty:

@@ -1,4 +1,4 @@
-"""`features`: the deepest features stay where the memory network had them (the second half of ILT)."""
+"""`features`: keeps the deepest features close to the memory network's (the second half of ILT)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`festa`: scores of a pixel near its neighbours' in space and in score space, and far from one."""
+"""`festa`: scores of a pixel near its neighbours' in space and by score, far from the least similar."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class FestaParameters(RegulariserParameters):
-    """Numbers of FESTA; its authors weigh the whole 0.1, ICSS 1."""
+    """Numbers of FESTA; its authors give the sum a weight of 0.1, ICSS of 1."""
 
     feature_neighbour: float = Field(default=0.5, ge=0)
-    """On the squared distance to the nearest of all pixels' scores."""
+    """Weight of the squared distance to the closest scores among all pixels."""
     spatial_neighbour: float = Field(default=1.5, ge=0)
-    """On the squared distance to the nearest of the 8 neighbours' scores."""
+    """Weight of the squared distance to the closest scores among the 8 neighbours."""
     far: float = Field(default=1.0, ge=0)
-    """On 1 + the smallest cosine with any pixel's scores."""
+    """Weight of 1 + the smallest cosine similarity to the scores of any pixel."""
     anchors: float = Field(default=0.01, gt=0, le=1)
-    """Pixels that are compared with all others, as a share of a crop."""
+    """Pixels that are compared with all others, as a fraction of those of a crop."""
 
 
 def _penalty(parameters: FestaParameters, context: TaskContext) -> Penalty:
@@ -36,12 +36,12 @@ def _penalty(parameters: FestaParameters, context: TaskContext) -> Penalty:
         height, width = output.logits.shape[2:]
         seed = np.random.SeedSequence([context.seed, batch.iteration]).generate_state(1)
         generator = torch.Generator().manual_seed(int(seed[0]))
-        anchors = draw_anchors(height, width, share=parameters.anchors, generator=generator)
-        found = festa_terms(output.logits, anchors.to(output.logits.device))
+        anchors = draw_anchors(height, width, fraction=parameters.anchors, generator=generator)
+        distances = festa_terms(output.logits, anchors.to(output.logits.device))
         return {
-            "feature_neighbour": parameters.feature_neighbour * found.feature_neighbour.mean(),
-            "spatial_neighbour": parameters.spatial_neighbour * found.spatial_neighbour.mean(),
-            "far": parameters.far * found.far.mean(),
+            "feature_neighbour": parameters.feature_neighbour * distances.feature_neighbour.mean(),
+            "spatial_neighbour": parameters.spatial_neighbour * distances.spatial_neighbour.mean(),
+            "far": parameters.far * distances.far.mean(),
         }
 
     return terms

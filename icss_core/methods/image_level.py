@@ -1,4 +1,4 @@
-"""`image-level`: every class the image shows is sure somewhere, every other nowhere."""
+"""`image-level`: classes that the image shows are confident at some pixel, all others at none."""
 
 from __future__ import annotations
 

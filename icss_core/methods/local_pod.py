@@ -1,4 +1,4 @@
-"""`local-pod`: squared activations of every level, pooled in cells, stay the memory network's."""
+"""`local-pod`: keeps squared activations of every level, pooled in cells, close to the memory network's."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _STAGES = 4
 
 
 class LocalPodParameters(RegulariserParameters):
-    """Numbers of PLOP: its factors, and the cells along a side."""
+    """Numbers of PLOP: factors of the layers, and numbers of cells along each side."""
 
     layers: float = Field(default=0.01, ge=0)
-    """Factor of the encoder's stages and of what the classifier sees."""
+    """Factor of the encoder's stages and of the classifier's input."""
     logits: float = Field(default=0.0005, ge=0)
     """Factor of the logits."""
     scales: tuple[int, ...] = (1, 2, 4)

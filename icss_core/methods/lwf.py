@@ -1,4 +1,4 @@
-"""`lwf`: the memory network's view of the old classes among themselves."""
+"""`lwf`: distils the memory network's probabilities of the old classes among themselves."""
 
 from __future__ import annotations
 

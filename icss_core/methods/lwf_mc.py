@@ -1,4 +1,4 @@
-"""`lwf-mc`: the memory network's yes or no to each old class."""
+"""`lwf-mc`: distils the memory network's independent decision on each old class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods want to know of the memory network and of the version before."""
+"""Needs that the memory network, or what its version keeps, provides."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ MEMORY_FEATURES: Final = Need[OfBatch](
 )
 MEMORY_OUTPUT: Final = Need["Callable[[Batch], SegmenterOutput]"](
     name="memory_output",
-    description="all that the memory network says, levels of its encoder included",
+    description="the memory network's whole output, levels of its encoder included",
     from_scenes=_said,
     from_clicks=lambda task: task.memory_output,
 )

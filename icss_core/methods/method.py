@@ -1,4 +1,4 @@
-"""What every method has, whatever it learns from: a head, a fit, a cross-entropy and regularisers."""
+"""The fields that presets of updates and of tasks on scenes have in common."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from icss_core.training import Optimisation
 
 
 class CrossEntropyRule(BaseModel):
-    """How the labels of a batch are learnt."""
+    """Which cross-entropy is used for the labels of a batch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mean", "balanced", "unbiased", "sigmoid", "completed"] = "mean"
-    """mean: every labelled pixel alike; balanced: every class has a vote (ours); unbiased: the background may
-    be any old class (MiB); sigmoid: a yes or no for each class (LwF-MC); completed: the memory network says
-    what the background is where it is sure (PLOP)."""
+    """mean: all labelled pixels weigh the same; balanced: all classes weigh the same (ours); unbiased: the
+    background may be any old class (MiB); sigmoid: an independent decision for each class (LwF-MC);
+    completed: confident predictions of the memory network replace the label background (PLOP)."""
     cap: int = Field(default=16, ge=1)
-    """Of balanced: labelled pixels of a class in a batch from which its vote is full."""
+    """For balanced: number of labelled pixels of a class in a batch from which it has its full weight."""
     over: Reduction = "labelled"
-    """Of mean, unbiased and sigmoid: which pixels the mean is taken over."""
+    """For mean, unbiased and sigmoid: the pixels over which the mean is taken."""
     weight: float = Field(default=1.0, ge=0)
-    """Factor on it; 0 leaves the labels unused."""
+    """Factor on the cross-entropy; 0 leaves the labels unused."""
     unlabelled: Literal["ignored", "background"] = "ignored"
     """What a pixel without label counts as; background takes pixels without data for background too."""
 
 
 class Method(BaseModel):
-    """The part of a recipe that interactive and tasks on scenes share."""
+    """What presets of updates from clicks and of tasks on scenes have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     method: str
-    """Name of the recipe in tables; what it does is in the numbers below."""
+    """Name of the method in tables; its behaviour follows from the numbers below."""
     summary: str = ""
-    """One sentence: whose numbers these are."""
+    """One sentence on the method and on where its numbers come from."""
     warning: str | None = None
-    """Said to whoever uses the preset, where following a paper's letter is known to go wrong."""
+    """Shown to users of the preset, if it follows a paper exactly and is known to work badly."""
     head_init: HeadInit = "background"
     optimisation: Optimisation = Optimisation()
     cross_entropy: CrossEntropyRule = CrossEntropyRule()

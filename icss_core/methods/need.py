@@ -1,7 +1,7 @@
-"""What a method wants to know besides pixels and labels of a batch, and how a task comes by it.
+"""Needs: what a method uses besides the pixels and labels of a batch, and what provides it.
 
-A need carries its own providers: one for tasks on the scenes of a data set, one for updates from clicks on an
-image. A method states its needs; the code around it asks the providers and knows none of them by name.
+A need has a provider for tasks on the scenes of a data set and one for updates from clicks on an image. A
+method states its needs; the code around it calls their providers and does not depend on any particular need.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 OfBatch: TypeAlias = "Callable[[Batch], Tensor]"
-"""What is known of each batch's crops."""
+"""Gives a tensor for the crops of each batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneTask:
-    """A task on the scenes of a data set, as far as a need may look at it."""
+    """What the providers of a need may use in a task on scenes."""
 
     n_classes: int
-    """After the task."""
+    """Number of classes after the task."""
     memory: Segmenter | None
     """The network before the task; None in the first."""
     memory_output: Callable[[Batch], SegmenterOutput] | None
-    """What the memory network says of a batch, computed once for all who ask."""
+    """Output of the memory network for a batch, computed once for all needs."""
     artefact: Callable[[str], Mapping[str, Tensor] | None]
-    """Tensors that the version before keeps under a name."""
+    """Gives the tensors that the memory network's version keeps under a name; None: it keeps none."""
     scenes: Sequence[LabelledScene]
     crop: int
-    """Side of the windows in which scenes are looked at, in pixels."""
+    """Side of the windows in which scenes are read, in pixels."""
     device: torch.device
     precision: Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickTask:
-    """An update from clicks, as far as a need may look at it."""
+    """What the providers of a need may use in an update from clicks."""
 
     memory_output: Callable[[Batch], SegmenterOutput]
     memory_features: OfBatch
@@ -60,23 +60,23 @@ class ClickTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Need(Generic[Value]):
-    """One thing that a method may want to know."""
+    """One input that a method may have besides pixels and labels."""
 
     name: str
     description: str
     """Completes "... learns from"; part of error messages."""
     of_memory: bool = True
-    """Whether there is none without a memory network: a first task leaves out what needs it."""
+    """Whether it needs a memory network; the first task, which has none, leaves out terms with such needs."""
     map_name: str | None = None
-    """Name of a map that each scene must come with beside its image, where that is what is needed."""
+    """Name of the map that each scene must have, if the need is one; see `Scene.maps`."""
     image_labels: bool = False
-    """Whether each scene must say which classes it may show."""
+    """Whether each scene must state which classes it may show."""
     from_scenes: Callable[[SceneTask], Value] | None = field(default=None, compare=False)
     """None: scenes cannot provide it."""
     from_clicks: Callable[[ClickTask], Value] | None = field(default=None, compare=False)
     """None: clicks on an image cannot provide it."""
     missing_in: Callable[[Method], str | None] = field(default=lambda _: None, compare=False)
-    """Why tasks on scenes with this method cannot provide it, if so."""
+    """Says why tasks on scenes with a given method cannot provide it; None: they can."""
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -101,7 +101,7 @@ def provide_from_clicks(needs: Iterable[Need[Any]], task: ClickTask) -> dict[str
 
 
 def extra(name: str) -> OfBatch:
-    """Reads what a sampler put beside the pixels of a batch, under a name."""
+    """Reads the extra of a batch (`Batch.extras`) that has this name."""
     return lambda batch: batch.named(name)
 
 

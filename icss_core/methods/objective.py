@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def needs_of(method: Method) -> frozenset[Need[Any]]:
-    """What its loss wants to know besides pixels and labels."""
+    """All needs of a method's cross-entropy and regularisers."""
     own = CROSS_ENTROPIES[method.cross_entropy.kind].needs
     return own.union(*(regulariser.needs for regulariser, _ in regularisers_of(method)))
 

@@ -1,7 +1,8 @@
-"""`objectness`: a pixel is likely of some class but the background where an object is likely.
+"""`objectness`: pixels that likely belong to an object should likely have a class other than the background.
 
-Objects of classes that the network does not know, or does not know yet, are objects too: the term asks it to
-call them one of its own. It helps where the objects of the images are those of the classes.
+Objects of classes that the network does not have, or does not have yet, are objects too, and the term makes
+the network give them one of its own classes. So it only helps if the objects in the images are those of its
+classes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ OBJECTNESS_MAP: Final = Need[OfBatch](
     map_name="objectness",
     from_scenes=lambda _: extra("objectness"),
 )
-"""(B, h, w) float32 in [0, 1] of a batch, NaN where not known."""
+"""(B, h, w) float32 in [0, 1] of a batch, NaN where missing."""
 
 
 def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
@@ -39,8 +40,8 @@ def _penalty(_: RegulariserParameters, context: TaskContext) -> Penalty:
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         objectness = objectness_of(batch)
-        known = ~objectness.isnan()
-        return {"objectness": objectness_loss(output.logits, objectness, valid=known)}
+        defined = ~objectness.isnan()
+        return {"objectness": objectness_loss(output.logits, objectness, valid=defined)}
 
     return terms
 

@@ -1,4 +1,4 @@
-"""`podnet`: the deepest features keep their sums over rows and columns."""
+"""`podnet`: keeps row and column sums of the deepest features close to the memory network's."""
 
 from __future__ import annotations
 

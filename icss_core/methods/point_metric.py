@@ -1,4 +1,4 @@
-"""`point-metric`: features of labelled pixels of a class together, those of different classes apart."""
+"""`point-metric`: features of labelled pixels are close within a class and apart between classes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class PointMetricParameters(RegulariserParameters):
-    """Ours, the weight of 1 too: the paper's text could not be had whole, so that its own are not known."""
+    """All numbers are ours, the weight of 1 too: the full text of the paper was not available."""
 
     margin: float = Field(default=0.2, ge=0, le=4)
-    """By how much pixels of other classes shall be further away, in squared distances of features of length
+    """By how much pixels of other classes should be further away, in squared distances of features of length
     1, which are 4 at most; the default is FaceNet's."""
-    most: int = Field(default=16, ge=2, le=64)
-    """Labelled pixels of a class that count in a batch: more than points give, fewer than scribbles. The cost
-    grows with its cube."""
+    per_class: int = Field(default=16, ge=2, le=64)
+    """Largest number of labelled pixels of a class to compare in a batch: more than points give, fewer than
+    scribbles give. The cost grows with its cube."""
 
 
 def _penalty(parameters: PointMetricParameters, _: TaskContext) -> Penalty:
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         # labelled background is compared like any class: annotators put points there too
         loss = point_triplet_loss(
-            output.decoder_features, batch.labels, margin=parameters.margin, most=parameters.most
+            output.decoder_features, batch.labels, margin=parameters.margin, per_class=parameters.per_class
         )
         return {"point_metric": loss}
 

@@ -37,7 +37,7 @@ POSSIBLE_CLASSES: Final = Need[OfBatch](
     from_scenes=lambda _: extra("possible"),
     from_clicks=lambda _: extra("possible"),
 )
-"""(B, N) bool of a batch; of clicks: the classes that somebody, or the memory network, saw in the image."""
+"""(B, N) bool of a batch; in updates: the background and the classes of clicks and pseudo-labels."""
 
 
 def _penalty(_: PossibleParameters, context: TaskContext) -> Penalty:

@@ -10,7 +10,7 @@ from icss_core.methods.method import Method
 
 
 class PseudoLabelRule(BaseModel):
-    """Which pixels the memory network labels with old classes of interest."""
+    """Which pixels get a pseudo-label of an old class of interest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,7 +19,7 @@ class PseudoLabelRule(BaseModel):
     multiple: float = Field(default=1.0, gt=0, le=100)
     """Pixels per old class, as a multiple of the largest number of clicks on one class."""
     threshold: float = Field(default=0.99, ge=0, lt=1)
-    """Least confidence of a pixel, for both kinds; 0 takes any."""
+    """Confidence that a pixel must exceed, for both kinds; 0 accepts any."""
 
 
 class CropRule(BaseModel):
@@ -32,7 +32,7 @@ class CropRule(BaseModel):
     size: int = Field(default=256, ge=64, le=2048, multiple_of=32)
     batch: int = Field(default=4, ge=1, le=64)
     overlap: float = Field(default=0.5, ge=0, lt=1)
-    """Of the grid of a sweep, as a share of the size."""
+    """Overlap of neighbouring windows of a sweep, as a fraction of their size."""
     flips: bool = True
 
     def stride(self, size: int) -> int:
@@ -47,8 +47,8 @@ class HeadFit(BaseModel):
 
     iterations: int = Field(default=0, ge=0, le=1000)
     """Of L-BFGS; 0 leaves the head as it was initialised."""
-    pull: float = Field(default=0.01, ge=0)
-    """Weight of the squared distance to the initialised rows; keeps classes with few labels near them."""
+    l2_to_start: float = Field(default=0.01, ge=0)
+    """Weight of the squared distance to the initial rows, which keeps classes with few labels near them."""
 
 
 class PrevalenceRule(BaseModel):
@@ -58,8 +58,8 @@ class PrevalenceRule(BaseModel):
 
     iterations: int = Field(default=0, ge=0, le=1000)
     """Of expectation maximisation; 0 leaves the classifier as it was trained."""
-    keep: float = Field(default=0.85, ge=0, le=1)
-    """Least share of the rightly classified clicks that stay so."""
+    clicks_kept: float = Field(default=0.85, ge=0, le=1)
+    """Smallest fraction of the correctly classified clicks that must remain correct."""
 
 
 class Preset(Method):
@@ -71,10 +71,11 @@ class Preset(Method):
     sweeps: int | None = Field(default=None, ge=1)
     """Passes over the grid instead of `optimisation.iterations`, for presets that count in passes."""
     rounds: int = Field(default=1, ge=1)
-    """Parts of the training, after each of which the network can be looked at (ICSS: 30); equal, or as nearly
-    so as whole iterations allow."""
+    """Number of parts of nearly equal length into which the training is divided (ICSS: 30); the network can
+    be looked at after each."""
     tiles: int = Field(default=64, ge=1, le=4096)
-    """Most tiles of 512 pixels in the working area: on a larger raster those with the most clicks."""
+    """Largest number of tiles of 512 pixels in the working area; on a larger raster those with most
+    clicks."""
     prevalence: PrevalenceRule = PrevalenceRule()
 
     @model_validator(mode="after")

@@ -1,13 +1,13 @@
 """The presets by name. `icss-paper/*` follow the paper's text, `icss-code/*` its published code.
 
-What these two do not repeat, because every method here shares it:
+Differences from the paper and from its code that are common to all methods here:
 
 - the memory network's labels (pseudo-labels, DISCA's map) come from one pass over tiles of 512 pixels, not
   from the mean of half overlapping windows of 256;
-- class maps are made with our default tiling, and where the processor has it in bfloat16, which training
-  uses too (`optimisation.precision`: float32 is theirs);
+- class maps are made with our default tiling, and where the processor has it in bfloat16, as does training
+  (`optimisation.precision`; the published code uses float32);
 - batch norms keep their running statistics and learn all scales and shifts; the code can freeze 33 of its 50;
-- above `tiles` tiles of 512 pixels the working area is a part of the image;
+- if the image has more than `tiles` tiles of 512 pixels, the working area is a part of it;
 - the code has no fixed length: it stops when the score on the full truth has not improved for 15 of its
   rounds, or after 100 of them; 30 is the paper's.
 """
@@ -36,14 +36,14 @@ _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
     summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
-    head_fit=HeadFit(iterations=100, pull=0.01),
+    head_fit=HeadFit(iterations=100, l2_to_start=0.01),
     pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
         lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
-    prevalence=PrevalenceRule(iterations=100, keep=0.85),
+    prevalence=PrevalenceRule(iterations=100, clicks_kept=0.85),
     regularisers={"distillation": {"weight": 1.0}},
 )
 

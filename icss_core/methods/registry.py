@@ -83,7 +83,7 @@ def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
     Raises:
         UnknownPresetError: no such preset.
         InvalidParameterError: an override names nothing or is out of bounds, the message lists all; or it
-            adds a regulariser that learns from what clicks on an image do not come with.
+            adds a regulariser with a need that updates from clicks cannot provide.
     """
     preset = _chosen(PRESETS, name, overrides)
     for regulariser, _ in regularisers_of(preset):
@@ -123,14 +123,14 @@ def get_dense_preset(name: str, overrides: Mapping[str, Any] | None = None) -> D
 def _chosen(presets: Mapping[str, AnyPreset], name: str, overrides: Mapping[str, Any] | None) -> AnyPreset:
     if name not in presets:
         raise UnknownPresetError(f"unknown preset {name!r}; one of {list(presets)}")
-    known = presets[name]
-    content = known.model_dump()
+    original = presets[name]
+    content = original.model_dump()
     for path, value in (overrides or {}).items():
         _merge(content, path.split("."), value)
-    if (content["name"], content["method"]) != (known.name, known.method):
+    if (content["name"], content["method"]) != (original.name, original.method):
         raise InvalidParameterError("name and method of a preset cannot be overridden; choose another preset")
     try:
-        preset = type(known).model_validate(content)
+        preset = type(original).model_validate(content)
         pairs = [(content, preset.model_dump())] + [
             (content["regularisers"][regulariser.name], parameters.model_dump())
             for regulariser, parameters in regularisers_of(preset)
@@ -188,7 +188,7 @@ def _merge(content: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def misfit(method: Method, *, architecture: Architecture, crop: int) -> str | None:
-    """What of a method does not fit a network and its crops; None where all does.
+    """Says what in a method does not fit a network and its crops; None if all fits.
 
     Args:
         method: with its numbers.

@@ -1,4 +1,4 @@
-"""What a regulariser is: a name, numbers, what it needs to know, and its terms of one batch."""
+"""Regularisers: a name, parameters, needs, and the terms that they add to the loss of a batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RegulariserParameters(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What is known of a task before its first iteration."""
+    """What a method's loss is built from: the facts of a task that are fixed before its first iteration."""
 
     n_classes: int
     """Classes of the updated network."""
@@ -46,10 +46,10 @@ class TaskContext:
     """Values of needs by name, as their own providers gave them (`icss_core.methods.need`)."""
 
     def of(self, need: Need[Value]) -> Value:
-        """What a need stands for.
+        """The value of a need.
 
         Raises:
-            AssertionError: the task did not provide it although the method states it: a fault of the code.
+            AssertionError: the task did not provide it although the method states it, a fault of the code.
         """
         if need.name not in self.provided:
             raise AssertionError(f"the task provided no {need.name} although the method needs it")
@@ -78,5 +78,5 @@ class Regulariser(Generic[Parameters]):
     """Makes the penalty of a task; all state of a task lives in what this returns."""
     needs: frozenset[Need[Any]] = field(default_factory=frozenset)
     misfit: Callable[[Parameters, int, int], str | None] = lambda *_: None
-    """Of its numbers, the side of the crops and the stride of the deepest features: what does not fit, if
-    anything; asked before a training begins."""
+    """Called before a training with the parameters, the side of the crops and the stride of the deepest
+    features; says what does not fit together, or None."""

@@ -38,7 +38,7 @@ def _penalty(parameters: SdrParameters, context: TaskContext) -> Penalty:
 
     def terms(output: SegmenterOutput, batch: Batch) -> dict[str, Tensor]:
         device = output.features.device
-        found = sdr_terms(
+        losses = sdr_terms(
             output.features,
             batch.labels,
             memory.means.to(device),
@@ -46,9 +46,9 @@ def _penalty(parameters: SdrParameters, context: TaskContext) -> Penalty:
             assignment=parameters.assignment,
         )
         return {
-            "match": parameters.match * found.match,
-            "attract": parameters.attract * found.attract,
-            "repulse": parameters.repulse * found.repulse,
+            "match": parameters.match * losses.match,
+            "attract": parameters.attract * losses.attract,
+            "repulse": parameters.repulse * losses.repulse,
         }
 
     return terms

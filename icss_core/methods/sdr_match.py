@@ -1,4 +1,4 @@
-"""`sdr-match`: where the memory network sees an old class, features stay at the mean kept of that class."""
+"""`sdr-match`: where the memory network predicts an old class, keeps features near the stored mean of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SdrMatchParameters(RegulariserParameters):
-    """How labels meet features; SDR reduces labels to the features' grid by nearest neighbour."""
+    """How labelled pixels read features; SDR itself reduces labels to their grid by nearest neighbour."""
 
     assignment: Assignment = "pooled"
 

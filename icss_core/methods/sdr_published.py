@@ -1,4 +1,4 @@
-"""`sdr_published`: SDR as ICSS's code computes it, kept to check what it claims."""
+"""`sdr_published`: SDR as the published ICSS code computes it, to reproduce that code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PublishedSdrParameters(RegulariserParameters):
     attract: float = Field(default=1.0, ge=0)
     repulse: float = Field(default=1.0, ge=0)
     every_label: bool = False
-    """Count every label (published `LATENT_SPACE: false`) and not one in a thousand (its default)."""
+    """Use every label (published `LATENT_SPACE: false`), not one in a thousand (the published default)."""
 
 
 def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalty:
@@ -33,13 +33,13 @@ def _penalty(parameters: PublishedSdrParameters, context: TaskContext) -> Penalt
         nonlocal previous
         if previous is None:
             previous = output.features.new_zeros(context.n_classes, output.features.shape[1])
-        found, previous = published_sdr_terms(
+        losses, previous = published_sdr_terms(
             output.features, batch.labels, previous, every_label=parameters.every_label
         )
         return {
-            "published_match": parameters.match * found.match,
-            "published_attract": parameters.attract * found.attract,
-            "published_repulse": parameters.repulse * found.repulse,
+            "published_match": parameters.match * losses.match,
+            "published_attract": parameters.attract * losses.attract,
+            "published_repulse": parameters.repulse * losses.repulse,
         }
 
     return terms

@@ -29,18 +29,18 @@ def entropy_thresholds(
     size: int,
     device: torch.device,
     precision: Precision = "auto",
-    most: int = 2048,
+    max_windows: int = 2048,
 ) -> Tensor:
-    """Median entropy by class over the background pixels of the scenes, none below PLOP's least.
+    """Median entropy by class over the background pixels of the scenes, never below PLOP's lower limit.
 
     Args:
         memory: the network before the task; left in eval mode.
-        scenes: of the task, labelled as it sees them.
+        scenes: scenes of the task, with the labels that the task sees.
         n_classes: N, classes after the task.
         size: side of the windows, in pixels.
         device: where to compute.
         precision: in which type.
-        most: windows looked at, spread evenly over the scenes.
+        max_windows: largest number of windows to read, spread evenly over the scenes.
 
     Returns:
         (O,) float64 on the CPU; the same on every worker, since all look at the same windows.
@@ -48,7 +48,7 @@ def entropy_thresholds(
     medians = EntropyMedians(memory.n_classes, n_classes)
     memory.eval()
     dtype = resolve_precision(precision, device)
-    for scene, window in spread_windows(scenes, size=size, most=most):
+    for scene, window in spread_windows(scenes, size=size, limit=max_windows):
         pixels, labels = scene.crop(window)
         batch = collate([pixels], [labels]).to(device)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):

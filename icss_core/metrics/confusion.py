@@ -104,13 +104,13 @@ def recall_per_class(matrix: Counts) -> Scores:
 
 
 def precision_per_class(matrix: Counts) -> Scores:
-    """Share of the pixels given to a class that are right: (..., N); NaN where none was given to it."""
+    """Fraction of the pixels given to a class that are right: (..., N); NaN where none was given to it."""
     hits, _, predicted = _marginals(matrix)
     return _ratio(hits, predicted, defined=predicted > 0)
 
 
 def accuracy(matrix: Counts) -> Scores:
-    """Share of right pixels: (...) in [0, 1] of matrices (..., N, N); NaN for a matrix without pixels."""
+    """Fraction of right pixels: (...) in [0, 1] of matrices (..., N, N); NaN for a matrix without pixels."""
     hits, true, _ = _marginals(matrix)
     total = true.sum(axis=-1)
     return _ratio(hits.sum(axis=-1), total, defined=total > 0)
@@ -149,8 +149,8 @@ class ConfusionAccumulator:
             raise InvalidParameterError(
                 f"{image}: the matrix must be {self.n_classes} x {self.n_classes}, not {matrix.shape}"
             )
-        known = self._matrices.get(image)
-        self._matrices[image] = matrix.copy() if known is None else known + matrix
+        counted = self._matrices.get(image)
+        self._matrices[image] = matrix.copy() if counted is None else counted + matrix
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The forgetting report: what an update did to the old classes, measured without ground truth.
 
-The memory network is the yardstick: where it saw an old class and nobody clicked, the updated network
-should see the same, unless the new class is there. What the new class took is therefore counted apart from
-what went to another old class.
+The reference is the memory network's map: where it shows an old class and nobody clicked, the updated network
+should show the same class, unless the new class is there. Pixels that became the new class are therefore
+counted separately from those that became another old class.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from icss_core.labels import LabelSpace
     from icss_core.metrics.confusion import Counts
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
@@ -30,45 +30,45 @@ class _Frozen(BaseModel):
 
 
 class ForgettingLimits(_Frozen):
-    """When the report warns; meant to stay silent on a sound update with some hundred clicks a class."""
+    """Limits beyond which the report warns; sound updates with some hundred clicks a class stay within."""
 
-    lost: Share = 0.3
+    lost: Fraction = 0.3
     """An old class of interest lost more than this fraction of its unclicked pixels, to whatever class."""
-    smallest_share: Share = 0.001
+    smallest_fraction: Fraction = 0.001
     """Old classes on less than this fraction of the image are too small to warn about."""
-    clicked_accuracy: Share = 0.7
+    clicked_accuracy: Fraction = 0.7
     """A class is right on fewer than this fraction of its clicks."""
     fewest_clicks: Annotated[int, Field(ge=1)] = 5
     """Classes with fewer clicks than this are not judged by them."""
-    worse_on_clicks: Share = 0.1
+    worse_on_clicks: Fraction = 0.1
     """The updated network is right on old-class clicks by more than this below the memory network."""
-    covers: Share = 0.95
+    covers: Fraction = 0.95
     """A new class covers more than this fraction of the image."""
 
 
 class ClassForgetting(_Frozen):
-    """One class before and after. Shares are in [0, 1]; None where there is nothing to divide by."""
+    """One class before and after. Fractions are in [0, 1]; None where there is nothing to divide by."""
 
     new: bool
     memory_pixels: int
     """Pixels the memory network gives to the class (0 for a new one)."""
     updated_pixels: int
     """Pixels the updated network gives to it."""
-    agreement: Share | None
+    agreement: Fraction | None
     """Of the unclicked pixels the memory network gave to this old class, the fraction it keeps."""
-    taken_by_new: Share | None
+    taken_by_new: Fraction | None
     """Of the same pixels, the fraction that is a new class now."""
-    taken_by_old: Share | None
+    taken_by_old: Fraction | None
     """Of the same pixels, the fraction that is another old class now; the three add up to 1."""
-    lost_share_of_image: Share | None
+    lost_share_of_image: Fraction | None
     """Pixels that were this class and are another now, as a fraction of the image."""
-    gained_share_of_image: Share | None
+    gained_share_of_image: Fraction | None
     """Pixels that were another class and are this one now, as a fraction of the image."""
     clicks: int
     """Clicks of the class on compared pixels."""
-    clicked_accuracy: Share | None
-    """Share of them where the updated network gives the clicked class."""
-    memory_clicked_accuracy: Share | None
+    clicked_accuracy: Fraction | None
+    """Fraction of them where the updated network gives the clicked class."""
+    memory_clicked_accuracy: Fraction | None
     """The same for the memory network (None for a new class, which it cannot give)."""
 
 
@@ -81,18 +81,18 @@ class ForgettingReport(_Frozen):
     """Pixels compared: both maps have data there."""
     unclicked_pixels: int
     """Those without a click, on which agreement is measured."""
-    agreement: Share | None
-    """Share of the unclicked pixels that keep their class, background included."""
-    agreement_of_interest: Share | None
+    agreement: Fraction | None
+    """Fraction of the unclicked pixels that keep their class, background included."""
+    agreement_of_interest: Fraction | None
     """The same over pixels that the memory network gave to old classes other than the background."""
-    taken_by_new: Share | None
-    """Share of the unclicked pixels that a new class took."""
-    taken_by_old: Share | None
-    """Share of the unclicked pixels that went from one old class to another."""
-    changed_share_of_image: Share | None
-    """Share of all pixels, clicked or not, with another class than before."""
-    clicked_accuracy: Share | None
-    """Share of the clicks that the updated network gets right."""
+    taken_by_new: Fraction | None
+    """Fraction of the unclicked pixels that a new class took."""
+    taken_by_old: Fraction | None
+    """Fraction of the unclicked pixels that went from one old class to another."""
+    changed_share_of_image: Fraction | None
+    """Fraction of all pixels, clicked or not, with another class than before."""
+    clicked_accuracy: Fraction | None
+    """Fraction of the clicks that the updated network gets right."""
     classes: dict[str, ClassForgetting]
     """By class name, in the order of the label space."""
     warnings: tuple[str, ...]
@@ -176,14 +176,14 @@ class ForgettingAccumulator:
             sampled=self._sampled,
             pixels=pixels,
             unclicked_pixels=compared,
-            agreement=_share(kept, compared),
-            agreement_of_interest=_share(
+            agreement=_fraction(kept, compared),
+            agreement_of_interest=_fraction(
                 np.diagonal(unclicked)[of_interest].sum(), unclicked[of_interest].sum()
             ),
-            taken_by_new=_share(by_new, compared),
-            taken_by_old=_share(compared - kept - by_new, compared),
-            changed_share_of_image=_share(pixels - int(np.trace(moves)), pixels),
-            clicked_accuracy=_share(hits.sum(), self._click_updated.sum()),
+            taken_by_new=_fraction(by_new, compared),
+            taken_by_old=_fraction(compared - kept - by_new, compared),
+            changed_share_of_image=_fraction(pixels - int(np.trace(moves)), pixels),
+            clicked_accuracy=_fraction(hits.sum(), self._click_updated.sum()),
             classes=classes,
             warnings=tuple(_warnings(classes, pixels, self._limits)),
         )
@@ -199,14 +199,14 @@ class ForgettingAccumulator:
             new=new,
             memory_pixels=before,
             updated_pixels=after,
-            agreement=_share(row[index], row.sum()),
-            taken_by_new=_share(row[self._n_old :].sum(), row.sum()),
-            taken_by_old=_share(row[: self._n_old].sum() - row[index], row.sum()),
-            lost_share_of_image=_share(before - stayed, pixels),
-            gained_share_of_image=_share(after - stayed, pixels),
+            agreement=_fraction(row[index], row.sum()),
+            taken_by_new=_fraction(row[self._n_old :].sum(), row.sum()),
+            taken_by_old=_fraction(row[: self._n_old].sum() - row[index], row.sum()),
+            lost_share_of_image=_fraction(before - stayed, pixels),
+            gained_share_of_image=_fraction(after - stayed, pixels),
             clicks=clicks,
-            clicked_accuracy=_share(self._click_updated[index, index], clicks),
-            memory_clicked_accuracy=None if new else _share(self._click_memory[index, index], clicks),
+            clicked_accuracy=_fraction(self._click_updated[index, index], clicks),
+            memory_clicked_accuracy=None if new else _fraction(self._click_memory[index, index], clicks),
         )
 
 
@@ -216,7 +216,7 @@ def _warnings(classes: dict[str, ClassForgetting], pixels: int, limits: Forgetti
         return ["no pixel of the image could be compared: it has no data where the networks predicted"]
     warnings: list[str] = []
     for name, scores in list(classes.items())[BACKGROUND + 1 :]:
-        big = scores.memory_pixels >= limits.smallest_share * pixels
+        big = scores.memory_pixels >= limits.smallest_fraction * pixels
         if big and scores.agreement is not None and scores.agreement < 1 - limits.lost:
             warnings.append(
                 f"old class {name!r} lost {1 - scores.agreement:.0%} of the memory network's pixels of it, "
@@ -248,5 +248,5 @@ def _check(where: str, totals: Counts, n_classes: int) -> None:
         )
 
 
-def _share(part: int | np.integer, whole: int | np.integer) -> float | None:
+def _fraction(part: int | np.integer, whole: int | np.integer) -> float | None:
     return int(part) / int(whole) if whole else None

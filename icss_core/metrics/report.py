@@ -1,4 +1,4 @@
-"""A report in which every mean says what it is a mean of."""
+"""A report of scores, in which the name of every mean says over what it was taken."""
 
 from __future__ import annotations
 

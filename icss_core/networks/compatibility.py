@@ -22,10 +22,10 @@ class Image(Protocol):
 
 
 def check_image(image: Image, *, bands: int | None, dtype: str | None, name: str = "the image") -> None:
-    """Refuse an image whose values mean something else than those the network has seen.
+    """Refuse an image whose bands or data type differ from those that the network was trained on.
 
     Normalisation subtracts and divides by fixed numbers: reflectances of a uint16 scene, given to a network
-    that learnt 8-bit pixels, would all look overexposed to it, and the map would be wrong without a word.
+    that learnt 8-bit pixels, would all look overexposed to it, and the map would be wrong without any error.
 
     Args:
         image: its bands and dtype.

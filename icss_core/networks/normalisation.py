@@ -71,6 +71,6 @@ def estimate_normalisation(
         raise DatasetError("no valid pixel in any scene: nothing to take statistics from")
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    # a constant band carries nothing; dividing by 1 keeps it finite
+    # a constant band holds no information; dividing by 1 keeps it finite
     std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 1.0)
     return Normalisation(mean=tuple(mean.tolist()), std=tuple(std.tolist()))

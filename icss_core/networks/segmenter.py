@@ -14,8 +14,6 @@ from icss_core.errors import BandMismatchError, InvalidParameterError, WeightsUn
 from icss_core.networks.head import HeadInit, extend_classifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from icss_core.networks.normalisation import Normalisation
 
 Decoder = Literal[
@@ -132,11 +130,6 @@ class Segmenter(nn.Module):
         """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""
         return self._levels(pixels)[-1]
 
-    def classify(self, decoder_features: Tensor) -> Tensor:
-        """Logits (B, N, H, W) float32 of decoder features, as `forward` gives them."""
-        logits: Tensor = self.body.segmentation_head(decoder_features)
-        return logits.float()
-
     def _levels(self, pixels: Tensor) -> list[Tensor]:
         """All levels of the encoder, of pixels that fit."""
         _, bands, height, width = pixels.shape
@@ -172,12 +165,6 @@ class Segmenter(nn.Module):
             self.classifier, n_new, init=init, generator=generator
         )
         return grown
-
-    def batch_norms(self) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-        """All batch-norm layers, in module order."""
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch's only common base
-                yield module
 
 
 def output_stride_of(architecture: Architecture) -> int:

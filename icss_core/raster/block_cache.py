@@ -63,8 +63,8 @@ def set_block_cache(size: int) -> None:
 def limited_block_cache(size: int) -> Iterator[None]:
     """A context in which GDAL keeps at most `size` bytes of decoded blocks, in the whole process.
 
-    Where several threads are inside, the limit is the sum of what they asked for: none takes from another the
-    blocks of a row of windows, for which a PNG would be decoded from its start again.
+    If several threads are inside, the limit is the sum of theirs, so that none drops the blocks of another:
+    for a dropped block a PNG is decoded from its start again.
     """
     token = _BLOCK_CACHE.ask(size)
     try:

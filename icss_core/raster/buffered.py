@@ -1,4 +1,4 @@
-"""A remote file as GDAL wants it: with a position, small reads, and as few requests as may be."""
+"""A remote file for GDAL: with a position and buffered reads, so that few requests are made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST: Final = 2**20
 _KEPT: Final = 4 * 2**20
 """Bytes kept of one open file."""
 _GAP: Final = 16 * 2**10
-"""Bytes worth fetching for nothing where that saves a request."""
+"""Bytes between two ranges that are fetched along, if that saves a request."""
 _LARGEST: Final = 8 * 2**20
 """Bytes of the largest request for several ranges at once; longer ones go side by side."""
 
@@ -33,9 +33,8 @@ class BufferedFile:
     A request is never for less than 32 KiB; it grows, up to 1 MiB, while each one begins where the last
     ended. What was fetched last stays, up to 4 MiB.
 
-    GDAL cannot hand on an exception, and a short read means the file's end to it. So whatever went wrong is
-    kept in `errors`, an interrupt from the keyboard included, and whoever asked GDAL for pixels has to look
-    there.
+    GDAL cannot pass on an exception, and takes a short read for the end of the file. So every error, a
+    keyboard interrupt included, is kept in `errors`, where the code that asked GDAL for pixels must look.
     """
 
     def __init__(self, file: RemoteFile, errors: list[BaseException]) -> None:

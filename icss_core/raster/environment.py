@@ -1,4 +1,4 @@
-"""What holds while rasters are read, and follows the work into another thread: GDAL's settings, the store.
+"""GDAL's settings and the opener of remote files while rasters are read, also in other threads.
 
 `rasterio.Env` sets options for the whole process when entered on the main thread, and for the calling
 thread only when entered on any other. A thread that a web worker starts therefore does not see the settings
@@ -17,6 +17,7 @@ import rasterio.env
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.session import DummySession
 
+from icss_core.raster.proj_network import forbid_proj_network
 from icss_core.raster.remote import remote_files, remote_opener
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ READING: Final = {
 """Options in force wherever a raster is opened or read."""
 
 _filters = threading.RLock()
+
+# at import, because a coordinate may be transformed outside of `gdal_ready` too
+forbid_proj_network()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,10 @@ def pixel_to_map(
     return _reprojected(x, y, own, parse_crs(crs))
 
 
-def map_to_pixel(
+def map_to_position(
     raster: Raster, xs: ArrayLike, ys: ArrayLike, crs: CRS | str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pixels in which map points lie; they may be off the raster (negative, or beyond its size).
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions of map points on a raster, or off it (negative, or beyond its size).
 
     Args:
         raster: gives the transform, or ground control points where it has no transform.
@@ -57,22 +57,12 @@ def map_to_pixel(
         crs: of the points.
 
     Returns:
-        rows (n,) and columns (n,) int64.
+        rows (n,) and columns (n,) float64; (0, 0) is the outer corner of the first pixel, (0.5, 0.5) its
+        centre.
 
     Raises:
         InvalidParameterError: the raster has no georeference, or `crs` is unknown.
         ClickError: a point has no place in the raster's CRS; the message names the first.
-    """
-    rows, cols = map_to_position(raster, xs, ys, crs)
-    return floored(rows), floored(cols)
-
-
-def map_to_position(
-    raster: Raster, xs: ArrayLike, ys: ArrayLike, crs: CRS | str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As `map_to_pixel`, with fractions: rows (n,) and columns (n,) float64.
-
-    (0, 0) is the outer corner of the first pixel, (0.5, 0.5) its centre.
     """
     x, y = _reprojected(_vector(xs), _vector(ys), parse_crs(crs), raster_crs(raster))
     if raster.transform == Affine.identity() and raster.gcps:

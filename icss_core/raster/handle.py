@@ -45,7 +45,7 @@ class Handle:
     def __init__(self, address: str, *, name: str) -> None:
         self.name = name
         self._errors: list[BaseException] = []
-        """What went wrong in fetching bytes, of which GDAL knows nothing."""
+        """Errors in fetching bytes, which GDAL cannot pass on."""
         self._options: dict[str, str] = {}
         self._context = contextvars.Context()
         with ExitStack() as closing:

@@ -69,7 +69,7 @@ def polygons(
 
     Coordinates are longitude and latitude (RFC 7946; polygons across the antimeridian are cut there) and
     areas geodesic on WGS 84. Long straight edges of the map come in pieces, as they are not straight there.
-    Where nobody knows the map's CRS, coordinates are pixels (col, row), and areas in pixels.
+    If the map has no CRS, coordinates are pixels (col, row) and areas are in pixels.
 
     Memory is bounded by `MAX_CORNERS`: GDAL goes through the map line by line but keeps all outlines, whose
     corners are therefore counted first. A thousand of them at a time become features.
@@ -157,7 +157,7 @@ def _opened(class_map: str | Path, min_area: float) -> Raster:
 
 
 def _system(raster: Raster) -> CRS | None:
-    """What the map's coordinates are in; None where nobody knows, so that only pixels mean something."""
+    """The CRS of the map; None if it has none, so that only pixel coordinates can be given."""
     placed_by_points = raster.transform == Affine.identity()
     if placed_by_points and not raster.gcps:
         return None

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class RasterPool:
     """Sources that open their file when it is first needed, and again after it was closed for others.
 
-    Threads may share a pool and its sources: a handle is opened, read and closed under one lock, since GDAL
-    allows it to change threads but not to be used by two at once. A lock and not handles for each thread, for
-    the two threads that read here, the one that prefetches crops and the one that validates, do so in turn
-    nearly always, and would otherwise hold twice the handles and decode blocks twice. What the cache has is
-    not waited for.
+    Threads may share a pool and its sources: handles are opened, read and closed under one lock, because GDAL
+    allows a handle to change threads but not to be used by two at once. Handles for each thread would double
+    their number and decode blocks twice, for little gain: the two threads that read here, the one that
+    prefetches crops and the one that validates, nearly always take turns. Cached pixels are given without
+    waiting for the lock.
 
     Close it, best as a context manager; its sources raise afterwards.
 
@@ -90,7 +90,7 @@ class RasterPool:
             return self._handle(address, opener).read(window)
 
     def describe(self, address: str, opener: Opener) -> Layout:
-        """What the raster at an address says of itself."""
+        """Size and kind of the raster at an address."""
         with self._lock:
             raster = self._handle(address, opener)
             return Layout(raster.height, raster.width, raster.bands, raster.dtype)
@@ -121,7 +121,7 @@ class Layout:
 
 
 class _PooledRaster:
-    """A raster of a pool; what it says of itself is asked once."""
+    """A raster of a pool; its size and kind are read once."""
 
     __slots__ = ("_address", "_layout", "_opener", "_pool")
 

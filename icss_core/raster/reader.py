@@ -222,7 +222,7 @@ def open_raster(
 def open_mask(address: str | Path) -> Raster:
     """Open a mask, a class map or another raster of numbers: as `open_raster`, but values stay as stored.
 
-    A palette says only how a mask looks; its indices are what it says.
+    A palette is only for display; the values of a mask are its indices.
     """
     return _opened(str(address), None, name=str(address), indices=True)
 

@@ -1,10 +1,11 @@
 """Files that are not on this machine's disk, as the core sees them: bytes by ranges.
 
-The core knows no object store. Whoever does (`services.storage`) says how an `s3://` address is opened, for
-as long as a block lasts: `with remote_files(opener): open_raster("s3://...")`. GDAL itself never talks to a
-network: it has one cache of sizes and bytes for the whole process, which goes stale, is emptied by one thread
-under another, and takes the length of an answer for that of the object where a store answers a range with
-status 200, as `rclone serve s3` does (GDAL 3.10, `VSICurlHandle::GetFileSizeOrHeaders`).
+The core does not depend on an object store. The code that does (`services.storage`) provides a function that
+opens `s3://` addresses, for as long as a block lasts: `with remote_files(opener): open_raster("s3://...")`.
+GDAL itself never talks to a network: it has one cache of sizes and bytes for the whole process, which goes
+stale, is emptied by one thread under another, and takes the length of an answer for that of the object where
+a store answers a range with status 200, as `rclone serve s3` does (GDAL 3.10,
+`VSICurlHandle::GetFileSizeOrHeaders`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class RemoteFile(Protocol):
 
     @property
     def address(self) -> str:
-        """Where it is, as its user knows it."""
+        """The `s3://` address that the user gave."""
 
     @property
     def size(self) -> int:

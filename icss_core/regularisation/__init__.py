@@ -1,1 +1,1 @@
-"""Holding weights that mattered to what a network knows (EWC, PI, RW)."""
+"""Penalties on changing weights that are important for old classes (EWC, PI, RW)."""

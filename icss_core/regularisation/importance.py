@@ -1,9 +1,9 @@
-"""How much each weight mattered to what a network knows: what EWC, PI and RW gather while it learns.
+"""Importance of each weight for what a network has learnt, measured during training (EWC, PI and RW).
 
-EWC, path integral (PI) and Riemannian walk (RW) watch a training differently; all three then pay for moving a
-weight by its importance (`weight_anchor`). The formulas are those of the published code of MiB (Cermelli
-et al., arXiv 2002.00718), which differs from the papers: the Fisher information is a running mean that starts
-at one, and importances are scaled to [0, 1] in each tensor.
+EWC, path integral (PI) and Riemannian walk (RW) measure importance differently; all three then penalise
+changes of a weight in proportion to it (`weight_anchor`). The formulas are those of the published code of MiB
+(Cermelli et al., arXiv 2002.00718), which differs from the papers: the Fisher information is a running mean
+that starts at one, and importances are scaled to [0, 1] in each tensor.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ ImportanceKind = Literal["ewc", "pi", "rw"]
 IMPORTANCES_ARTEFACT: Final = "importances"
 """Name under which a model version keeps what the training of its weights gathered."""
 FISHER, SCORE = "fisher", "score"
-"""Parts of an importance: what EWC, what PI gathers; RW has both."""
+"""Parts of an importance: that of EWC, and that of PI; RW has both."""
 
 
 class Gatherer(Protocol):
-    """Watches a training. All tensors are by the names of the weights, in float32 or wider."""
+    """Measures importances during a training. Tensors are by name of weight, in float32 or wider."""
 
     def observe(self, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
         """See one iteration: the weights before it, and the gradients of the data's loss alone."""
@@ -44,7 +44,7 @@ class Fisher:
     """EWC: F <- decay g^2 + (1 - decay) F (Kirkpatrick et al., arXiv 1612.00796).
 
     Args:
-        before: where earlier tasks left it; weights that are new start at one.
+        before: Fisher information at the end of earlier tasks; new weights start at one.
         decay: weight of the newest gradient.
     """
 
@@ -82,13 +82,13 @@ class Fisher:
 
 
 class PathIntegral:
-    """PI: how much of the loss's fall each weight's way explains (Zenke et al., arXiv 1703.04200).
+    """PI: the part of the loss's decrease that is due to each weight (Zenke et al., arXiv 1703.04200).
 
     delta += g_t (w_{t-1} - w_t) from the second iteration on; the importance is
     max(0, delta / ((w_end - w_start)^2 + 1e-20)) plus that of the tasks before.
 
     Args:
-        start: weights before the first iteration; for those of the memory network, its own.
+        start: weights before the first iteration; the memory network's own for those that it has.
         before: importances of earlier tasks.
     """
 
@@ -107,12 +107,12 @@ class PathIntegral:
 
     def result(self, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """See `Gatherer`."""
-        found = {}
+        scores = {}
         for name, one in weights.items():
             way = (one - self._start[name]).square() + 1e-20
             own = (self._delta[name] / way).clamp(min=0)
-            found[name] = own + grown(self._before.get(name), one, fill=0.0)
-        return {SCORE: found}
+            scores[name] = own + grown(self._before.get(name), one, fill=0.0)
+        return {SCORE: scores}
 
     def state_dict(self) -> dict[str, Any]:
         """See `Gatherer`."""
@@ -124,17 +124,17 @@ class PathIntegral:
 
 
 class RiemannianWalk:
-    """RW: Fisher as EWC, and the path's part of the loss over the way in its metric (arXiv 1801.10112).
+    """RW: Fisher information as in EWC, and a score of each weight along its path (arXiv 1801.10112).
 
     Every `every` iterations score += g (w_mark - w) / (F/2 (w - w_mark)^2 + 1e-8), with the weights w_mark at
-    the time before and F before this iteration; the importance is F and max(0, score), the latter averaged
-    with that of the tasks before.
+    the previous update and F before this iteration; the importance is F and max(0, score), the latter
+    averaged with that of the tasks before.
 
     Args:
-        fisher: where earlier tasks left F.
-        score: where they left the score.
+        fisher: F at the end of earlier tasks.
+        score: the score at the end of earlier tasks.
         decay: of F.
-        every: iterations between two looks at the way.
+        every: iterations between two updates of the score.
     """
 
     def __init__(

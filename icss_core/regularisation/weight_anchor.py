@@ -1,4 +1,4 @@
-"""Holding the weights that mattered to what a network knows: the penalty of EWC, PI and RW."""
+"""The penalty of EWC, PI and RW on changing weights that are important for old classes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 
 class WeightAnchor:
-    """Holds the weights of a task where the memory network had them, and gathers what the next task needs.
+    """Penalises the distance of weights from the memory network's, and gathers importances for the next task.
 
-    The penalty is quadratic, so its gradient is added to the gradients as they are: no graph, and what is
-    gathered sees the gradients of the data's loss alone, as published.
+    The penalty is quadratic, so its gradient is computed directly and added after the backward pass.
+    Importances are gathered before that, from the gradients of the data's loss only, as in the published
+    code.
 
     Args:
         kind: what is gathered.
         weight: lambda of the penalty.
-        anchors: the memory network's weights by name; one that has grown since is held in its first rows.
+        anchors: the memory network's weights by name; of a weight that has grown since, the first rows.
             Empty in the first task, which only gathers.
         importances: what the memory network's training gathered, by part and weight.
         start: the weights the task starts from.
@@ -77,18 +78,18 @@ class WeightAnchor:
             for name in anchors
         }
         fisher, score = importances.get(FISHER, {}), importances.get(SCORE, {})
-        # for what the memory network has, the way starts where it ended
+        # for weights of the memory network, the path starts at its values
         merged = {name: grown(anchors.get(name), _wide(one), rest=_wide(one)) for name, one in start.items()}
         self.gatherer = _gatherer(kind, merged, fisher, score, decay=decay, every=every)
 
-    def pull(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """After the data's gradients are there: gather, add the penalty's, and return the weighted penalty.
+    def add_gradients(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """After the backward pass of the data's loss: gather importances, then add the penalty's gradients.
 
         Args:
             weights: the network's parameters by name, with their gradients; those without are skipped.
 
         Returns:
-            Scalar, not negative.
+            The weighted penalty: scalar, not negative.
         """
         moved = {name: _wide(one.detach()) for name, one in weights.items() if one.grad is not None}
         gradients = {name: _wide(_gradient(weights[name])) for name in moved}

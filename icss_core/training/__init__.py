@@ -1,4 +1,4 @@
-"""The one training loop, and what it knows of a kind of training."""
+"""The one training loop, and the interface of the trainings that it runs."""
 
 from icss_core.training.fit import Fit, IterationReport
 from icss_core.training.learner import Learner, ParameterGroup, TrainingBatch

@@ -48,7 +48,7 @@ class IterationReport:
 
 
 class _LossOfBatch(nn.Module):
-    """A learner's networks and loss as one module, so that data parallelism can wrap whatever it is."""
+    """A learner's networks and loss as one module, which data parallelism can wrap."""
 
     def __init__(self, learner: Learner[Any, Any], autocast: Callable[[], torch.autocast]) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ class _LossOfBatch(nn.Module):
 
 
 class Fit:
-    """The state of a training: learner, optimiser, iteration. `run` moves it on; `state_dict` saves it.
+    """A training in progress: learner, optimiser and iteration. `run` continues it; `state_dict` saves it.
 
     Args:
-        learner: what learns, from what, by which loss.
-        optimisation: the numbers.
+        learner: networks, batches and loss.
+        optimisation: numbers of the optimisation.
         device: where the networks compute; they and the batches are moved there.
         distributed: wraps the module whose forward pass gives the loss, for data parallelism.
     """
@@ -90,7 +90,7 @@ class Fit:
         self._groups = learner.parameter_groups()
         dtype = resolve_precision(optimisation.precision, device)
         autocast = partial(torch.autocast, device.type, dtype=dtype, enabled=dtype != torch.float32)
-        # nothing here refers back to this object: a circle of such size would wait for the garbage collector
+        # no reference back to this object: a cycle would keep the networks until the garbage collector runs
         self._loss = distributed(_LossOfBatch(learner, autocast))
         self.optimiser = build_optimiser(self._groups, optimisation)
         self._average: dict[str, Tensor] = {}

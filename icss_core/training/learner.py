@@ -1,6 +1,6 @@
-"""What a kind of training is: the networks that learn, from which batches, by which loss, and what is kept.
+"""The interface of a training: its networks, batches and loss, and what is kept of it.
 
-The loop (`fit.Fit`), the Ray Train worker, checkpoints and registration know learners by this class alone.
+The loop (`fit.Fit`), the Ray Train worker, checkpoints and registration use learners through this class only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TrainingBatch(Protocol):
-    """What the loop does with a batch: `icss_core.data.batch.Batch`, or a pair of them from two streams."""
+    """What the loop needs of a batch: `icss_core.data.batch.Batch`, or a pair of them from two streams."""
 
     def __len__(self) -> int:
         """Crops in it."""
@@ -31,7 +31,7 @@ class TrainingBatch(Protocol):
         """The batch in page-locked memory."""
 
     def parts(self, number: int) -> list[Self]:
-        """The batch cut into at most so many parts."""
+        """The batch cut into at most `number` parts."""
 
 
 Samples = TypeVar("Samples", bound=TrainingBatch)
@@ -44,21 +44,21 @@ class ParameterGroup:
 
     parameters: Iterable[nn.Parameter]
     lr_factor: float = 1.0
-    """Times the learning rate of the optimisation."""
+    """Factor on the learning rate of the optimisation."""
 
 
 class Learner(ABC, Generic[Samples, Outputs]):
-    """One training. A kind of training is a subclass: the abstract methods, and of the others what it needs.
+    """One training. A kind of training is a subclass, which overrides at least the abstract methods.
 
     A training may be stopped after any iteration and go on in another process: there the learner is built
     anew from the same arguments, `modules()` get their weights back, then `load_state_dict` is called.
     """
 
     network: Segmenter
-    """What becomes the version: it is validated on the way, and registered in the end."""
+    """The network that is validated during the training and registered at its end."""
 
     leaves_gradients_out: bool = False
-    """Whether some iterations give no gradient to some parameters, as phases do; costs workers time."""
+    """Whether some parameters get no gradient in some iterations, as in phases; this costs workers time."""
 
     @abstractmethod
     def batch(self, iteration: int) -> Samples:
@@ -73,7 +73,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
         """Terms of the loss by name, float32 scalars, already weighted; their sum is minimised."""
 
     def modules(self) -> Mapping[str, nn.Module]:
-        """All that learns, by name, the network among it. Frozen networks are not listed."""
+        """All modules that learn, by name, including the network; without frozen networks."""
         return {"network": self.network}
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
@@ -90,7 +90,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
         ]
 
     def begin(self, iteration: int) -> None:
-        """Called before each iteration, from 0, also where a training goes on: phases switch here."""
+        """Called before each iteration, counted from 0, also when a training resumes; phases switch here."""
 
     def after_backward(self) -> Mapping[str, Tensor]:
         """Called when all gradients are there, before they are used; may add to them. Gives terms to log."""

@@ -1,4 +1,4 @@
-"""The memory network's output of the batch that is being learnt, computed once for all who ask."""
+"""The memory network's output for the current batch, computed once for all terms of the loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OnlineMemory:
-    """Call it with a batch.
+    """Called with a batch, gives the memory network's output for it.
 
     Args:
         memory: the memory network; put into eval mode.
@@ -35,7 +35,7 @@ class OnlineMemory:
         self._last: tuple[Tensor, SegmenterOutput] | None = None
 
     def __call__(self, batch: Batch) -> SegmenterOutput:
-        """Its output, without gradient; the same object until another batch's pixels come."""
+        """The output, without gradient; computed anew only if the pixels are not those of the last call."""
         if self._last is not None and self._last[0] is batch.pixels:
             return self._last[1]
         with (

@@ -58,7 +58,7 @@ class SegmentationLearner(Learner[Batch, SegmenterOutput]):
         """See `Learner`: the anchor adds its gradients."""
         if self._anchor is None:
             return {}
-        return {"anchor": self._anchor.pull(dict(self.network.named_parameters()))}
+        return {"anchor": self._anchor.add_gradients(dict(self.network.named_parameters()))}
 
     def state_dict(self) -> dict[str, Any]:
         """See `Learner`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from icss_core.labels import IGNORE
 from icss_core.metrics.forgetting import ForgettingAccumulator
-from icss_core.updating.recall import recall
+from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,10 +52,10 @@ def compare_on_tiles(
         device: where to compute.
         precision: in which type.
         progress: told tiles done and tiles in all.
-        should_stop: see `recall`.
+        should_stop: see `tile_outputs`.
     """
     accumulator = ForgettingAccumulator(label_space, n_old, sampled=not area.whole)
-    outputs = recall(updated, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(updated, source, area, device=device, precision=precision, should_stop=should_stop)
     for position, tile, pixels, output in outputs:
         labels = output.logits[0].max(0).indices.to("cpu").numpy().astype(np.uint8)
         labels[~pixels.valid] = IGNORE

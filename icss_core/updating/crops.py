@@ -1,4 +1,4 @@
-"""Which crops an update sees: around labelled pixels (ours), or a grid swept over the image (ICSS)."""
+"""The crops that an update trains on: around labelled pixels (ours), or a grid over the image (ICSS)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from icss_core.raster.windows import Window, count_origins, grid, origins
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropSource:
-    """What crops are cut from: the image, its labels, and what the memory network said about it."""
+    """What crops are cut from: the image, its labels, and the outputs of the memory network."""
 
     source: RasterSource
     area: WorkingArea
     labels: ClickSet
     """Clicks and pseudo-labels."""
     maps: Mapping[str, Mosaic] = field(default_factory=dict)
-    """What the memory network said about the image, by name; cut and mirrored with the pixels."""
+    """Outputs of the memory network by name; cut and mirrored together with the pixels."""
     facts: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of the whole image by name, each one axis: the same for each of its crops."""
+    """Tensors of one axis about the whole image, by name; every crop gets the same."""
 
     def batch(self, crops: Sequence[Crop], size: int) -> Batch:
-        """The batch of some crops of `size` x `size` pixels."""
+        """A batch of the crops, each of `size` x `size` pixels."""
         windows = [Window(crop.row, crop.col, size, size) for crop in crops]
-        # the last two axes, whatever comes before them
+        # flips name rows and columns as 0 and 1; as axes -2 and -1 they fit arrays of any number of axes
         axes = [tuple(axis - 2 for axis in crop.flip) for crop in crops]
         pixels = [np.flip(self.source.read(w).values, a) for w, a in zip(windows, axes, strict=True)]
         labels = [np.flip(self.labels.label_map(w), a) for w, a in zip(windows, axes, strict=True)]
@@ -54,15 +55,15 @@ class CropSource:
 
 
 class LabelledCrops:
-    """Random crops that hold at least one labelled pixel.
+    """Random crops that each contain at least one labelled pixel.
 
-    A class is drawn uniformly among those with labels, then one of its labelled pixels, then a crop of the
-    pixel's tile that contains it: rare classes are seen as often as common ones.
+    Drawn in this order: a class, uniformly among those with labels; one of its labelled pixels; a crop that
+    contains this pixel and lies in its tile. So rare classes are seen as often as common ones.
 
     Args:
         image: what to cut from; labels outside its working area are not used.
         rule: size, batch and flips.
-        seed: of everything random.
+        seed: decides everything random.
     """
 
     def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
@@ -96,43 +97,54 @@ class LabelledCrops:
 
 
 def _start(position: int, size: int, free: int, rng: np.random.Generator) -> int:
-    """A start in [0, free] such that [start, start + size) holds `position`."""
+    """A random start in [0, free] such that [start, start + size) contains `position`."""
     low, high = max(position - size + 1, 0), min(position, free)
     return int(rng.integers(low, high + 1))
 
 
 class SweepCrops:
-    """Windows of a regular grid over the working area, labels or not, in a new order each sweep (ICSS).
+    """All windows of a regular grid over the working area, whether labelled or not (ICSS).
 
-    The published code repeats edge windows; here every window occurs once in a sweep. A sweep's last batch is
-    filled up from the next sweep.
+    One pass over all windows is a sweep; each sweep has a new random order. The published code repeats edge
+    windows; here every window occurs once in a sweep. The last batch of a sweep is filled with the first
+    windows of the next one.
 
     Args:
         image: what to cut from.
         rule: size, overlap, batch and flips.
-        seed: of everything random.
+        seed: decides everything random.
     """
 
     def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
         self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
+        self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, iteration: int) -> Batch:
         """The batch of an iteration."""
         crops = []
         for position in range(iteration * self._rule.batch, (iteration + 1) * self._rule.batch):
             sweep, place = divmod(position, len(self.windows))
-            order = np.random.default_rng([self._seed, sweep])
-            window = self.windows[int(order.permutation(len(self.windows))[place])]
+            window = self.windows[int(self._order(sweep)[place])]
             draw = np.random.default_rng([self._seed, sweep, place])
             crops.append(Crop(window.row, window.col, draw_flip(draw) if self._rule.flips else ()))
         return self._image.batch(crops, self.windows[0].height)
 
+    def _order(self, sweep: int) -> NDArray[np.int64]:
+        """Indices of the windows in the order of a sweep, which is kept until another sweep is asked for."""
+        # read once and set once: batches may be made in several threads
+        last = self._last
+        if last is None or last[0] != sweep:
+            order = np.random.default_rng([self._seed, sweep]).permutation(len(self.windows))
+            last = self._last = (sweep, order)
+        return last[1]
+
 
 def sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) -> list[Window]:
-    """The windows of one sweep: a grid over a raster that the working area covers, else over each tile.
+    """The windows of one sweep, which together cover the working area.
 
-    A window larger than a tile is as large as a tile. Every pixel of the working area is in a window.
+    They are a grid over the raster if the working area covers all of it, otherwise a grid over each tile.
+    Their side is `rule.size`, or that of a tile if this is smaller.
 
     Args:
         height: of the raster, pixels.
@@ -145,16 +157,16 @@ def sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) ->
     if area.whole:
         return list(grid(height, width, window=size, stride=stride))
     inner = list(grid(area.size, area.size, window=size, stride=stride))
-    found = [
+    windows = [
         Window(tile.window.row + one.row, tile.window.col + one.col, size, size)
         for tile in area.tiles
         for one in inner
     ]
-    return list(dict.fromkeys(found))  # tiles at the edges may overlap
+    return list(dict.fromkeys(windows))  # tiles at the edges may overlap
 
 
 def count_sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRule) -> int:
-    """How many windows `sweep_windows` gives, by arithmetic: a list of millions is refused before it is made.
+    """The number of windows of `sweep_windows`, computed without making the list, which may be too long.
 
     Args:
         height: of the raster, pixels.
@@ -174,8 +186,8 @@ def count_sweep_windows(height: int, width: int, area: WorkingArea, rule: CropRu
     beside = {(row, col) for row, col in tiles if col == cols.last and (row, col - 1) in tiles}
     count = len(tiles) * len(across) ** 2
     count -= (len(above) * rows.shared + len(beside) * cols.shared) * len(across)
-    # Windows that up to four tiles share at the corner were counted once for each tile there and taken off
-    # once for each pair of neighbours there; one of them is to be left.
+    # Up to four tiles overlap at the lower right corner. Their common windows were counted once for each tile
+    # and subtracted once for each pair of neighbours; they must remain counted exactly once.
     corner = {(rows.last - i, cols.last - j) for i in (0, 1) for j in (0, 1)}
     if corner & tiles:
         left = len(corner & tiles) - len(corner & above) - len(corner & beside)

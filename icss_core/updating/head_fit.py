@@ -1,9 +1,10 @@
 """Fitting the classifier to the labelled pixels before anything else is trained.
 
-With the background initialisation the new row *equals* the background's: the features get no gradient that
-tells the two apart until the rows have drifted apart, a saddle on which fine-tuning can sit for a hundred
-iterations while old classes erode. A multinomial logistic regression on the decoder features at the labelled
-pixels, held near the initialised rows, leaves the saddle in a second or two and moves no feature.
+With the background initialisation the row of a new class *equals* the row of the background. Until the two
+rows differ, no gradient tells the features of one class from those of the other: a saddle point, at which
+fine-tuning can stay for a hundred iterations while old classes get worse. A multinomial logistic regression
+on the decoder features at the labelled pixels, with a penalty for moving away from the initial rows, leaves
+the saddle point in a second or two and changes no feature.
 """
 
 from __future__ import annotations
@@ -48,11 +49,16 @@ def concatenate(samples: Sequence[LabelledFeatures]) -> LabelledFeatures:
 
 
 def fit_classifier(
-    classifier: nn.Conv2d, samples: LabelledFeatures, *, iterations: int, pull: float, cap: int | None = None
+    classifier: nn.Conv2d,
+    samples: LabelledFeatures,
+    *,
+    iterations: int,
+    l2_to_start: float,
+    cap: int | None = None,
 ) -> float:
     r"""Multinomial logistic regression, in place.
 
-    .. math:: \min_W \sum_c v_c L_c(W) / \sum_c v_c + \frac{pull}{2} \lVert W - W_0 \rVert^2
+    .. math:: \min_W \sum_c v_c L_c(W) / \sum_c v_c + \frac{\lambda}{2} \lVert W - W_0 \rVert^2
 
     with L_c the mean cross-entropy over the labelled pixels of class c, W_0 the rows the classifier has, and
     votes v_c = min(n_c, cap): a class with a handful of labels does not weigh as much as one with hundreds.
@@ -61,14 +67,14 @@ def fit_classifier(
         classifier: convolution whose weight and bias are replaced.
         samples: rows as `classifier_rows` gives them.
         iterations: of L-BFGS with strong-Wolfe line search, in float64.
-        pull: weight of the distance to the initial rows, for features of unit scale.
+        l2_to_start: lambda, weight of the squared distance to the initial rows, for features of unit scale.
         cap: labelled pixels from which a class's vote is full; None: a fifth of the largest class.
 
     Returns:
         The objective reached.
     """
     shape = classifier.weight.shape
-    # features scaled by one number, so that `pull` means the same for every encoder
+    # features scaled by one number, so that `l2_to_start` means the same for every encoder
     scale = samples.features.double().square().mean().sqrt().clamp(min=1e-12)
     features = samples.features.double() / scale
     counts = torch.bincount(samples.classes, minlength=shape[0])
@@ -87,7 +93,7 @@ def fit_classifier(
         optimiser.zero_grad()
         logits = features @ rows[:, :-1].T + rows[:, -1]
         losses = functional.cross_entropy(logits, samples.classes, reduction="none")
-        value = (weights * losses).sum() + pull / 2 * (rows - start).square().sum()
+        value = (weights * losses).sum() + l2_to_start / 2 * (rows - start).square().sum()
         value.backward()  # type: ignore[no-untyped-call]  # torch's own stub
         return value
 

@@ -1,4 +1,4 @@
-"""What the memory network gives an update: logits to distil, pseudo-labels, features and prototypes."""
+"""What an update takes from the memory network: logits to distil, pseudo-labels, features and prototypes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from icss_core.losses import (
     merge_prototypes,
 )
 from icss_core.updating.head_fit import classifier_rows, concatenate
-from icss_core.updating.recall import recall
+from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,17 +35,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Memory:
-    """The memory network's view of the working area."""
+class MemoryView:
+    """Outputs of the memory network on the working area, tile by tile."""
 
     logits: list[Tensor] = field(default_factory=list)
-    """Per tile (O, size, size) bfloat16 on the CPU; empty unless a regulariser needs them."""
+    """One (O, size, size) bfloat16 tensor on the CPU for each tile; empty unless a regulariser needs
+    logits."""
     labels: list[NDArray[np.uint8]] = field(default_factory=list)
-    """Per tile its class map (size, size), 255 where there is no data."""
+    """One class map (size, size) for each tile, 255 where there is no data."""
     pseudo_labels: ClickSet = field(default_factory=ClickSet.empty)
 
 
-def remember(
+def view_of_memory(
     network: Segmenter,
     source: RasterSource,
     area: WorkingArea,
@@ -58,47 +59,47 @@ def remember(
     seed: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
-) -> Memory:
+) -> MemoryView:
     """Run the memory network over the working area once.
 
     Args:
         network: the memory network.
         source: the image.
         area: its tiles.
-        clicks: never pseudo-labelled over.
+        clicks: pixels that get no pseudo-label.
         rule: which pixels become pseudo-labels.
-        keep_logits: whether the method distils.
+        keep_logits: whether to keep the logits, for methods that distil.
         device: where the network computes.
-        precision: in which type.
-        seed: of the draw among confident pixels.
-        progress: told tiles done and tiles in all.
-        should_stop: see `recall`.
+        precision: number type of the computation.
+        seed: decides the draw among confident pixels.
+        progress: called with (tiles done, tiles in all).
+        should_stop: see `tile_outputs`.
     """
-    memory = Memory()
+    view = MemoryView()
     amount = max(clicks.counts().values())
     selector = PseudoLabelSelector(
         classes=range(1, network.n_classes),
         per_class=round(rule.multiple * amount) if rule.kind != "none" else 0,
         kind="threshold" if rule.kind == "threshold" else "top_n",
-        # the selector's own default for `threshold` is not ours to take: 0 means any confidence
+        # None would mean 0.99 to the selector; here 0 means any confidence
         threshold=rule.threshold if rule.kind == "threshold" or rule.threshold else None,
         clicks=_stacked(clicks, area),
         seed=seed,
     )
-    outputs = recall(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
     for position, tile, pixels, output in outputs:
         confidence, indices = output.logits[0].softmax(0).max(0)
         labels = indices.to("cpu").numpy().astype(np.uint8)
         labels[~pixels.valid] = IGNORE
-        memory.labels.append(labels)
+        view.labels.append(labels)
         if keep_logits:
-            memory.logits.append(output.logits[0].to("cpu", torch.bfloat16))
+            view.logits.append(output.logits[0].to("cpu", torch.bfloat16))
         own = np.full_like(labels, IGNORE)
         own[tile.own_rows, tile.own_cols] = labels[tile.own_rows, tile.own_cols]
         selector.write(position * area.size, own, confidence.cpu().numpy())
         progress(position + 1, len(area.tiles))
-    memory.pseudo_labels = _unstacked(selector.clicks(), area)
-    return memory
+    view.pseudo_labels = _unstacked(selector.clicks(), area)
+    return view
 
 
 def labelled_rows(
@@ -112,20 +113,23 @@ def labelled_rows(
     precision: Precision,
     should_stop: Callable[[], bool] | None,
 ) -> tuple[LabelledFeatures, Prototypes]:
-    """Classifier inputs at all labelled pixels, and class means of the deepest features."""
+    """Classifier inputs at all labelled pixels, and the mean of the deepest features of each class.
+
+    Args and errors are those of `tile_outputs`; `labels` are clicks and pseudo-labels of `n_classes` classes.
+    """
     rows: list[LabelledFeatures] = []
     means: Prototypes | None = None
-    outputs = recall(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
     for _, tile, _, output in outputs:
         own = np.full((area.size, area.size), IGNORE, np.uint8)
         own[tile.own_rows, tile.own_cols] = labels.label_map(tile.cell)
         targets = torch.from_numpy(own.astype(np.int64))[None].to(device)
         # inference tensors cannot enter autograd later; copies can
         rows.append(classifier_rows(network.classifier, output.decoder_features.clone(), targets))
-        found = class_means(
+        of_tile = class_means(
             labelled_features(output.features.clone(), targets, assignment="pooled"), n_classes=n_classes
         )
-        means = found if means is None else merge_prototypes(means, found)
+        means = of_tile if means is None else merge_prototypes(means, of_tile)
     assert means is not None  # noqa: S101 - a working area has at least one tile
     return concatenate(rows), means
 
@@ -140,7 +144,7 @@ def _stacked(clicks: ClickSet, area: WorkingArea) -> ClickSet:
 
 
 def _unstacked(clicks: ClickSet, area: WorkingArea) -> ClickSet:
-    """The way back: coordinates of the raster."""
+    """The inverse of `_stacked`: coordinates in the raster."""
     owner = clicks.rows // area.size
     origins = _origins(area)[owner]
     return ClickSet(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class MemoryFeatures:
-    """Call it with a batch. Sweeps come back to the same windows; random crops mostly do not.
+    """Called with a batch, gives the features of its crops, from a cache where a crop was seen before.
+
+    The cache pays off for sweeps, which come back to the same windows; random crops rarely repeat.
 
     Args:
         memory: the memory network; put into eval mode.
@@ -32,13 +34,13 @@ class MemoryFeatures:
         self._device = device
         self._dtype = resolve_precision(precision, device)
         self._free = limit
-        self._known: dict[Crop, Tensor] = {}
+        self._cached: dict[Crop, Tensor] = {}
 
     def __call__(self, batch: Batch) -> Tensor:
         """(B, C, h, w), without gradient."""
-        missing = [i for i, crop in enumerate(batch.crops) if crop not in self._known]
+        missing = [i for i, crop in enumerate(batch.crops) if crop not in self._cached]
         computed = self._compute(batch, missing) if missing else {}
-        return torch.stack([self._known[c] if c in self._known else computed[c] for c in batch.crops])
+        return torch.stack([self._cached[c] if c in self._cached else computed[c] for c in batch.crops])
 
     def _compute(self, batch: Batch, which: list[int]) -> dict[Crop, Tensor]:
         with (
@@ -52,5 +54,5 @@ class MemoryFeatures:
             size = one.numel() * one.element_size()
             if size <= self._free:
                 self._free -= size
-                self._known[crop] = one.clone()  # not a view that keeps the whole batch
+                self._cached[crop] = one.clone()  # not a view that keeps the whole batch
         return computed

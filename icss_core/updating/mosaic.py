@@ -1,4 +1,4 @@
-"""Arrays of a working area's tiles, read as if they were one raster."""
+"""Per-tile arrays of a working area, read by windows of the raster as if they were one array."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 class Mosaic:
-    """What a network said about each tile, by place in the raster.
+    """Per-tile outputs of a network, read by their position in the raster.
 
     Args:
         area: the tiles.
-        arrays: per tile (..., size, size), all of one dtype; kept, not copied.
-        fill: value of pixels that no tile shows.
+        arrays: one (..., size, size) array for each tile, all of one dtype; not copied.
+        fill: value of pixels outside all tiles.
     """
 
     def __init__(self, area: WorkingArea, arrays: Sequence[Tensor], *, fill: float) -> None:
         self._arrays, self._fill = arrays, fill
-        # where tiles at the edges reach into their neighbours, the owner's view is written last
+        # tiles at the raster's edges overlap their neighbours: write the tile that owns a pixel last
         tiles = list(enumerate(area.tiles))
         shown = [(i, tile.window, tile.window) for i, tile in tiles if tile.window != tile.cell]
         owned = [(i, tile.window, tile.cell) for i, tile in tiles]
         self._parts = [*shown, *owned]
 
     def read(self, window: Window) -> Tensor:
-        """(..., window.height, window.width): each pixel from the tile that owns it, or else shows it."""
+        """(..., window.height, window.width): from the tile that owns a pixel, or one that shows it."""
         shape = (*self._arrays[0].shape[:-2], window.height, window.width)
-        found = torch.full(shape, self._fill, dtype=self._arrays[0].dtype)
+        values = torch.full(shape, self._fill, dtype=self._arrays[0].dtype)
         for position, whole, part in self._parts:
             common = part.intersect(window)
             if common.area:
                 rows, cols = _slices(common, whole)
                 to_rows, to_cols = _slices(common, window)
-                found[..., to_rows, to_cols] = self._arrays[position][..., rows, cols]
-        return found
+                values[..., to_rows, to_cols] = self._arrays[position][..., rows, cols]
+        return values
 
 
 def _slices(part: Window, whole: Window) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""Before an update learns: what the memory network says of the image, and the network that starts from it."""
+"""The preparation of an update: run the memory network on the image, and set up the network to train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, count_sweep_windows
 from icss_core.updating.head_fit import fit_classifier
-from icss_core.updating.memory import labelled_rows, remember
+from icss_core.updating.memory import labelled_rows, view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.progress import UpdateClock
@@ -33,26 +33,27 @@ if TYPE_CHECKING:
     from icss_core.methods import Need, Preset
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
-    from icss_core.updating.memory import Memory
+    from icss_core.updating.memory import MemoryView
     from icss_core.updating.runtime import Runtime
     from icss_core.updating.tiles import WorkingArea
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedUpdate:
-    """An update about to learn."""
+    """Everything that the training and the report of an update need."""
 
     network: Segmenter
-    """To be trained: the memory network, extended, its head fitted where the preset says so."""
+    """The network to train: a copy of the memory network with the new classes, its head fitted if the preset
+    asks for it."""
     fit: Fit
     label_space: LabelSpace
-    """Extended."""
+    """Old and new classes."""
     n_old: int
     source: RasterSource
     area: WorkingArea
     clicks: ClickSet
-    known: Memory
-    """What the memory network says."""
+    memory_view: MemoryView
+    """Output of the memory network on the working area."""
     clock: UpdateClock
     device: torch.device
     precision: Precision
@@ -69,9 +70,9 @@ def prepare(
     seed: int,
     runtime: Runtime,
 ) -> PreparedUpdate:
-    """Ask the memory network about the working area, extend it, and set up its training.
+    """Run the memory network on the working area, and set up the training of a copy with the new classes.
 
-    Arguments and errors as those of `update`, which has checked them.
+    Arguments and errors are those of `update`, which has checked them.
     """
     device = runtime.device or default_device()
     memory = memory.to(device)
@@ -81,7 +82,7 @@ def prepare(
     area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
     windows = count_sweep_windows(source.height, source.width, area, preset.crops)
     clock = UpdateClock(runtime.on_progress, area, preset.iterations_on(windows))
-    known = remember(
+    memory_view = view_of_memory(
         memory,
         cached,
         area,
@@ -94,7 +95,7 @@ def prepare(
         progress=clock.tiles("memory"),
         should_stop=runtime.should_stop,
     )
-    labels = known.pseudo_labels.merged(clicks)
+    labels = memory_view.pseudo_labels.merged(clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes = None
@@ -114,7 +115,10 @@ def prepare(
         prototypes.counts[len(label_space) :] = 0
         if preset.head_fit.iterations:
             fit_classifier(
-                network.classifier, rows, iterations=preset.head_fit.iterations, pull=preset.head_fit.pull
+                network.classifier,
+                rows,
+                iterations=preset.head_fit.iterations,
+                l2_to_start=preset.head_fit.l2_to_start,
             )
         clock.tell("head", 1, 1)
     context = TaskContext(
@@ -129,7 +133,7 @@ def prepare(
         source=cached,
         area=area,
         labels=labels,
-        maps=_maps(needs, known, area),
+        maps=_maps(needs, memory_view, area),
         facts=_facts(needs, labels, len(extended)),
     )
     sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
@@ -145,7 +149,7 @@ def prepare(
         source=cached,
         area=area,
         clicks=clicks,
-        known=known,
+        memory_view=memory_view,
         clock=clock,
         device=device,
         precision=precision,
@@ -162,19 +166,19 @@ def _click_task(
     )
 
 
-def _maps(needs: frozenset[Need[Any]], known: Memory, area: WorkingArea) -> dict[str, Mosaic]:
-    """What the memory network said, for crops to be cut from; the needs themselves say under which names."""
+def _maps(needs: frozenset[Need[Any]], memory_view: MemoryView, area: WorkingArea) -> dict[str, Mosaic]:
+    """Outputs of the memory network that the needs ask for, by name; crops are cut from them."""
     maps = {}
     if MEMORY_LOGITS in needs:
-        maps[MEMORY_LOGITS.name] = Mosaic(area, known.logits, fill=math.nan)
+        maps[MEMORY_LOGITS.name] = Mosaic(area, memory_view.logits, fill=math.nan)
     if MEMORY_LABELS in needs:
-        labels = [torch.from_numpy(one) for one in known.labels]
+        labels = [torch.from_numpy(one) for one in memory_view.labels]
         maps[MEMORY_LABELS.name] = Mosaic(area, labels, fill=IGNORE)
     return maps
 
 
 def _facts(needs: frozenset[Need[Any]], labels: ClickSet, n_classes: int) -> dict[str, Tensor]:
-    """What is known of the whole image: the classes that somebody, or the memory network, saw in it."""
+    """For needs of image labels: (N,) bool, the background and the classes of clicks and pseudo-labels."""
     possible = torch.zeros(n_classes, dtype=torch.bool)
     possible[[BACKGROUND, *labels.counts()]] = True
     return {need.name: possible for need in needs if need.image_labels}

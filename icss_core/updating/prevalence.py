@@ -1,11 +1,11 @@
-"""How common the new classes are in the image, and the classifier's biases that go with it.
+"""Adapts the biases of the new classes to how common these classes are in the image.
 
-An update sees as many clicks of a new class as of the background, and every class has a vote of its own: it
-trains as if the new class covered as much as the background. In the image it usually covers far less, and a
-classifier with the wrong expectation paints it too wide. Nobody has to be asked how much less: the
-unlabelled pixels tell. Their posteriors under the trained expectation give the likelihood of any other, and
-expectation maximisation finds the likeliest one (Saerens, Latinne, Decaestecker: "Adjusting the outputs of a
-classifier to new a priori probabilities", Neural Computation 14, 2002).
+To an update a new class looks as common as the background: there are about as many clicks of both, and the
+loss weighs both classes alike. In most images the new class covers far fewer pixels, so that a network
+trained in this way maps too many pixels to it. The true class frequencies can be estimated from the
+unlabelled pixels: from the probabilities that the network gives under the training frequencies follows the
+likelihood of any other frequencies, which expectation maximisation maximises (Saerens, Latinne, Decaestecker:
+"Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation 14, 2002).
 
 Not in the ICSS paper.
 """
@@ -19,7 +19,7 @@ import torch
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.updating.recall import recall
+from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from icss_core.updating.tiles import Tile, WorkingArea
 
 _PIXELS = 2**18
-"""Pixels that the expectation maximisation looks at, about."""
+"""Approximate number of pixels that the expectation maximisation reads."""
 
 
 class SeenLogits(NamedTuple):
-    """What a network says about an image, in a few rows."""
+    """Logits of a network at some pixels of an image."""
 
     pixels: Tensor
     """(n, N) float32, logits of pixels on a regular grid, labelled or not."""
@@ -66,21 +66,23 @@ def adapt_to_prevalence(
     Args:
         network: the updated network; left in eval mode.
         source: the image.
-        area: its tiles: what is common there decides.
-        clicks: the annotator's.
-        rule: its numbers.
-        n_old: classes of the memory network.
-        trained: how often the training saw the background and each new class, by label; those that are
-            missing count as once.
+        area: tiles of the image over which the frequencies are estimated.
+        clicks: clicks of the annotator.
+        rule: numbers of the adaptation.
+        n_old: number of classes of the memory network.
+        trained: how often the training saw the background and each new class, by label; a missing label
+            counts as one.
         device: where to compute.
-        precision: in which type.
-        should_stop: see `recall`.
+        precision: number type of the computation.
+        should_stop: see `tile_outputs`.
     """
-    outputs = recall(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
     seen = _sample(outputs, area, clicks, device)
-    ours = [BACKGROUND, *range(n_old, network.n_classes)]
-    votes = torch.tensor([float(max(trained.get(label, 1), 1)) for label in ours])
-    shift = prevalence_shift(seen, votes, n_old=n_old, keep=rule.keep, iterations=rule.iterations)
+    candidates = [BACKGROUND, *range(n_old, network.n_classes)]
+    votes = torch.tensor([float(max(trained.get(label, 1), 1)) for label in candidates])
+    shift = prevalence_shift(
+        seen, votes, n_old=n_old, clicks_kept=rule.clicks_kept, iterations=rule.iterations
+    )
     assert network.classifier.bias is not None  # noqa: S101 - every head of ours has one
     with torch.no_grad():
         network.classifier.bias[n_old:] += shift.to(network.classifier.bias)
@@ -97,8 +99,8 @@ def estimate_prevalence(
     Args:
         posteriors: (n, K) not negative, rows sum to 1: probabilities under the trained frequencies.
         trained: (K,) positive, the frequencies pi that the classifier was trained with; scaled to sum 1.
-        weights: (n,) not negative, how much each row counts; None: all alike.
-        iterations: most iterations; stops when no frequency moves by more than a millionth.
+        weights: (n,) not negative, weight of each row; None: all rows weigh the same.
+        iterations: largest number of iterations; stops earlier if no frequency changes by more than 1e-6.
 
     Returns:
         (K,) float64 frequencies q, sum 1.
@@ -115,42 +117,44 @@ def estimate_prevalence(
     counts = rows.new_ones(len(rows)) if weights is None else weights.double()
     if not len(rows) or not bool(counts.sum() > 0):
         return pi
-    found = pi
+    frequencies = pi
     for _ in range(iterations):
-        joint = rows * found
-        share = joint / joint.sum(dim=1, keepdim=True).clamp(min=1e-300)
-        before, found = found, (counts[:, None] * share).sum(dim=0) / counts.sum()
-        if float((found - before).abs().max()) < 1e-6:
+        joint = rows * frequencies
+        responsibilities = joint / joint.sum(dim=1, keepdim=True).clamp(min=1e-300)
+        before, frequencies = frequencies, (counts[:, None] * responsibilities).sum(dim=0) / counts.sum()
+        if float((frequencies - before).abs().max()) < 1e-6:
             break
-    return found
+    return frequencies
 
 
 def prevalence_shift(
-    seen: SeenLogits, trained: Tensor, *, n_old: int, keep: float, iterations: int = 100
+    seen: SeenLogits, trained: Tensor, *, n_old: int, clicks_kept: float, iterations: int = 100
 ) -> Tensor:
-    """What to add to the biases of the new classes.
+    """Numbers to add to the biases of the new classes.
 
-    Only the background and the new classes are weighed against each other, each pixel by the probability that
-    it is one of them: what the old classes of interest cover is the memory network's to say.
+    Only the frequencies of the background and of the new classes are estimated; each pixel is weighted by its
+    probability of being one of these. The old classes of interest keep their biases, and so their
+    frequencies.
 
     Args:
         seen: logits of the trained network; old classes first.
         trained: (1 + K,) positive, how often the training saw the background and each new class.
         n_old: number of old classes.
-        keep: least share of the clicks that the network gets right which each shift must leave right.
-        iterations: of the expectation maximisation.
+        clicks_kept: each shift is limited so that at least this fraction of the clicks that the network gets
+            right stays right.
+        iterations: number of iterations of the expectation maximisation.
 
     Returns:
         (K,) float64.
     """
-    ours = [BACKGROUND, *range(n_old, seen.pixels.shape[1])]
-    probabilities = seen.pixels.double().softmax(dim=1)[:, ours]
-    mass = probabilities.sum(dim=1)
-    posteriors = probabilities / mass.clamp(min=1e-300)[:, None]
-    found = estimate_prevalence(posteriors, trained, weights=mass, iterations=iterations)
-    ratio = (found / trained.double()).clamp(min=1e-12)
+    candidates = [BACKGROUND, *range(n_old, seen.pixels.shape[1])]
+    probabilities = seen.pixels.double().softmax(dim=1)[:, candidates]
+    weights = probabilities.sum(dim=1)
+    posteriors = probabilities / weights.clamp(min=1e-300)[:, None]
+    frequencies = estimate_prevalence(posteriors, trained, weights=weights, iterations=iterations)
+    ratio = (frequencies / trained.double()).clamp(min=1e-12)
     shift = (ratio[1:] / ratio[0]).log()
-    return torch.stack([_kept(float(value), seen, n_old + i, keep) for i, value in enumerate(shift)])
+    return torch.stack([_kept(float(value), seen, n_old + i, clicks_kept) for i, value in enumerate(shift)])
 
 
 def _sample(
@@ -172,22 +176,22 @@ def _sample(
     return SeenLogits(torch.cat(pixels), torch.cat(clicked), torch.cat(labels))
 
 
-def _kept(shift: float, seen: SeenLogits, label: int, keep: float) -> Tensor:
-    """The shift of a class, no larger than the clicks allow; 0 where no click says anything."""
+def _kept(shift: float, seen: SeenLogits, label: int, clicks_kept: float) -> Tensor:
+    """The shift of a class, limited so that enough clicks stay right; 0 without a click that limits it."""
     logits = seen.clicks.double()
     right = logits.argmax(dim=1) == seen.labels
-    mine = seen.labels == label
+    of_class = seen.labels == label
     if shift < 0:
-        logits, chosen = logits[right & mine], right & mine
-        others = logits.clone()
-        others[:, label] = -math.inf
-        margins = logits[:, label] - others.max(dim=1).values
+        logits, selected = logits[right & of_class], right & of_class
+        rivals = logits.clone()
+        rivals[:, label] = -math.inf
+        margins = logits[:, label] - rivals.max(dim=1).values
     else:
-        chosen = right & ~mine
-        logits = logits[chosen]
-        margins = logits.gather(1, seen.labels[chosen][:, None])[:, 0] - logits[:, label]
+        selected = right & ~of_class
+        logits = logits[selected]
+        margins = logits.gather(1, seen.labels[selected][:, None])[:, 0] - logits[:, label]
     if not len(margins):
         return torch.zeros((), dtype=torch.float64)
-    # the click at the bound would be a tie; a hair less leaves it right
-    bound = float(torch.quantile(margins, 1 - keep, interpolation="lower")) * (1 - 1e-6)
+    # at the bound itself the two classes of that click would be equal; slightly less leaves it right
+    bound = float(torch.quantile(margins, 1 - clicks_kept, interpolation="lower")) * (1 - 1e-6)
     return torch.tensor(math.copysign(min(abs(shift), bound), shift), dtype=torch.float64)

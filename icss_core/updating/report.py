@@ -23,7 +23,7 @@ def report(update: PreparedUpdate, runtime: Runtime) -> ForgettingReport:
         update.source,
         update.area,
         update.clicks,
-        update.known.labels,
+        update.memory_view.labels,
         label_space=update.label_space,
         n_old=update.n_old,
         device=update.device,

@@ -31,7 +31,8 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
 
     if runtime.on_round is not None:
         for number in range(1, preset.rounds):
-            # nobody reads the image in the background while it is looked at: a raster is read by one thread
+            # no background reads while the caller looks at the network: a raster is read by one thread at a
+            # time
             until = number * iterations // preset.rounds
             fit.run(until=until, on_iteration=note, should_stop=runtime.should_stop)
             runtime.on_round(number, network.eval())

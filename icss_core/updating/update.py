@@ -88,7 +88,7 @@ def update(
     prepared = prepare(memory, label_space, extended, source, clicks, preset, seed=seed, runtime=runtime)
     history = train(prepared, preset, runtime)
     forgetting = report(prepared, runtime)
-    pseudo = prepared.known.pseudo_labels.counts()
+    pseudo = prepared.memory_view.pseudo_labels.counts()
     return UpdateResult(
         network=prepared.network,
         label_space=extended,

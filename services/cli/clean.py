@@ -1,4 +1,4 @@
-"""`icss clean`: what is old and in nobody's use."""
+"""`icss clean`: deletes what is old and not in use."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def town(
 
 
 def _ingest(convert: Callable[[Storage, OnScene], Dataset]) -> None:
-    """Convert a data set into the store of the settings under a progress bar, and say what came of it."""
+    """Convert a data set into the store of the settings under a progress bar, and print a summary."""
     with _progress() as on_scene:
         dataset = convert(Storage(load_settings()), on_scene)
     splits = {split: len(dataset.scenes_of(split)) for split in ("train", "val", "test")}

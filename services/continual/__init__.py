@@ -1,4 +1,4 @@
-"""Dense steps as jobs: a protocol's groups of classes, one Ray Train job and one registered version each.
+"""Tasks as jobs: a protocol's groups of classes, one Ray Train job and one registered version each.
 
 ray job submit -- python -m services.continual --dataset s3://.../dataset.yaml --model m --protocol voc-15-1
 """

@@ -21,7 +21,7 @@ from services.settings import load_settings
 
 def main(
     dataset: Annotated[str, typer.Option(help="s3:// address of a dataset.yaml")],
-    model: Annotated[str, typer.Option(help="name to register the steps' networks under")],
+    model: Annotated[str, typer.Option(help="name to register the tasks' networks under")],
     protocol: Annotated[str, typer.Option(help=f"a YAML file, or one of {', '.join(protocol_names())}")],
     preset: Annotated[str, typer.Option(help=f"one of {', '.join(dense_preset_names())}")] = "mib-paper/mib",
     setting: Annotated[str | None, typer.Option(help="disjoint, overlapped or partitioned")] = None,
@@ -35,7 +35,7 @@ def main(
     gpu: Annotated[bool | None, typer.Option(help="one GPU a worker; default: if there are enough")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights and crops; 0", min=0, max=MAX_SEED)] = None,
 ) -> None:
-    """Run a protocol, or what is left of it; the matrix of step by class is printed and kept in MLflow."""
+    """Run a protocol, or what is left of it; the matrix of task by class is printed and kept in MLflow."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     given: dict[str, Any] = {
         "decoder": decoder,

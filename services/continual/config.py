@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from icss_core.continual import Protocol, first_task_of
+from icss_core.continual import IncrementalProtocol, first_task_of
 from icss_core.errors import InvalidParameterError
 from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
@@ -26,16 +26,16 @@ _NEUTRAL: Final = {"cpus_per_worker", "gpu", "pictures"}
 
 
 class ProtocolRun(BaseModel):
-    """A method, a protocol, a data set, a network, and a seed; all steps go on under one registered name."""
+    """A method, a protocol, a data set, a network, and a seed; all tasks go on under one registered name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: Annotated[str, Field(pattern=r"^s3://.+\.ya?ml$")]
     """Address of a dataset.yaml."""
     model: Annotated[str, Field(pattern=MODEL_NAME)]
-    """Name under which the steps' networks are registered, each a version. Runs that differ in later steps
-    only share the versions of the steps before."""
-    protocol: Protocol
+    """Name under which the tasks' networks are registered, each a version. Runs that differ only in
+    later tasks have the versions of the earlier ones in common."""
+    protocol: IncrementalProtocol
     preset: DensePreset
     decoder: Decoder = "deeplabv3"
     encoder: str = "resnet101"
@@ -43,7 +43,7 @@ class ProtocolRun(BaseModel):
     """Of dilated encoders; see `Architecture`. MiB's networks have 16."""
     encoder_weights: str | None = None
     workers: NonNegativeInt = 1
-    """Of each step, data-parallel; 0: see `TrainingConfig`."""
+    """Data-parallel workers of each task; 0: see `TrainingConfig`."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -51,7 +51,7 @@ class ProtocolRun(BaseModel):
     validate_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 200
     pictures: NonNegativeInt = 0
-    """Validation images whose class maps after the last step are kept."""
+    """Validation images whose class maps after the last task are kept."""
 
     @model_validator(mode="after")
     def _method_fits_the_network(self) -> Self:
@@ -71,12 +71,12 @@ class ProtocolRun(BaseModel):
         return self
 
     def identity(self, manifest: TaskManifest) -> str:
-        """The same for equal requests on equal data, however the work is spread over a cluster."""
+        """Hash that is equal for equal requests on equal data, however the work is spread over a cluster."""
         text = json.dumps({**self.decisive(), "manifest": manifest.manifest_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def decisive(self) -> dict[str, Any]:
-        """The fields that decide the numbers, those that nobody set left out."""
+        """The fields that influence the results, without those that are not set."""
         asked = self.model_dump(mode="json", exclude=_NEUTRAL, exclude_none=True)
         return {**asked, "workers": max(self.workers, 1)}
 
@@ -84,22 +84,22 @@ class ProtocolRun(BaseModel):
         """The other fields, as JSON; each submission of a run may have its own."""
         return self.model_dump_json(include=_NEUTRAL | {"workers"})
 
-    def training_of(self, step: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
-        """The training of one step.
+    def training_of(self, task: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
+        """The training of one task.
 
         Args:
-            step: its number, from 0.
-            manifest: classes and scenes of all steps.
-            memory: version of the step before; None for the first.
+            task: its number, from 0.
+            manifest: classes and scenes of all tasks.
+            memory: version of the task before; None for the first.
         """
         preset = self.preset if memory is not None else first_task_of(self.preset)
-        images = len(manifest.scenes[step])
+        images = len(manifest.scenes[task])
         batch = -(-preset.batch // max(self.workers, 1))
         iterations = preset.iterations_on(images)
         return TrainingConfig(
             dataset=self.dataset,
             model=self.model,
-            classes=tuple(name for group in manifest.classes[: step + 1] for name in group),
+            classes=tuple(name for group in manifest.classes[: task + 1] for name in group),
             decoder=self.decoder,
             encoder=self.encoder,
             encoder_output_stride=self.encoder_output_stride,
@@ -117,7 +117,7 @@ class ProtocolRun(BaseModel):
             validate_every=self.validate_every,
             checkpoint_every=self.checkpoint_every,
             memory=memory,
-            scenes=manifest.scenes_hash(step),
+            scenes=manifest.scenes_hash(task),
             learner=LearnerChoice(
                 kind=CONTINUAL.name,
                 # no part of a training: tasks scored with and without are trained once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from icss_core.compute.device import default_device
@@ -15,8 +16,6 @@ from services.registry import Registry
 from services.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -26,39 +25,42 @@ Scored: TypeAlias = "tuple[SegmentationReport, dict[str, NDArray[np.uint8]]]"
 """A report, and class maps (H, W) by scene."""
 
 
-def score_version(
-    model: str,
-    version: int,
-    *,
-    dataset: str,
-    new: int,
-    settings: Settings,
-    pictures: int = 0,
-    scales: Sequence[float] | None = None,
-) -> Scored:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """Which version is scored on what."""
+
+    model: str
+    """Its registered name."""
+    version: int
+    dataset: str
+    """Address of the dataset.yaml."""
+    new: int
+    """How many of the version's classes, the last ones, are new."""
+    pictures: int = 0
+    """How many class maps are given back, those of the first scenes."""
+    scales: tuple[float, ...] | None = None
+    """At which scenes are predicted; see `icss_core.inference.sliding_window.predict`."""
+
+
+def score_version(request: ScoreRequest, settings: Settings) -> Scored:
     """Predict every validation scene by sliding window and compare with its mask.
 
-    Classes that are not learnt yet count as background; MiB leaves their pixels out, so that all rows of its
-    matrix but the last differ.
+    Classes that are not learnt yet count as background. Deviation: MiB leaves their pixels out, so that its
+    matrices differ from ours in all rows but the last.
 
     Args:
-        model: registered name.
-        version: of it.
-        dataset: address of the dataset.yaml.
-        new: how many of its classes, the last ones, are new.
+        request: what is scored.
         settings: of the services.
-        pictures: how many class maps (H, W) are given back, those of the first scenes.
-        scales: at which scenes are predicted; see `predict`.
 
     Returns:
-        The report, and maps by scene.
+        The report, and class maps by scene, each (H, W) uint8.
 
     Raises:
         IcssError: the version or a scene is not usable.
     """
     storage = Storage(settings)
-    data = read_dataset(dataset, storage)
-    network, card = load_model(Registry(settings).fetch(model, version))
+    data = read_dataset(request.dataset, storage)
+    network, card = load_model(Registry(settings).fetch(request.model, request.version))
     network = network.to(default_device())
     names = card.label_space.names
     confusion = ConfusionAccumulator(len(names))
@@ -68,9 +70,9 @@ def score_version(
         labelled = [scene.name for scene in data.scenes_of("val") if scene.mask is not None]
         for name, scene in zip(labelled, scenes, strict=True):
             image = TrueImage.of(name, scene)
-            labels = map_image(network, image.source, scales=scales)
+            labels = map_image(network, image.source, scales=request.scales)
             confusion.update(labels, image.truth, image=name)
-            if len(maps) < pictures:
+            if len(maps) < request.pictures:
                 maps[name] = labels
-    new_classes = range(len(names) - new, len(names))
+    new_classes = range(len(names) - request.new, len(names))
     return segmentation_report(confusion, class_names=names, new_classes=new_classes), maps

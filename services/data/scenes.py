@@ -37,7 +37,7 @@ def open_scenes(
     """The scenes of a split; nothing is opened before it is read.
 
     Read inside `storage.raster_environment()`. Only windows are fetched, each block once while it stays in
-    the pool's cache. What is wrong with a raster is said when it is first read.
+    the pool's cache. Errors of a raster are raised when it is first read.
 
     Args:
         dataset: the data.
@@ -45,7 +45,7 @@ def open_scenes(
         classes: of the model.
         storage: where they lie.
         pool: opens and closes their rasters; one for all scenes that a process reads.
-        request: which scenes, and what of each; None: those with a mask.
+        request: which scenes, and how they are read; None: those with a mask.
         only: names of scenes; None: all.
 
     Raises:
@@ -53,7 +53,7 @@ def open_scenes(
         DatasetError: a scene lacks what is asked for; the message names it.
     """
     request = request or SceneRequest()
-    lookup = dataset.lookup(classes, hidden=request.hidden, others=request.others)
+    lookup = dataset.lookup(classes, hidden=request.hidden, other_label=request.other_label)
 
     def raster(address: str, opener: Opener = open_mask) -> RasterSource:
         return pool.source(storage.check_allowed(dataset.address(address)), opener)

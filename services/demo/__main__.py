@@ -47,7 +47,7 @@ def main(
     overrides = {} if update_iterations is None else {"optimisation.iterations": update_iterations}
     options = DemoOptions(
         data=data,
-        known=tuple(name.strip() for name in old.split(",") if name.strip()) or None,
+        asked_old=tuple(name.strip() for name in old.split(",") if name.strip()) or None,
         new=new,
         out=out,
         minutes=minutes,

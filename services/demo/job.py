@@ -30,7 +30,7 @@ _SERVE_SECONDS: Final = 180
 
 
 class MainJob:
-    """The steps of the main job on a running stack; `run` does all of them. A context manager.
+    """The stages of the main job on a running stack; `run` does all of them. A context manager.
 
     Args:
         options: What to do.
@@ -62,7 +62,7 @@ class MainJob:
         """Everything, in order; the results lie in the folder `out` afterwards.
 
         Raises:
-            IcssError: a step failed; the message says which and why.
+            IcssError: a stage failed; the message says which and why.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         dataset, scenes = self.prepare()

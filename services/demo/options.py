@@ -11,7 +11,7 @@ class DemoOptions:
     """Options of the main job; None means a default that depends on the data.
 
     data: folder with the Dubai set or a user's own images and masks; None: made-up towns.
-    known: classes the memory network learns; new: the class added by clicks; the rest is background.
+    asked_old: classes the memory network learns; new: the class added by clicks; the rest is background.
     backbone: encoder of the networks. minutes: of pretraining. control: also train a network on all classes
     with full masks. clicks: of the new class, and as many of the background. images: validation scenes to
     add the class on. overrides: numbers of the update's preset. scenes, size: made-up scenes to train on, and
@@ -19,7 +19,7 @@ class DemoOptions:
     """
 
     data: Path | None = None
-    known: tuple[str, ...] | None = None
+    asked_old: tuple[str, ...] | None = None
     new: str = "building"
     out: Path = Path("out")
     minutes: float | None = None
@@ -46,7 +46,7 @@ class DemoOptions:
     @property
     def old(self) -> tuple[str, ...]:
         """Classes of the memory network: as asked, or the others of a town, or the road of real imagery."""
-        return self.known or (("road", "vegetation", "water") if self.made_up else ("road",))
+        return self.asked_old or (("road", "vegetation", "water") if self.made_up else ("road",))
 
     @property
     def encoder(self) -> str:

@@ -114,7 +114,7 @@ def score_table(report: DemoReport) -> Table:
 
 
 def findings(report: DemoReport) -> list[str]:
-    """The three things one wants to know, in words."""
+    """The three main findings, as sentences."""
     updated, memory = report.scores["updated"], report.scores["memory"]
     sentences = []
     gained = updated.classes[report.new_class].iou_image_wise

@@ -2,7 +2,7 @@
 
 `leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png` with `gtFine/train/aachen/
 aachen_000000_000019_gtFine_labelIds.png`, whose values the table below translates; all others are ignored, as
-in the benchmark. The set has no background: index 0 is what a step does not name.
+in the benchmark. The set has no background: index 0 is what a task does not name.
 """
 
 from __future__ import annotations

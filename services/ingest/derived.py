@@ -51,8 +51,8 @@ def ingest_derived(
         prefix: s3:// prefix of the new one.
         shrink: pixels of the source along each side of a new one: their mean, and their commonest label.
         tile: training scenes are cut into tiles of about this many pixels (of the copy) along each side, all
-            of a scene as large as each other; None leaves them whole. A loss that knows which classes an
-            image has learns from those it has not: few of a tile, none of a whole city.
+            of a scene as large as each other; None leaves them whole. A loss on image labels
+            learns from classes that an image lacks: a tile lacks some, a whole city none.
         labels: what training scenes are labelled with; points and scribbles are one in each connected piece
             of a class, in each tile. Validation scenes stay whole and keep their masks.
         background: whether pieces of the background get points and scribbles as well.
@@ -147,8 +147,8 @@ def _mean(pixels: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     if side == 1:
         return pixels
     mean = _blocks(pixels, side).mean(axis=-1)
-    found: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(pixels.dtype, np.integer) else mean
-    return found.astype(pixels.dtype)
+    rounded: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(pixels.dtype, np.integer) else mean
+    return rounded.astype(pixels.dtype)
 
 
 def _commonest(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:

@@ -50,10 +50,10 @@ def ingest_dubai(storage: Storage, source: Path, prefix: str, *, on_scene: Progr
     Raises:
         DatasetError: the folder has neither layout, a file is missing, or a mask does not fit.
     """
-    found = _flat(source) if (source / "split.csv").is_file() else _published(source)
+    scenes = _flat(source) if (source / "split.csv").is_file() else _published(source)
     meaning = coloured(DUBAI_CLASSES, ignored=_UNLABELLED)
     writer = DatasetWriter(storage, prefix, name="dubai", classes=DUBAI_CLASSES)
-    for number, (name, split, image, mask) in enumerate(found, start=1):
+    for number, (name, split, image, mask) in enumerate(scenes, start=1):
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"scene {name!r}: no file {path}")
@@ -61,28 +61,28 @@ def ingest_dubai(storage: Storage, source: Path, prefix: str, *, on_scene: Progr
         writer.check.read(read.readings)
         writer.add_array(name, read_pixels(image)[:3], read.labels, split=split)
         if on_scene is not None:
-            on_scene(number, len(found), name)
+            on_scene(number, len(scenes), name)
     return writer.finish(notes=_NOTES)
 
 
 def _flat(source: Path) -> list[tuple[str, Split, Path, Path]]:
     """Scenes of the layout with split.csv, in its order."""
-    found: list[tuple[str, Split, Path, Path]] = []
+    scenes: list[tuple[str, Split, Path, Path]] = []
     for row in read_table(source / "split.csv", ("name", "split"), DatasetError):
         name, split = row.values["name"], row.values["split"]
         if not name or split not in ("train", "val", "test"):
             raise DatasetError(
                 f"{source / 'split.csv'}, line {row.line}: needs a name, and train, val or test"
             )
-        found.append(
+        scenes.append(
             (name, split, source / "images" / f"{name}.jpg", source / "masks" / f"{name}.png")  # type: ignore[arg-type]
         )
-    return found
+    return scenes
 
 
 def _published(source: Path) -> list[tuple[str, Split, Path, Path]]:
     """Scenes of the published layout, by tile and part."""
-    found: list[tuple[str, Split, Path, Path]] = []
+    scenes: list[tuple[str, Split, Path, Path]] = []
     for tile in sorted(source.glob("Tile *")):
         for image in sorted((tile / "images").glob("image_part_*.jpg")):
             part = re.fullmatch(r"image_part_(\d+)", image.stem)
@@ -90,10 +90,10 @@ def _published(source: Path) -> list[tuple[str, Split, Path, Path]]:
                 continue
             name = f"t{tile.name.removeprefix('Tile ')}_part{part[1]}"
             split: Split = "val" if int(part[1]) in _VALIDATION_PARTS else "train"
-            found.append((name, split, image, tile / "masks" / f"{image.stem}.png"))
-    if not found:
+            scenes.append((name, split, image, tile / "masks" / f"{image.stem}.png"))
+    if not scenes:
         raise DatasetError(
             f"{source} does not look like the Dubai set: neither split.csv with images/ and masks/, "
             "nor folders 'Tile 1' to 'Tile 8' with images/image_part_001.jpg"
         )
-    return found
+    return scenes

@@ -7,8 +7,8 @@ hold class indices, those values, or the colours of classes.yaml; see `MaskMeani
 with columns name and split. Hidden files, such as the `._NAME` of a folder from a Mac, are passed over.
 
 Beside images/, `objectness/NAME.EXT` may say how likely each pixel belongs to an object of any class, in one
-band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may say anything
-else of each pixel in the same way, under a name of one's own (saliency, elevation).
+band of uint8, 0 never and 255 surely, for methods that learn from it. `maps/KIND/NAME.EXT` may hold other
+maps of the same form under any name (saliency, elevation).
 
 Instead of a mask a scene to train on may have scribbles, `masks/NAME.geojson`: LineStrings, MultiLineStrings
 and Points with the name of their class in a property `class` and, for lines, perhaps a `width` in pixels (3

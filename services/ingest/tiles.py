@@ -197,7 +197,7 @@ def _nothing(source: Path, tiles: TileSet, kind: str, names: Sequence[FileName])
 
 
 def _other_bands(files: Sequence[Path], tiles: TileSet) -> str:
-    """A hint for whoever has images, but of other bands."""
+    """A hint for folders that have images of other bands."""
     there = [bands for bands, name in tiles.images.items() if _by_tile(files, (name,), tiles.tiles)]
     return f"; it has those for --bands {' and '.join(there)}" if there else ""
 

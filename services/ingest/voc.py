@@ -208,7 +208,7 @@ def scribble_mask(path: Path, height: int, width: int) -> npt.NDArray[np.uint8] 
 
 
 def _text(element: ET.Element | None, tag: str) -> str:
-    found = None if element is None else element.findtext(tag)
-    if found is None:
+    text = None if element is None else element.findtext(tag)
+    if text is None:
         raise ValueError(f"no {tag}")
-    return found.strip()
+    return text.strip()

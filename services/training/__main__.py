@@ -34,7 +34,7 @@ def main(
     ] = None,
     crop: Annotated[int | None, typer.Option(help="side of the crops, in pixels; 256")] = None,
     batch: Annotated[int | None, typer.Option(help="crops in an iteration, on each worker")] = None,
-    iterations: Annotated[int | None, typer.Option(help="optimiser steps")] = None,
+    iterations: Annotated[int | None, typer.Option(help="optimiser iterations")] = None,
     lr: Annotated[float | None, typer.Option(help="learning rate at the start")] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, poly, multistep or cosine")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16")] = None,

@@ -55,7 +55,7 @@ class MlflowCallback(UserCallback):
             self._resumed.append(first.resumed_at)
             self._tags["icss.resumed_at"] = ",".join(map(str, self._resumed))
         if first.checkpoint:
-            self._tags["icss.checkpoint_step"] = str(first.iteration)
+            self._tags["icss.checkpoint_iteration"] = str(first.iteration)
         summaries = combined([one.points for one in reports])
         scores = {} if first.validation is None else scores_of(first.validation)
         self._note(summaries)
@@ -68,7 +68,7 @@ class MlflowCallback(UserCallback):
         self._say(first, summaries, scores)
 
     def _note(self, summaries: list[tuple[int, dict[str, float]]]) -> None:
-        """Keep what is new: a training that goes on from its checkpoint makes some iterations again."""
+        """Keep iterations not logged yet: a training that resumes from a checkpoint repeats some."""
         if self._last is None:
             self._last = self._last_of_earlier_starts()
         for iteration, values in summaries:
@@ -171,14 +171,14 @@ def _mean(values: list[float]) -> float:
 def scores_of(validation: dict[str, float]) -> dict[str, float]:
     """MLflow metrics of a validation: IoU per class that occurs, their mean with and without background.
 
-    Classes go by their index, `val_iou/2`: a name may have signs that no metric may have, and two names that
-    differ in such signs alone would become one metric. `LEGEND` has the names.
+    Metrics are named by the index of a class, such as `val_iou/2`, because class names may have characters
+    that MLflow does not allow in names of metrics. `LEGEND` has the class names.
     """
-    known = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
-    scores = {f"val_iou/{index}": value for index, value in known}
+    defined = [(index, value) for index, value in enumerate(validation.values()) if not math.isnan(value)]
+    scores = {f"val_iou/{index}": value for index, value in defined}
     for key, values in (
-        ("val_miou", [value for _, value in known]),
-        ("val_miou_of_interest", [value for index, value in known if index != BACKGROUND]),
+        ("val_miou", [value for _, value in defined]),
+        ("val_miou_of_interest", [value for index, value in defined if index != BACKGROUND]),
     ):
         if values:
             scores[key] = sum(values) / len(values)

@@ -52,7 +52,7 @@ def save_checkpoint(
         fit: the state of the training.
         progress: how far it is.
         finished: card of the network, where it is finished: the folder then holds the model version instead
-            of the training's state, with everything that later tasks want to know of this training.
+            of the training's state, with everything that later tasks need of this training.
     """
     if finished is None:
         torch.save(fit.state_dict(), folder / _STATE)

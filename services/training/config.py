@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -17,6 +17,9 @@ from icss_core.networks.segmenter import Decoder
 from icss_core.seed import Seed
 from icss_core.training import Optimisation
 from services.model_version import MODEL_NAME
+
+NEUTRAL: Final = {"job", "workers", "cpus_per_worker", "gpu", "max_failures"}
+"""Settings that change no number a training comes to. Of `workers` this is true for 0 and 1 only."""
 
 
 class LearnerChoice(BaseModel):
@@ -85,7 +88,7 @@ class TrainingConfig(BaseModel):
     validate_every: PositiveInt = 200
     """Iterations between validations; there is always one at the end."""
     validation_windows: PositiveInt = 128
-    """Most windows read for a validation, spread evenly over the validation scenes."""
+    """Largest number of windows read for a validation, spread evenly over the validation scenes."""
     checkpoint_every: PositiveInt = 100
     minutes: Annotated[float, Field(gt=0)] | None = None
     """Time for the iterations and validations. Their number is lowered to what fits, as the first iterations
@@ -107,6 +110,15 @@ class TrainingConfig(BaseModel):
         check_resizing(scale=self.scale, area=self.area)
         return self
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides the numbers; the rest may be another with each submission of a job."""
+        asked = self.model_dump(mode="json", exclude=NEUTRAL)
+        return {**asked, "workers": self.workers} if self.workers > 1 else asked
+
+    def neutral(self) -> str:
+        """The other settings, as JSON."""
+        return self.model_dump_json(include=NEUTRAL)
+
     def job_name(self, manifest_hash: str) -> str:
         """The job's name: stable over resubmission, another one when the request or the data change.
 
@@ -116,8 +128,7 @@ class TrainingConfig(BaseModel):
         """
         if self.job is not None:
             return self.job
-        spread = {"job", "cpus_per_worker", "gpu", "max_failures"}
-        asked = self.model_dump(mode="json", exclude=spread, exclude_none=True)
+        asked = self.model_dump(mode="json", exclude=NEUTRAL, exclude_none=True)
         if asked["learner"] == LearnerChoice().model_dump(mode="json"):
             del asked["learner"]
         asked["workers"] = max(self.workers, 1)

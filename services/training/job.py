@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import ray
 import ray.train
@@ -23,7 +23,7 @@ from services.training.filesystem import checkpoint_filesystem
 from services.training.guard import TrainingGuard
 from services.training.in_process import train_in_process
 from services.training.plan import Plan, make_plan
-from services.training.worker import train_worker
+from services.training.worker import WorkerTask, train_worker
 
 if TYPE_CHECKING:
     from icss_core.dataset import Dataset
@@ -37,8 +37,6 @@ RAY_FOLDER: Final = "ray-train"
 """The same for what Ray Train itself writes down of a job."""
 VERSION: Final = "icss.version"
 """Tag of a job that is done: what it has registered."""
-_NEUTRAL: Final = ("workers", "cpus_per_worker", "gpu", "max_failures", "job")
-"""How the work is spread over a cluster; the number of workers decides numbers from two on."""
 
 
 def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
@@ -49,9 +47,9 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     process works on, of this cluster or another, is waited for, and taken over if that process dies.
 
     Args:
-        config: what is asked; with a step, classes are added to a version of the same model.
+        config: what is asked; with a task of a protocol, classes are added to a version of the same model.
         settings: of the services.
-        scenes: names of the training scenes, where a step's manifest says so; None: all that have a mask.
+        scenes: names of the training scenes, where a task's manifest says so; None: all that have a mask.
 
     Raises:
         IcssError: the data set, a scene or the request is not usable; MLflow or the store did not answer.
@@ -63,7 +61,7 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
     job = config.job_name(dataset.manifest_hash)
 
     def fill(run_id: str) -> None:
-        tracking.log_parameters(run_id, _decisive(config))
+        tracking.log_parameters(run_id, config.decisive())
         tracking.write_text(run_id, "dataset.yaml", dataset.to_yaml())
 
     run_id = find_or_create(
@@ -100,7 +98,7 @@ def _pretrain(
     """The job by its owner."""
     storage, tracking, registry = Storage(settings), Tracking(settings), Registry(settings)
     revision = code_revision(settings)
-    tags = {"icss.revision": revision, "icss.spread": config.model_dump_json(include=set(_NEUTRAL))}
+    tags = {"icss.revision": revision, "icss.spread": config.neutral()}
     with work_on(tracking, lease, tags=tags) as work:
         memory = None
         if config.memory is not None:
@@ -116,12 +114,6 @@ def _pretrain(
     for part in (TRAINING_FOLDER, RAY_FOLDER):
         CheckpointStore(storage, f"{settings.data_prefix}/{part}/{job}").delete()
     return version
-
-
-def _decisive(config: TrainingConfig) -> dict[str, Any]:
-    """What decides the numbers. The rest may change with each submission, which params may not."""
-    asked = config.model_dump(mode="json", exclude=set(_NEUTRAL))
-    return {**asked, "workers": config.workers} if config.workers > 1 else asked
 
 
 def _train_and_register(plan: Plan, job: str, work: Work, settings: Settings, registry: Registry) -> int:
@@ -151,8 +143,8 @@ def _train_on_workers(plan: Plan, job: str, work: Work, checkpoints: str, settin
     use_gpu = gpus >= config.workers if config.gpu is None else config.gpu
     callbacks = [MlflowCallback(work.run_id), TrainingGuard(work.run_id, work.lease.generation)]
     trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"plan": plan.model_dump_json(), "checkpoints": checkpoints},
+        train_worker,  # type: ignore[arg-type]  # Ray's annotation knows no typed dict
+        train_loop_config=dict(WorkerTask(plan=plan.model_dump_json(), checkpoints=checkpoints)),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,

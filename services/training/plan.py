@@ -1,4 +1,4 @@
-"""What every worker of a training has to agree on, worked out once by the job that starts them."""
+"""What all workers of a training have in common, determined once by the job that starts them."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ def _opened(
             yield raster
 
 
-def _spread(scenes: Sequence[Scene], most: int) -> list[Scene]:
-    """At most so many scenes, evenly from the whole list."""
-    if len(scenes) <= most:
+def _spread(scenes: Sequence[Scene], limit: int) -> list[Scene]:
+    """At most `limit` scenes, evenly spread over the whole list."""
+    if len(scenes) <= limit:
         return list(scenes)
-    return [scenes[index * len(scenes) // most] for index in range(most)]
+    return [scenes[index * len(scenes) // limit] for index in range(limit)]

@@ -1,8 +1,8 @@
-"""How memory networks are pretrained: ours, and by the numbers of the ICSS paper and of its code.
+"""Presets of pretraining: ours, and those of the ICSS paper and of its code.
 
-Optimiser, learning rates, batch and length are theirs. Not theirs: the encoder starts from random weights
-unless `encoder_weights` names others (the code copies ImageNet's convolutions), and pixels are normalised by
-the data's statistics (the code divides by 255).
+Optimiser, learning rates, batch and length are those of paper and code. Deviations: the encoder starts from
+random weights unless `encoder_weights` names others (the code copies ImageNet's convolutions), and pixels are
+normalised by the data's statistics (the code divides by 255).
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def pretraining_config(
             f"unknown pretraining preset {preset!r}; one of {list(PRETRAINING_PRESETS)}"
         )
     content: dict[str, Any] = dict(PRETRAINING_PRESETS[preset])
-    ours = TrainingConfig.model_fields["optimisation"].default
-    optimisation = content.get("optimisation", ours).model_dump()
+    default = TrainingConfig.model_fields["optimisation"].default
+    optimisation = content.get("optimisation", default).model_dump()
     chosen = given.pop("optimisation", {}) | {
         path.removeprefix("optimisation."): given.pop(path)
         for path in list(given)

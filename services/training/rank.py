@@ -1,4 +1,4 @@
-"""Where a rank of a training runs, whoever started it: a Ray Train worker, or the job's own process."""
+"""Ranks: the processes of a data-parallel training, as a Ray Train worker or as the job's own process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Rank(Protocol):
-    """What a training asks of the process that it runs in."""
+    """What a training needs of the process that it runs in."""
 
     @property
     def number(self) -> int:
@@ -38,7 +38,7 @@ class Rank(Protocol):
         """
 
     def report(self, report: WorkerReport) -> None:
-        """Tell the job how far this rank is; all ranks do at the same iteration, and none goes on before."""
+        """Tell the job how far this rank is; none continues before all have reported the same iteration."""
 
 
 class RayRank:

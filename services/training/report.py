@@ -1,4 +1,4 @@
-"""What a worker tells its job: the iterations since the last report, and what happened besides."""
+"""What a worker reports to its job: iterations since the last report, validations and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores on the validation scenes, shared out over the workers."""
+"""Scores on the validation scenes, whose windows are divided among the workers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Validation:
         world: int,
         precision: Precision,
     ) -> None:
-        windows = spread_windows(scenes, size=size, most=limit)
+        windows = spread_windows(scenes, size=size, limit=limit)
         self._world = world
         self._mine = windows[rank::world]
         self._batch = batch
@@ -58,7 +58,7 @@ class Validation:
     def iou(self, network: Segmenter, *, device: torch.device) -> NDArray[np.float64]:
         """IoU per class (N,), pooled over all windows of all workers; NaN where a class does not occur.
 
-        A collective operation: every worker calls it at the same step. Leaves the network in eval mode.
+        A collective operation: every worker calls it at the same iteration. Leaves the network in eval mode.
         """
         n_classes = network.n_classes
         total = np.zeros((n_classes, n_classes), np.int64)

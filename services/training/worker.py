@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import distributed
@@ -48,12 +48,17 @@ _FRACTION_FOR_ITERATIONS = 0.85
 """Of the time; the rest is for validations and checkpoints."""
 
 
-def train_worker(loop_config: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker.
+class WorkerTask(TypedDict):
+    """What a job hands to each worker; a dict, as Ray Train wants it."""
 
-    Args:
-        loop_config: `plan`, as JSON; `checkpoints`, the s3:// prefix where the job keeps them.
-    """
+    plan: str
+    """A `Plan` as JSON."""
+    checkpoints: str
+    """The s3:// prefix where the job keeps its checkpoints."""
+
+
+def train_worker(loop_config: WorkerTask) -> None:
+    """Entry point of a Ray Train worker."""
     _quieten_ray()
     train(Plan.model_validate_json(loop_config["plan"]), RayRank(), loop_config["checkpoints"])
 

@@ -1,1 +1,1 @@
-"""Sweeps: an experiment as data, its trials on Ray Tune, its answer as a table and a plot."""
+"""Sweeps: experiments that a file describes, run on Ray Tune and answered by a table and a plot."""

@@ -1,4 +1,4 @@
-"""The data sets of a sweep: named in its file, found where the user says."""
+"""The data sets of a sweep: its file names them, the command line says where they are."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def read_datasets(
     names: Collection[str], addresses: Mapping[str, str], storage: Storage
 ) -> dict[str, Dataset]:
-    """Data sets by name.
+    """Read the data sets of a sweep, by name.
 
     Raises:
-        InvalidParameterError: one has no address.
-        IcssError: one cannot be read.
+        InvalidParameterError: a data set has no address.
+        IcssError: a data set cannot be read.
     """
     missing = sorted(set(names) - addresses.keys())
     if missing:

@@ -1,31 +1,32 @@
-"""What the trials of a sweep came to, before it becomes tables and pictures."""
+"""The results of a sweep's trials, from which its table, plot and pictures are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from services.tune.trial import Trial
+from pydantic import BaseModel
+
+from services.tune.trial import AnyTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-AnyTrial = TypeVar("AnyTrial", bound=Trial)
-AnyResult = TypeVar("AnyResult")
+AnyResult = TypeVar("AnyResult", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[AnyTrial, AnyResult]):
-    """Results of the trials that are complete, and what has to be said of the others."""
+    """Results of the complete trials, and notes about the others."""
 
     trials: Sequence[AnyTrial]
-    """All of the sweep."""
+    """All trials of the sweep."""
     results: Mapping[str, Sequence[AnyResult]]
-    """By trial id; complete ones alone, so that means are over the same images or steps."""
+    """By trial id, of complete trials only: so all means are over the same images or tasks."""
     runs: Mapping[str, str]
     """MLflow runs by trial id."""
     notes: Sequence[str]
-    """For people, below the table."""
+    """Sentences for people, below the table."""
 
     @property
     def complete(self) -> list[AnyTrial]:

@@ -1,4 +1,4 @@
-"""The kinds of sweeps there are: sessions, and protocols."""
+"""The kinds of sweeps there are."""
 
 from __future__ import annotations
 
@@ -6,44 +6,57 @@ from typing import TYPE_CHECKING, Any, Final
 
 from icss_core.continual import TaskHistory
 from icss_core.evaluation import SessionScores
-from services.tune.continual.answer import write_protocol_answer
 from services.tune.continual.means import means_of_history
-from services.tune.continual.plan import plan_protocols
-from services.tune.continual.run import run_protocol_trial
-from services.tune.continual.spec import ProtocolSweep
-from services.tune.continual.trial import ProtocolTrial
-from services.tune.interactive.answer import write_session_answer
+from services.tune.continual.plan import plan_continual
+from services.tune.continual.plot import plot_rows as plot_continual
+from services.tune.continual.run import protocol_run_of, run_continual_trial
+from services.tune.continual.spec import ContinualSweep
+from services.tune.continual.table import CONTINUAL_TABLE, ContinualRow
+from services.tune.continual.table import rows_of as rows_of_histories
+from services.tune.continual.trial import ContinualTrial
 from services.tune.interactive.means import means_of
-from services.tune.interactive.plan import plan_sessions
-from services.tune.interactive.run import run_session_trial
-from services.tune.interactive.spec import SessionSweep
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.plan import plan_interactive
+from services.tune.interactive.plot import plot_rows as plot_interactive
+from services.tune.interactive.run import run_interactive_trial
+from services.tune.interactive.spec import InteractiveSweep
+from services.tune.interactive.table import INTERACTIVE_TABLE, InteractiveRow
+from services.tune.interactive.table import rows_of as rows_of_sessions
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.sweep_kind import SweepKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SESSIONS: Final[SweepKind[SessionSweep, SessionTrial, SessionScores]] = SweepKind(
-    spec=SessionSweep,
-    trial=SessionTrial,
+_INTERACTIVE: Final[SweepKind[InteractiveSweep, InteractiveTrial, SessionScores, InteractiveRow]] = SweepKind(
+    spec=InteractiveSweep,
+    trial=InteractiveTrial,
     result=SessionScores,
     unit="images",
-    plan=plan_sessions,
-    run=run_session_trial,
+    plan=plan_interactive,
+    run=run_interactive_trial,
     means=means_of,
-    write_answer=write_session_answer,
+    rows=rows_of_sessions,
+    table=INTERACTIVE_TABLE,
+    plot=plot_interactive,
+    run_of_maps=lambda _, trial_run: trial_run,
 )
-_PROTOCOLS: Final[SweepKind[ProtocolSweep, ProtocolTrial, TaskHistory]] = SweepKind(
-    spec=ProtocolSweep,
-    trial=ProtocolTrial,
+_CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory, ContinualRow]] = SweepKind(
+    spec=ContinualSweep,
+    trial=ContinualTrial,
     result=TaskHistory,
     unit="tasks",
-    plan=plan_protocols,
-    run=run_protocol_trial,
+    plan=plan_continual,
+    run=run_continual_trial,
     means=means_of_history,
-    write_answer=write_protocol_answer,
+    rows=rows_of_histories,
+    table=CONTINUAL_TABLE,
+    plot=plot_continual,
+    run_of_maps=protocol_run_of,
 )
 
-# each is checked above; which one a file asks for is only known when it is read
-SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any]]] = {"icss": _SESSIONS, "steps": _PROTOCOLS}
-"""By the word after `protocol:` in the file."""
+# types are checked above; here they are lost, since only the file says which kind it is
+SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any, Any]]] = {
+    "interactive": _INTERACTIVE,
+    "continual": _CONTINUAL,
+}
+"""By the word after `kind:` in the file."""

@@ -28,40 +28,41 @@ def maps_picture(
     dataset: Dataset,
     names: Sequence[str],
     *,
-    amount: int,
+    limit: int,
     storage: Storage,
 ) -> bytes | None:
     """Validation images in rows; image, truth and each method's map in columns; None where no map was kept.
 
     Args:
         tracking: where the maps are, as `maps/SCENE.png`.
-        columns: MLflow runs by title.
+        columns: MLflow runs by the title of their column.
         dataset: with the images and masks.
-        names: classes of interest, in the maps' order.
-        amount: of images, at most.
+        names: classes, in the order of their indices in the maps.
+        limit: the highest number of images.
         storage: of the data set.
 
     Raises:
         IcssError: an image or a map cannot be read.
     """
-    # a trial that never came to an image has no map of it; whatever cannot be read is an error
-    kept = [(run_id, frozenset(tracking.files(run_id, "maps"))) for run_id in columns.values()]
+    # a missing map means that the trial did not come to that image; a map that cannot be read is an error
+    files_by_run = [(run_id, frozenset(tracking.files(run_id, "maps"))) for run_id in columns.values()]
     rows: list[list[npt.NDArray[np.uint8]]] = []
     for scene in dataset.scenes_of("val"):
-        if len(rows) == amount or scene.mask is None:
+        if len(rows) == limit or scene.mask is None:
             continue
         name = f"maps/{scene.name}.png"
         maps = [
-            read_map(tracking.read_bytes(run_id, name)) if name in files else None for run_id, files in kept
+            read_map(tracking.read_bytes(run_id, name)) if name in files else None
+            for run_id, files in files_by_run
         ]
-        if all(one is None for one in maps):
+        if all(labels is None for labels in maps):
             continue
         with storage.raster_environment():
             image = _whole(open_raster(storage.check_allowed(dataset.address(scene.image))))
             mask = _whole(open_mask(storage.check_allowed(dataset.address(scene.mask))))
         rgb, truth = to_rgb(image), dataset.lookup(tuple(names))[mask[0]]
-        unknown = np.full(truth.shape, IGNORE, np.uint8)
-        rows.append([rgb, truth, *(unknown if one is None else one for one in maps)])
+        missing = np.full(truth.shape, IGNORE, np.uint8)
+        rows.append([rgb, truth, *(missing if labels is None else labels for labels in maps)])
     return grid_picture(rows, dataset.select(names), titles=["image", "truth", *columns]) if rows else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from services.tune.spec import SweepSpec
 
+_RENAMED: Final = {"protocol": "kind (interactive or continual)", "tasks": "protocols"}
+"""Keys that have another name now: files from before are told so."""
+
 
 def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
-    """A sweep from its file, at one of its scales.
+    """Read a sweep from its file, at one of the scales that the file has.
 
     Raises:
-        InvalidParameterError: no such file or scale, or the file does not say a sweep; the message lists
-            every fault.
+        InvalidParameterError: no such file or scale, or the file has faults, all of which the message lists.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -34,10 +36,13 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
         if scale not in scales:
             raise InvalidParameterError(f"{path} has no scale {scale!r}; it has {list(scales)}")
         content = _merged(content, scales[scale] or {})
-    kind = content.get("protocol", "icss")
+    for old, new in _RENAMED.items():
+        if old in content:
+            raise InvalidParameterError(f"{path} is not a sweep: {old} is called {new} now")
+    kind = content.get("kind", "interactive")
     if kind not in SWEEP_KINDS:
         raise InvalidParameterError(
-            f"{path} is not a sweep: protocol is one of {sorted(SWEEP_KINDS)}, not {kind!r}"
+            f"{path} is not a sweep: kind is one of {sorted(SWEEP_KINDS)}, not {kind!r}"
         )
     try:
         spec: SweepSpec = SWEEP_KINDS[kind].spec.model_validate(content)
@@ -49,9 +54,9 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
 
 
 def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Mappings are merged, everything else is replaced."""
+    """The content with changes: mappings are merged, everything else is replaced."""
     merged = dict(content)
     for key, value in changes.items():
-        known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged

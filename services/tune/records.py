@@ -1,8 +1,8 @@
-"""The record of a sweep: one MLflow run with a child for each trial, each with one owner at a time.
+"""The record of a sweep: an MLflow run with a child run for each trial. A run has one owner at a time.
 
-Tag `icss.status` of a trial: see `services.ownership.work`, or stopped (by the scheduler of the sweep that
-`icss.stopped_by` names). A trial belongs to every sweep that asks the same; its parent is the first. One that
-another sweep works on is waited for, and taken over if its process dies.
+The tag `icss.status` of a trial is one of `services.ownership.work`, or "stopped": by the scheduler of the
+sweep that `icss.stopped_by` names. Sweeps that ask for the same trial share its run, whose parent is the
+first of them. While one of them works on it the others wait, and one takes over if that process dies.
 """
 
 from __future__ import annotations
@@ -10,32 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Final
 
 from services.ownership import STATUS, acquire, find_or_create, work_on
 from services.settings import LEASE_SECONDS
-from services.tracking import SWEEPS
+from services.tracking import MAX_TAG, SWEEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pydantic import BaseModel
+
     from services.ownership import Work
     from services.tracking import RunRecord, Tracking
+    from services.tune.answer import AnyResult
     from services.tune.spec import SweepSpec
     from services.tune.trial import Trial
 
 ENDED: Final = ("successful", "failed", "stopped")
-"""States of a trial with which its sweep is complete."""
+"""States of a trial that a sweep need not wait for."""
 _RESULTS: Final = "results.json"
 _STOPPED_BY: Final = "icss.stopped_by"
-Result = TypeVar("Result", bound=BaseModel)
-_MAX_TAG: Final = 4000  # characters; every MLflow store takes 5000
 
 
 class SweepRecords:
-    """Writes and reads the runs. Blocking.
+    """Writes and reads the runs of sweeps and trials; blocks until the server answers.
 
     Args:
         tracking: the MLflow server.
@@ -51,12 +50,12 @@ class SweepRecords:
     # the sweep
 
     def sweep(self, spec: SweepSpec, trials: Sequence[Trial]) -> tuple[str, str]:
-        """Run and identity of a sweep: the run it has, or a new one."""
-        asked = json.dumps([spec.name, spec.scheduler.kind, sorted(trial.trial_id for trial in trials)])
-        identity = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        """Run id and identity of a sweep; its run is made if there is none."""
+        described = json.dumps([spec.name, spec.scheduler.kind, sorted(trial.trial_id for trial in trials)])
+        identity = hashlib.sha256(described.encode()).hexdigest()[:16]
 
         def fill(run_id: str) -> None:
-            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "tasks"})
+            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "protocols"})
             self.tracking.log_parameters(run_id, numbers, file="parameters.json")
             self.tracking.write_json(run_id, "sweep.json", spec.model_dump(mode="json"))
 
@@ -72,7 +71,7 @@ class SweepRecords:
 
     @contextmanager
     def working_on_sweep(self, run_id: str) -> Iterator[Work]:
-        """Own a sweep, as soon as nobody else does."""
+        """Wait until nobody else owns the sweep, then own it."""
         lease = acquire(self.tracking, run_id, ttl=self._ttl)
         with work_on(self.tracking, lease, tags={"icss.revision": self._revision}) as work:
             yield work
@@ -80,7 +79,7 @@ class SweepRecords:
     # its trials
 
     def run_of(self, trial: Trial, *, parent: str) -> str:
-        """The run of a trial: the one it has, whatever sweep began it, or a new one below `parent`."""
+        """Run id of a trial, whichever sweep began it; its run is made below `parent` if there is none."""
 
         def fill(run_id: str) -> None:
             self.tracking.log_parameters(run_id, trial.decisive(), file="trial.json")
@@ -94,16 +93,16 @@ class SweepRecords:
                 "mlflow.parentRunId": parent,
                 "icss.kind": "trial",
                 "icss.variant": trial.variant,
-                "icss.task": trial.task,
+                "icss.case": trial.case,
             },
             fill=fill,
         )
 
     @contextmanager
     def working_on(self, run_id: str, identity: str) -> Iterator[Work | None]:
-        """Own a trial, as soon as nobody else does; None if there is nothing left to do for a sweep.
+        """Wait until nobody else owns the trial, then own it; None if the sweep need do nothing for it.
 
-        Its end is written here, but for that of a thread that Tune ends, which the sweep writes.
+        How the work ended is written here, unless Tune ends the thread: then the sweep writes it.
         """
         lease = acquire(
             self.tracking, run_id, is_done=lambda record: _is_done(record, identity), ttl=self._ttl
@@ -112,16 +111,16 @@ class SweepRecords:
             yield None
             return
         revisions = dict.fromkeys([*self.revisions(run_id), self._revision])
-        tags = {"icss.revision": ", ".join(revisions)[:_MAX_TAG]}
+        tags = {"icss.revision": ", ".join(revisions)[:MAX_TAG]}
         with work_on(self.tracking, lease, tags=tags, interrupted=False) as work:
             yield work
 
     def status(self, run_id: str) -> str:
-        """Of a trial; empty before it has begun."""
+        """State of a trial; empty before it has begun."""
         return self._tags(run_id).get(STATUS, "")
 
     def done(self, run_id: str, identity: str) -> bool:
-        """Whether a sweep has nothing left to do for a trial: it was done, or this very sweep gave it up."""
+        """Whether a sweep need do nothing for a trial: it is done, or this very sweep stopped it early."""
         record = self.tracking.get(run_id)
         return record is not None and _is_done(record, identity)
 
@@ -130,8 +129,8 @@ class SweepRecords:
 
         Args:
             work: on the trial.
-            results: the kind that the sweep has.
-            done: images, or steps, that they are of; by default one each.
+            results: of the kind of the sweep.
+            done: number of finished images or tasks; by default the number of results.
 
         Raises:
             LostOwnershipError: another process has taken the trial over.
@@ -141,10 +140,10 @@ class SweepRecords:
         self.tracking.set_tags(work.run_id, {"icss.done": str(len(results) if done is None else done)})
 
     def done_of(self, run_id: str) -> int:
-        """Images, or steps, that a trial has written results of."""
+        """Number of images or tasks that a trial has finished."""
         return int(self._tags(run_id).get("icss.done", "0"))
 
-    def read(self, run_id: str, kind: type[Result]) -> list[Result]:
+    def read(self, run_id: str, kind: type[AnyResult]) -> list[AnyResult]:
         """What a trial has written so far."""
         if not self.done_of(run_id):
             return []
@@ -160,11 +159,11 @@ class SweepRecords:
         Args:
             run_id: of the trial.
             identity: of the sweep.
-            outcome: what Tune saw, ended or failed; with any other nobody knows, and nothing is written.
+            outcome: what Tune saw: ended or failed; for anything else nothing is written, as nobody knows.
         """
         if outcome not in {"ended", "failed"}:
             return
-        # as its owner: a trial that another sweep works on is not touched
+        # only as its owner: another sweep may be working on it
         lease = acquire(
             self.tracking,
             run_id,

@@ -1,14 +1,15 @@
-"""What every sweep has, whatever is tried: variants, the numbers that vary, seeds, and how trials are run."""
+"""What the files of all kinds of sweeps have: variants, numbers that vary, seeds, how trials are run."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from icss_core.seed import Seed
+from services.tune.trial import last_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Strict(BaseModel):
-    """A part of a sweep's file: what it does not know is a fault."""
+    """A part of a sweep's file; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Domain(Strict):
-    """Values of one number of a preset: a grid, or a range to draw from."""
+    """The values that one number of a preset takes: a grid, or a range to draw from."""
 
     grid: tuple[Any, ...] | None = None
     uniform: tuple[float, float] | None = None
@@ -49,19 +50,19 @@ class Domain(Strict):
 
 
 class Variant(Strict):
-    """A preset, changed by some numbers; some of them vary."""
+    """A preset with some of its numbers changed, and some of them varied."""
 
     preset: str
     label: str = ""
-    """Name in tables; empty: the preset's."""
+    """Name in tables; empty: the name of the preset."""
     overrides: dict[str, Any] = Field(default_factory=dict)
-    """Fixed changes, by dotted path."""
+    """Numbers that are changed once for all, by dotted path."""
     vary: dict[str, Domain] = Field(default_factory=dict)
-    """Changes that make trials of their own, by dotted path."""
+    """Numbers that vary, by dotted path: each combination of their values is a trial."""
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Name in tables."""
         return self.label or self.preset
 
 
@@ -70,7 +71,7 @@ class Search(Strict):
 
     kind: Literal["grid", "random"] = "grid"
     samples: PositiveInt = 10
-    """Of random: draws for each variant."""
+    """Draws for each variant in a random search."""
     seed: Seed = 0
 
 
@@ -78,9 +79,9 @@ class Scheduler(Strict):
     """Which trials may stop early."""
 
     kind: Literal["all", "asha"] = "all"
-    """asha: trials that are behind are stopped (asynchronous successive halving)."""
+    """all: none; asha: those that are behind (asynchronous successive halving)."""
     grace: PositiveInt = 2
-    """Images, or steps, before the first may stop."""
+    """Images or tasks that every trial may finish."""
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
@@ -88,30 +89,30 @@ class Plot(Strict):
     """The plot beside the table."""
 
     x: str
-    """`annotations` of sessions, or the last part of a varied path, as `weight`."""
+    """On its axis: the last part of a varied path, as `weight`, or `annotations` of interactive sweeps."""
     title: str = ""
     log: bool = True
 
 
 class SweepSpec(Strict):
-    """A sweep. `scales` of its file are changes for a smoke test, a small machine, a paper's length."""
+    """A sweep, as its file says it at one of its scales (a smoke test, a small machine, a paper's length)."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
     question: str
-    """What it answers, in one sentence."""
-    protocol: str
-    """What is tried: one of `SWEEP_KINDS`."""
+    """That the sweep answers, in one sentence."""
+    kind: str
+    """Of sweep: a key of `SWEEP_KINDS`."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     pictures: Annotated[int, Field(ge=0, le=20)] = 3
-    """Images whose maps go into the picture."""
+    """Limit of validation images whose class maps are kept and shown."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Changes to every variant's preset."""
     search: Search = Search()
     scheduler: Scheduler = Scheduler()
     plot: Plot | None = None
     concurrency: PositiveInt = 1
-    """Trials at a time."""
+    """How many trials run at a time."""
 
     @model_validator(mode="after")
     def _points_are_presets(self) -> Self:
@@ -132,7 +133,7 @@ class SweepSpec(Strict):
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's own process, as Ray names them."""
+        """What a trial's process reserves, as Ray names it."""
         raise NotImplementedError
 
     def preset_of(self, variant: Variant, values: dict[str, Any]) -> Method:
@@ -144,18 +145,18 @@ class SweepSpec(Strict):
         raise NotImplementedError
 
     def numbers_of(self, variant: Variant, values: dict[str, Any]) -> dict[str, Any]:
-        """All changes to a trial's preset, by dotted path: the more special over the more general."""
+        """All changes to a trial's preset, by dotted path: varied values win, then the variant's."""
         return {**self.overrides, **variant.overrides, **values}
 
     def _axes(self) -> tuple[str, ...]:
-        """What a plot may have on its axis besides varied numbers."""
+        """What can be on a plot's axis besides numbers that vary."""
         return ()
 
     def _check_axis(self, x: str) -> None:
-        paths = [path for one in self.variants for path in one.vary if path.rpartition(".")[2] == x]
+        paths = [path for variant in self.variants for path in variant.vary if last_part(path) == x]
         if x not in self._axes() and not paths:
-            known = "".join(f"{axis}, " for axis in self._axes())
-            raise ValueError(f"plot.x is {known}or the last part of a varied path, not {x!r}")
+            fixed = "".join(f"{axis}, " for axis in self._axes())
+            raise ValueError(f"plot.x is {fixed}or the last part of a varied path, not {x!r}")
         values = [value for _, chosen in self.points() for path, value in chosen.items() if path in paths]
         if not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"plot.x: {x!r} varies over {values}, which are not numbers")
@@ -171,3 +172,6 @@ class SweepSpec(Strict):
                 grids = [domain.grid or () for domain in variant.vary.values()]
                 for chosen in itertools.product(*grids):
                     yield variant, dict(zip(variant.vary, chosen, strict=True))
+
+
+AnySpec = TypeVar("AnySpec", bound=SweepSpec)

@@ -1,15 +1,14 @@
-"""What a kind of sweep is made of: from the file that asks, over its trials, to the answer."""
+"""What makes a kind of sweep: its file, its trials, and its answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel
-
-from services.tune.answer import Answer
-from services.tune.spec import SweepSpec
-from services.tune.trial import Trial
+from services.tune.answer import Answer, AnyResult
+from services.tune.spec import AnySpec, Plot, SweepSpec
+from services.tune.table import AnyRow, TableLayout
+from services.tune.trial import AnyTrial, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,27 +19,24 @@ if TYPE_CHECKING:
     from services.tune.records import SweepRecords
 
     OnResult = Callable[[int, dict[str, float]], None]
-    """Told after each image, or step, how many are done and the means so far; may end a trial by raising."""
+    """Called after each image or task with how many are done and the means so far; raises to end a trial."""
 
-Spec = TypeVar("Spec", bound=SweepSpec)
 Spec_contra = TypeVar("Spec_contra", bound=SweepSpec, contravariant=True)
-OneTrial = TypeVar("OneTrial", bound=Trial)
 Trial_contra = TypeVar("Trial_contra", bound=Trial, contravariant=True)
 Trial_co = TypeVar("Trial_co", bound=Trial, covariant=True)
-Result = TypeVar("Result", bound=BaseModel)
 
 
 class Plan(Protocol[Spec_contra, Trial_co]):
-    """All trials of a sweep, their data checked."""
+    """Checks the data of a sweep and makes its trials."""
 
     def __call__(
         self, spec: Spec_contra, datasets: Mapping[str, str], settings: Settings, /
     ) -> Sequence[Trial_co]:
-        """Data sets are addresses by name."""
+        """All trials; `datasets` are addresses by name."""
 
 
 class RunTrial(Protocol[Trial_contra]):
-    """Does what is left of a trial that is owned, and writes results as they come."""
+    """Does what is left of a trial, and writes each result when it is there."""
 
     def __call__(
         self,
@@ -52,35 +48,40 @@ class RunTrial(Protocol[Trial_contra]):
         settings: Settings,
         on_result: OnResult,
     ) -> object:
-        """Raises LostOwnershipError where another process has taken over."""
+        """Raises LostOwnershipError if another process has taken the trial over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepKind(Generic[Spec, OneTrial, Result]):
-    """One kind of sweep."""
+class SweepKind(Generic[AnySpec, AnyTrial, AnyResult, AnyRow]):
+    """The parts of one kind of sweep."""
 
-    spec: type[Spec]
-    trial: type[OneTrial]
-    result: type[Result]
-    """A trial's results are a list of these."""
+    spec: type[AnySpec]
+    trial: type[AnyTrial]
+    result: type[AnyResult]
+    """Type of one result; a trial has a list of them."""
     unit: str
-    """What a trial does one after another, in the plural."""
-    plan: Plan[Spec, OneTrial]
-    run: RunTrial[OneTrial]
-    means: Callable[[Sequence[Result]], Mapping[str, float]]
-    """Of a trial's results so far; `mean_iou` among them."""
-    write_answer: Callable[[Tracking, str, Spec, Answer[OneTrial, Result], Settings], object]
-    """Writes table, plot and pictures of a sweep to its run."""
+    """What a trial does one after another, in the plural: images or tasks."""
+    plan: Plan[AnySpec, AnyTrial]
+    run: RunTrial[AnyTrial]
+    means: Callable[[Sequence[AnyResult]], Mapping[str, float]]
+    """Means of a trial's results so far, for logs and the scheduler; `mean_iou` is among them."""
+    rows: Callable[[Sequence[AnyTrial], Mapping[str, Sequence[AnyResult]]], Sequence[AnyRow]]
+    """The rows of the table, from trials and their results by trial id."""
+    table: TableLayout[AnyRow]
+    plot: Callable[[Sequence[AnyRow], Plot | None], bytes | None]
+    """The plot as PNG, from the rows and what the file says of it; None: the answer has no plot."""
+    run_of_maps: Callable[[Tracking, str], str]
+    """Id of the MLflow run that keeps the class maps of a trial, from the id of the trial's own run."""
 
     def gather(
-        self, records: SweepRecords, trials: Sequence[OneTrial], runs: Mapping[str, str]
-    ) -> Answer[OneTrial, Result]:
-        """Read what all trials of a sweep have written.
+        self, records: SweepRecords, trials: Sequence[AnyTrial], runs: Mapping[str, str]
+    ) -> Answer[AnyTrial, AnyResult]:
+        """Collect what the trials of a sweep have written.
 
         Raises:
             TrackingError: the server refused or did not answer.
         """
-        results: dict[str, Sequence[Result]] = {}
+        results: dict[str, Sequence[AnyResult]] = {}
         revisions: set[str] = set()
         lacking = []
         for trial in trials:

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from icss_core.clicks.click_set import ClickSet, conflicts
-from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.clicks.click_set import ClickSet
+from icss_core.errors import ClickError
 from icss_core.raster.windows import Window
 
 
@@ -21,7 +21,6 @@ def test_last_click_on_a_pixel_wins_and_order_is_kept():
     assert clicks.rows.tolist() == [1, 5, 2]
     assert clicks.cols.tolist() == [1, 7, 2]
     assert clicks.labels.tolist() == [2, 3, 0]
-    assert conflicts([5, 1, 5, 1], [7, 1, 7, 1], [1, 2, 3, 2]) == [(5, 7)]
 
 
 def test_arrays_are_int64_copies_and_read_only():
@@ -71,31 +70,6 @@ def test_merged_gives_the_later_set_the_last_word():
     assert merged.rows.tolist() == [0, 1, 2]
     assert merged.labels.tolist() == [1, 2, 2]
     assert ClickSet.empty().merged(merged) == merged
-
-
-def test_relabelled_keeps_what_the_mapping_lacks():
-    clicks = ClickSet([0, 1, 2], [0, 0, 0], [0, 1, 2]).relabelled({2: 5})
-    assert clicks.labels.tolist() == [0, 1, 5]
-
-
-def test_split_is_a_stable_partition_by_class():
-    clicks = random_clicks(2)
-    train, held_out = clicks.split(0.25, seed=3)
-    assert len(train) + len(held_out) == len(clicks)
-    assert train.merged(held_out).counts() == clicks.counts()
-    for label, amount in clicks.counts().items():
-        assert held_out.counts()[label] == round(0.25 * amount)
-    assert clicks.split(0.25, seed=3)[1] == held_out
-    assert clicks.split(0.25, seed=4)[1] != held_out
-
-
-def test_split_never_takes_the_only_click_of_a_class():
-    train, held_out = ClickSet([0, 1, 2, 3], [0, 0, 0, 0], [1, 2, 2, 2]).split(0.9, seed=0)
-    assert set(train.counts()) == {1, 2}
-    assert held_out.counts() == {2: 2}
-    assert len(ClickSet.empty().split(0.5, seed=0)[1]) == 0
-    with pytest.raises(InvalidParameterError, match="fraction"):
-        ClickSet.empty().split(1.0, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Class means of a step, against a loop over its pixels."""
+"""Class means of a task, against a loop over its pixels."""
 
 import numpy as np
 import pytest
@@ -54,12 +54,12 @@ def test_means_are_those_of_a_loop_over_pixels(network):
     assert not found.valid[[0, 4]].any(), "the background has no mean, nor has a class nobody shows"
 
 
-def test_means_from_before_stay_where_the_step_shows_nothing_of_a_class(network):
+def test_means_from_before_stay_where_the_task_shows_nothing_of_a_class(network):
     channels = network.body.encoder.out_channels[-1]
     known = Prototypes(torch.full((3, channels), 7.0), torch.tensor([0.0, 10.0, 20.0]))
     scenes = [scene(0, highest=4)]
-    scenes[0].lookup[1] = 0  # as a later step's masks have it
-    found = class_prototypes(network, scenes, size=64, device=CPU, known=known)
+    scenes[0].lookup[1] = 0  # as a later task's masks have it
+    found = class_prototypes(network, scenes, size=64, device=CPU, previous=known)
     assert (found.means[1] == 7).all()
     assert found.counts[1] == 10
     assert not (found.means[2] == 7).any(), "labelled here: measured anew"

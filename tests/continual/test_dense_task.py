@@ -63,10 +63,10 @@ def small(n_classes: int) -> Segmenter:
 
 
 def batches(n_classes: int, first_new: int):
-    """Labels of a step: its own classes and background."""
+    """Labels of a task: its own classes and background."""
 
-    def make(step: int) -> Batch:
-        generator = torch.Generator().manual_seed(step)
+    def make(iteration: int) -> Batch:
+        generator = torch.Generator().manual_seed(iteration)
         labels = torch.randint(first_new - 1, n_classes, (2, 128, 128), generator=generator)
         labels[labels < first_new] = 0
         possible = torch.zeros(2, n_classes, dtype=torch.bool)
@@ -89,7 +89,7 @@ def scene(first_new: int, n_classes: int) -> LabelledScene:
 TERMS = {"sdr-shape": ["sdr_attract", "sdr_separate", "sdr_sparse"]}
 
 
-def test_the_first_step_keeps_what_needs_no_memory():
+def test_the_first_task_keeps_what_needs_no_memory():
     overrides = {f"regularisers.{name}.weight": 1 for name in ("objectness", "possible", "distillation")}
     first = first_task_of(get_dense_preset("mib-weak/pce", overrides))
     assert first.regularisers.keys() == {"objectness", "possible"}
@@ -97,8 +97,14 @@ def test_the_first_step_keeps_what_needs_no_memory():
 
 
 @pytest.mark.parametrize("name", dense_preset_names())
-def test_two_steps_of_every_preset(name):
-    """A first step without a memory network, then one with it: losses are finite and the weights move."""
+def test_a_first_task_is_its_own_first_task(name):
+    first = first_task_of(get_dense_preset(name))
+    assert first_task_of(first) == first
+
+
+@pytest.mark.parametrize("name", dense_preset_names())
+def test_two_tasks_of_every_preset(name):
+    """A first task without a memory network, then one with it: losses are finite and the weights move."""
     preset = get_dense_preset(
         name, {"optimisation.iterations": 2, "optimisation.precision": "float32", "epochs": None}
     )
@@ -169,7 +175,7 @@ def test_the_memory_networks_word_is_what_the_losses_hear():
     torch.testing.assert_close(terms["distillation"], 10 * unbiased_distillation(output.logits, said))
 
 
-def test_the_first_step_keeps_the_kind_of_loss_and_has_its_own_learning_rate():
+def test_the_first_task_keeps_the_kind_of_loss_and_has_its_own_learning_rate():
     preset = get_dense_preset("mib-paper/lwf-mc")
     batch = batches(2, 1)(0)
     output = small(2)(batch.pixels)
@@ -180,7 +186,7 @@ def test_the_first_step_keeps_the_kind_of_loss_and_has_its_own_learning_rate():
     assert first_task_of(get_dense_preset("plop-paper/plop")).cross_entropy.kind == "mean"
 
 
-def test_a_step_that_adds_nothing_is_refused():
+def test_a_task_that_adds_nothing_is_refused():
     with pytest.raises(InvalidParameterError, match="adds none"):
         task_objective(
             get_dense_preset("mib-paper/mib"), n_classes=2, memory=small(2), device=CPU, iterations=1
@@ -201,13 +207,13 @@ def test_methods_that_differ_later_begin_alike():
 
 def test_sdr_needs_the_class_means_of_the_version_before():
     preset = get_dense_preset("sdr-paper/sdr")
-    assert first_task_of(preset).prototypes, "kept for the step after"
+    assert first_task_of(preset).prototypes, "kept for the task after"
     assert first_task_of(preset).regularisers.keys() == {"sdr-shape"}
     with pytest.raises(InvalidParameterError, match="whose training kept none"):
         task_objective(preset, n_classes=3, memory=small(2), device=CPU, iterations=1)
 
 
-def test_what_a_dense_step_cannot_provide_is_refused_at_the_door():
+def test_what_a_task_on_scenes_cannot_provide_is_refused_at_the_door():
     with pytest.raises(InvalidParameterError, match="'sdr' compares class means"):
         get_dense_preset("mib-paper/ft", {"regularisers.sdr.weight": 1})
     with pytest.raises(InvalidParameterError, match="scale goes from a smaller"):

@@ -39,7 +39,7 @@ def test_means_are_those_of_their_classes():
     assert third.old_without_background == pytest.approx(0.525), "a class without truth is left out"
 
 
-def test_steps_are_added_from_reports():
+def test_tasks_are_added_from_reports():
     rng = np.random.default_rng(0)
     grown, last = TaskHistory.start(GROUPS), None
     for n_classes in (3, 4, 5):
@@ -55,20 +55,20 @@ def test_steps_are_added_from_reports():
     assert TaskHistory.model_validate_json(grown.model_dump_json()) == grown
 
 
-def test_the_table_has_a_row_a_step_and_one_for_what_was_forgotten():
+def test_the_table_has_a_row_a_task_and_one_for_what_was_forgotten():
     rows = [
         line.strip("| ").split(" | ") for line in THREE.to_markdown().splitlines() if line.startswith("|")
     ]
-    head, _, *steps, forgotten = rows
+    head, _, *tasks, forgotten = rows
     assert head[:6] == ["after", "background", "road", "water", "tree", "roof"]
-    assert [row[0] for row in steps] == ["task 0", "task 1", "task 2"]
-    assert all(len(row) == len(head) for row in (*steps, forgotten))
-    assert dict(zip(head, steps[2], strict=True))["tree"] == "-"
-    assert dict(zip(head, steps[1], strict=True))["all"] == "58.3"
+    assert [row[0] for row in tasks] == ["task 0", "task 1", "task 2"]
+    assert all(len(row) == len(head) for row in (*tasks, forgotten))
+    assert dict(zip(head, tasks[2], strict=True))["tree"] == "-"
+    assert dict(zip(head, tasks[1], strict=True))["all"] == "58.3"
     found = dict(zip(head, forgotten, strict=True))
     assert (found["road"], found["water"], found["all"]) == ("10.0", "30.0", "20.0")
 
 
-def test_a_step_with_other_classes_is_refused():
+def test_a_task_with_other_classes_is_refused():
     with pytest.raises(ValidationError, match="after task 0 the classes are"):
         history((0.9, 0.8))

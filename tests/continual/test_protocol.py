@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from icss_core.continual import Protocol, protocol_names, read_protocol, split_tasks
+from icss_core.continual import IncrementalProtocol, protocol_names, read_protocol, split_tasks
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import ClassInfo
@@ -26,15 +26,15 @@ def labels_of(data: Dataset) -> dict[str, tuple[str, ...]]:
     return {scene.name: scene.labels for scene in data.scenes}
 
 
-def protocol(setting: str = "overlapped", **more) -> Protocol:
-    return Protocol(name="p", setting=setting, groups=[["c1"], [2, "c3"]], **more)
+def protocol(setting: str = "overlapped", **more) -> IncrementalProtocol:
+    return IncrementalProtocol(name="p", setting=setting, groups=[["c1"], [2, "c3"]], **more)
 
 
 SHOWS = {"only1": (1,), "only2": (2,), "both": (1, 3), "later": (4,), "two4": (2, 4), "none": ()}
 
 
 def test_members_are_names_numbers_and_ranges():
-    mixed = Protocol(name="p", groups=[["1-2"], ["C4", 3]])
+    mixed = IncrementalProtocol(name="p", groups=[["1-2"], ["C4", 3]])
     assert mixed.classes_of(dataset()) == (("c1", "c2"), ("c4", "c3"))
 
 
@@ -50,7 +50,7 @@ def test_members_are_names_numbers_and_ranges():
 )
 def test_groups_that_do_not_fit_the_data_are_named(groups, fault):
     with pytest.raises(InvalidParameterError, match=fault):
-        Protocol(name="p", groups=groups).classes_of(dataset())
+        IncrementalProtocol(name="p", groups=groups).classes_of(dataset())
 
 
 def test_each_setting_chooses_its_scenes():
@@ -62,16 +62,16 @@ def test_each_setting_chooses_its_scenes():
     assert disjoint.scenes == (("only1",), ("only2", "both", "two4"))
 
 
-def test_disjoint_steps_never_see_a_later_class_and_share_no_scene():
+def test_disjoint_tasks_never_see_a_later_class_and_share_no_scene():
     shows = {f"s{i}": tuple(c for c in (1, 2, 3, 4) if (i >> (c - 1)) & 1) for i in range(1, 16)}
     data = dataset(shows=shows)
-    four = Protocol(name="p", setting="disjoint", groups=[[1], [2], [3], [4]])
+    four = IncrementalProtocol(name="p", setting="disjoint", groups=[[1], [2], [3], [4]])
     manifest = split_tasks(data, four, labels_of(data))
-    flat = [name for step in manifest.scenes for name in step]
+    flat = [name for task in manifest.scenes for name in task]
     assert sorted(flat) == sorted(shows)
-    for step, members in enumerate(manifest.scenes):
+    for task, members in enumerate(manifest.scenes):
         for name in members:
-            assert max(shows[name]) == step + 1
+            assert max(shows[name]) == task + 1
 
 
 def test_a_partition_is_drawn_by_its_seed_and_does_not_move_when_a_scene_goes():
@@ -86,9 +86,9 @@ def test_a_partition_is_drawn_by_its_seed_and_does_not_move_when_a_scene_goes():
     assert one.manifest_hash == again.manifest_hash
     assert one.scenes != other.scenes
     assert sorted([*one.scenes[0], *one.scenes[1]]) == sorted(shows)
-    assert all(len(step) > 15 for step in one.scenes)
+    assert all(len(task) > 15 for task in one.scenes)
     fewer = dataset(shows={name: labels for name, labels in shows.items() if name != "s7"})
-    assert [[n for n in step if n != "s7"] for step in one.scenes] == [
+    assert [[n for n in task if n != "s7"] for task in one.scenes] == [
         list(s) for s in parts(0, fewer).scenes
     ]
 
@@ -103,7 +103,7 @@ def test_the_hash_knows_the_data_the_setting_and_the_groups():
     assert len(hashes) == 3
 
 
-def test_steps_without_scenes_and_scenes_without_labels_are_named():
+def test_tasks_without_scenes_and_scenes_without_labels_are_named():
     data = dataset(shows={"a": (1,)})
     with pytest.raises(DatasetError, match=r"no training scene of 'toy' for the classes \[\['c2', 'c3'\]\]"):
         split_tasks(data, protocol(), labels_of(data))

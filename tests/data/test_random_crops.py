@@ -38,7 +38,7 @@ def test_labels_belong_to_their_pixels():
         assert (labels[~known] == 255).all()
 
 
-def test_same_step_same_batch_and_other_ranks_other_crops():
+def test_same_iteration_same_batch_and_other_ranks_other_crops():
     scenes = [scene(seed=1), scene(seed=2)]
     first, again = (RandomCrops(scenes, size=32, batch=4, seed=3)(7) for _ in range(2))
     assert torch.equal(first.pixels.float(), again.pixels.float())
@@ -62,8 +62,8 @@ def test_mixed_dtypes_meet_in_float32():
 def test_positions_cover_the_scene_evenly():
     crops = RandomCrops([scene(96, 96)], size=32, batch=64, flips=False)
     seen = np.zeros(96 * 96)
-    for step in range(30):
-        seen += np.bincount(crops(step).pixels.numpy().astype(np.int64).ravel(), minlength=96 * 96)
+    for iteration in range(30):
+        seen += np.bincount(crops(iteration).pixels.numpy().astype(np.int64).ravel(), minlength=96 * 96)
     inner = seen.reshape(96, 96)[36:60, 36:60]
     assert inner.std() / inner.mean() < 0.15
 
@@ -75,8 +75,8 @@ def test_scales_cut_larger_and_smaller_windows():
     one = LabelledScene(image=ArraySource(ramp), mask=ArraySource(mask), lookup=LOOKUP)
     crops = RandomCrops([one], size=64, batch=8, flips=False, scale=(0.5, 2.0))
     factors = []
-    for step in range(10):
-        batch = crops(step)
+    for iteration in range(10):
+        batch = crops(iteration)
         assert batch.pixels.shape == (8, 1, 64, 64)
         for pixels, labels in zip(batch.pixels[:, 0].numpy(), batch.labels.numpy(), strict=True):
             inner = pixels[:, 4:-4]
@@ -206,14 +206,14 @@ def test_objectness_is_resized_with_its_pixels():
 def test_resized_objectness_stays_a_probability():
     one, _, known = with_objectness()
     sure = replace(one, maps={"objectness": ArraySource(np.full((1, 80, 120), 255, np.uint8), known)})
-    for step in range(5):
-        batch = RandomCrops([sure], size=64, batch=8, scale=(0.4, 3.0))(step)
+    for iteration in range(5):
+        batch = RandomCrops([sure], size=64, batch=8, scale=(0.4, 3.0))(iteration)
         assert batch.extras["objectness"].nan_to_num(0).max() <= 1
 
 
 def test_a_batch_has_objectness_only_if_all_its_crops_have():
     one, _, _ = with_objectness()
-    batches = [RandomCrops([one, scene()], size=32, batch=2, seed=1)(step) for step in range(20)]
+    batches = [RandomCrops([one, scene()], size=32, batch=2, seed=1)(iteration) for iteration in range(20)]
     assert any("objectness" not in batch.extras for batch in batches)
     whole = next(batch for batch in batches if "objectness" in batch.extras)
     assert torch.equal(

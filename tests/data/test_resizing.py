@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from icss_core.data.resizing import resize_known, resize_labels, resize_pixels
+from icss_core.data.resizing import resize_labels, resize_pixels, resize_skipping_nan
 
 
 @pytest.mark.parametrize("size", [20, 33, 64, 100])
@@ -38,9 +38,11 @@ def test_values_stay_in_the_range_of_their_dtype_and_floats_are_not_rounded():
 def test_known_values_are_averaged_without_the_others(size):
     rng = np.random.default_rng(2)
     values = rng.random((64, 64)).astype(np.float32)
-    np.testing.assert_allclose(resize_known(values, size), resize_pixels(values[None], size)[0], rtol=1e-6)
+    np.testing.assert_allclose(
+        resize_skipping_nan(values, size), resize_pixels(values[None], size)[0], rtol=1e-6
+    )
     values[:, 30:] = np.nan
-    found = resize_known(np.where(np.isnan(values), values, np.float32(0.7)), size)
+    found = resize_skipping_nan(np.where(np.isnan(values), values, np.float32(0.7)), size)
     known = ~np.isnan(found)
     np.testing.assert_allclose(found[known], 0.7, rtol=1e-5)
     middles = (np.arange(size) + 0.5) * 64 / size

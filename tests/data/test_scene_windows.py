@@ -43,7 +43,7 @@ SHAPES = [(64 + 32 * (i % 5), 64 + 16 * (i % 7)) for i in range(40)]
 @pytest.mark.parametrize("limit", [7, 39, 60, 10_000])
 def test_known_sizes_give_the_windows_of_all_scenes_and_open_none(limit):
     scenes = scenes_of(SHAPES, sizes=True)
-    found = spread_windows(scenes, size=32, most=limit)
+    found = spread_windows(scenes, size=32, limit=limit)
     every = [(one, w) for one in scenes for w in grid(*one.size, window=32, stride=32)]
     number = min(limit, len(every))
     expected = [every[i * len(every) // number] for i in range(number)]
@@ -53,13 +53,13 @@ def test_known_sizes_give_the_windows_of_all_scenes_and_open_none(limit):
 
 @pytest.mark.parametrize("limit", [40, 60, 10_000])
 def test_missing_sizes_give_the_same_where_no_more_scenes_than_windows(limit):
-    read, said = (spread_windows(scenes_of(SHAPES, sizes=s), size=32, most=limit) for s in (False, True))
+    read, said = (spread_windows(scenes_of(SHAPES, sizes=s), size=32, limit=limit) for s in (False, True))
     assert [(one.name, w) for one, w in read] == [(one.name, w) for one, w in said]
 
 
 def test_missing_sizes_open_no_more_scenes_than_windows_wanted():
     scenes = scenes_of(SHAPES, sizes=False)
-    found = spread_windows(scenes, size=32, most=8)
+    found = spread_windows(scenes, size=32, limit=8)
     assert len(found) == 8
     assert sum(bool(one.image.asked) for one in scenes) == 8
     assert [one.name for one in scenes if one.image.asked] == [str(i) for i in range(0, 40, 5)]

@@ -1,4 +1,4 @@
-"""A protocol of two steps with every real part: interrupted between them, and submitted as a job."""
+"""A protocol of two tasks with every real part: interrupted between them, and submitted as a job."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_one_task(asked: ProtocolRun, settings: Settings) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_protocol(asked, settings, after_step=interrupt)
+        run_protocol(asked, settings, after_task=interrupt)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def resumed(
         return finish(job), before
 
 
-def test_an_interrupted_protocol_goes_on_with_the_step_it_was_in(stack, resumed) -> None:
+def test_an_interrupted_protocol_goes_on_with_the_task_it_was_in(stack, resumed) -> None:
     log, before = resumed
     assert len(before) == 1
     after = runs(stack)
@@ -96,7 +96,7 @@ def test_an_interrupted_protocol_goes_on_with_the_step_it_was_in(stack, resumed)
     assert "versions [1, 2]" in log
 
 
-def test_the_steps_versions_are_a_chain_that_grows(stack, resumed) -> None:
+def test_the_tasks_versions_are_a_chain_that_grows(stack, resumed) -> None:
     del resumed
     registry = Registry(stack.settings)
     first, second = (registry.resolve(MODEL, number) for number in (1, 2))
@@ -124,7 +124,7 @@ def test_the_matrix_is_printed_and_kept(stack, resumed) -> None:
     assert split["classes"] == [["road"], ["building"]]
 
 
-def test_importances_are_kept_for_the_next_step(stack, resumed) -> None:
+def test_importances_are_kept_for_the_next_task(stack, resumed) -> None:
     del resumed
     registry = Registry(stack.settings)
     for version, n_classes in ((1, 2), (2, 3)):

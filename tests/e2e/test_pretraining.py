@@ -157,7 +157,7 @@ def wait_for_checkpoint(stack: LocalStack, job: subprocess.Popen[str], *, second
     tracking = Tracking(stack.settings)
     deadline = time.monotonic() + seconds
     while not any(
-        "icss.checkpoint_step" in record.tags
+        "icss.checkpoint_iteration" in record.tags
         for record in tracking.find(PRETRAINING, tags={"icss.job": "blocks-1"})
     ):
         assert job.poll() is None, job.communicate()[0]
@@ -198,8 +198,9 @@ def test_training_goes_on_from_the_checkpoint_after_a_worker_was_killed(
     resumed_at = int(record.tags["icss.resumed_at"])
     assert resumed_at >= CHECKPOINT_EVERY
     assert resumed_at % CHECKPOINT_EVERY == 0
-    steps = [step for step, _ in Tracking(stack.settings).metric_history(record.run_id, "loss")]
-    assert steps == list(range(1, ITERATIONS + 1)), "each once, and none lost with the worker"
+    history = Tracking(stack.settings).metric_history(record.run_id, "loss")
+    iterations = [iteration for iteration, _ in history]
+    assert iterations == list(range(1, ITERATIONS + 1)), "each once, and none lost with the worker"
 
 
 def test_a_kind_of_training_that_nobody_ships_is_one_file_and_an_entry(
@@ -210,7 +211,7 @@ def test_a_kind_of_training_that_nobody_ships_is_one_file_and_an_entry(
     compared = filecmp.dircmp(REPOSITORY / "icss_core" / "learners", overlay / "icss_core" / "learners")
     assert (compared.right_only, compared.diff_files) == (["two_streams.py"], ["registry.py"])
     history = Tracking(stack.settings).metric_history(record.run_id, "loss/reconstruction")
-    assert [step for step, _ in history] == list(range(WARMUP + 1, ITERATIONS + 1))
+    assert [iteration for iteration, _ in history] == list(range(WARMUP + 1, ITERATIONS + 1))
     folder = Registry(stack.settings).fetch("blocks", 1)
     phases = load_artefact(folder, "phases")
     assert phases is not None

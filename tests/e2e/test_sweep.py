@@ -137,8 +137,8 @@ def test_protocols_are_swept_too(stack, town, job_process) -> None:
     assert tracking.read_bytes(parent.run_id, "table.md").decode() in printed
     assert tracking.read_bytes(parent.run_id, "plot.png")[:4] == b"\x89PNG"
     assert tracking.read_bytes(parent.run_id, "pictures/town-town-overlapped.png")[:4] == b"\x89PNG"
-    steps = tracking.find(PRETRAINING, tags={"icss.model": "sweep-steps-town-tu-test_resnet"})
-    by_preset = sorted(step.tags["icss.preset"] for step in steps)
+    trainings = tracking.find(PRETRAINING, tags={"icss.model": "sweep-continual-town-tu-test_resnet"})
+    by_preset = sorted(run.tags["icss.preset"] for run in trainings)
     assert by_preset == ["first-task", "mib-paper/ft", "mib-paper/mib"], "the first task is shared"
     mine = tracking.find(SWEEPS, tags={"icss.kind": "trial", "mlflow.parentRunId": parent.run_id})
     assert {(run.tags["icss.status"], run.tags["icss.done"]) for run in mine} == {("successful", "2")}

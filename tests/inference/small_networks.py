@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from icss_core.networks.normalisation import Normalisation
 from icss_core.networks.segmenter import Architecture, Segmenter
+from tests.batch_norms import batch_norms_of
 
 
 class Convolutions(nn.Module):
@@ -36,7 +37,7 @@ def lived_in_segmenter(
         Architecture(decoder=decoder, encoder=encoder, in_channels=bands, n_classes=n_classes),
         Normalisation(mean=(120.0,) * bands, std=(60.0,) * bands),
     ).train()
-    for norm in network.batch_norms():
+    for norm in batch_norms_of(network):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.2, 0.2)
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,7 @@ import torch
 from golden_cases import FLOAT_TYPES, golden_cases, gradient
 
 from icss_core.errors import InvalidParameterError
-from icss_core.losses import capped_class_weights, class_balanced_cross_entropy, partial_cross_entropy
+from icss_core.losses import class_balanced_cross_entropy, partial_cross_entropy
 
 
 def random_case(seed: int, n_classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,22 +89,6 @@ def test_cap_bounds_the_weight_of_a_rare_class():
     assert rare[50] == pytest.approx(0.5 / 51)  # one vote among 51
 
 
-def test_capped_class_weights_give_the_balanced_loss():
-    logits, labels = random_case(6)
-    counts = torch.bincount(labels[labels != 255], minlength=4)
-    for cap in (1, 4, 10**6):
-        weights = capped_class_weights(counts, cap=cap)
-        assert float((weights * counts).sum()) == pytest.approx(float(counts.sum()))
-        torch.testing.assert_close(
-            partial_cross_entropy(logits, labels, class_weights=weights),
-            class_balanced_cross_entropy(logits, labels, cap=cap),
-        )
-    weights = capped_class_weights(torch.tensor([3000, 12, 300, 0]), cap=300)
-    assert weights[1] == weights[2]  # a dozen pixels weigh no more than three hundred would
-    assert weights[3] == 0
-    assert float(weights[2] / weights[0]) == pytest.approx(10)
-
-
 @pytest.mark.parametrize("loss", [partial_cross_entropy, class_balanced_cross_entropy])
 def test_gradient_equals_finite_differences(loss):
     logits, labels = random_case(7)
@@ -159,7 +143,3 @@ def test_wrong_options_are_named():
         partial_cross_entropy(logits, labels, class_weights=torch.ones(3))
     with pytest.raises(InvalidParameterError, match="cap"):
         class_balanced_cross_entropy(logits, labels, cap=0)
-    with pytest.raises(InvalidParameterError, match="cap"):
-        capped_class_weights(torch.tensor([1, 2]), cap=0)
-    with pytest.raises(InvalidParameterError, match="counts"):
-        capped_class_weights(torch.tensor([1, -2]), cap=3)

@@ -42,7 +42,7 @@ def test_interior_anchors_match_the_published_code(dtype):
 def test_terms_equal_plain_loops(seed):
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randn(2, 3, 7, 9, generator=generator, dtype=torch.float64)
-    anchors = draw_anchors(7, 9, share=0.1, generator=generator)
+    anchors = draw_anchors(7, 9, fraction=0.1, generator=generator)
     terms = festa_terms(maps, anchors)
     for b in range(2):
         for position, anchor in enumerate(anchors.tolist()):
@@ -65,7 +65,7 @@ def test_terms_equal_plain_loops(seed):
 def test_gradient_equals_finite_differences():
     generator = torch.Generator().manual_seed(3)
     maps = torch.randn(2, 3, 5, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    anchors = draw_anchors(5, 6, share=0.2, generator=generator)
+    anchors = draw_anchors(5, 6, fraction=0.2, generator=generator)
     assert torch.autograd.gradcheck(lambda values: weighted(values, anchors), (maps,))
 
 
@@ -95,7 +95,7 @@ def test_equal_scores_everywhere_give_finite_values_and_gradients():
 
 
 def test_anchors_keep_away_from_the_border_and_cover_the_inside():
-    anchors = draw_anchors(6, 9, share=20, generator=torch.Generator().manual_seed(0))
+    anchors = draw_anchors(6, 9, fraction=20, generator=torch.Generator().manual_seed(0))
     assert len(anchors) == 20 * 54
     rows, cols = anchors // 9, anchors % 9
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (1, 4, 1, 7)

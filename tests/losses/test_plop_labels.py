@@ -59,7 +59,7 @@ def test_uniform_predictions_lie_in_the_last_bin_and_certain_ones_in_the_first()
     assert medians.counts[1].sum() == 0
 
 
-def test_labels_of_the_step_are_never_touched():
+def test_labels_of_the_task_are_never_touched():
     old = torch.zeros(1, 2, 1, 4)
     old[:, 1] = 9
     labels = torch.tensor([[[0, 1, 2, 255]]])

@@ -57,7 +57,7 @@ def naive_loss(features: torch.Tensor, labels: torch.Tensor, margin: float) -> t
 def test_value_and_gradient_equal_plain_loops_over_triplets(stride, margin):
     features, labels = random_case(stride)
     assert len(naive_triplets(labels)) > 50
-    value = point_triplet_loss(features, labels, margin=margin, most=100)
+    value = point_triplet_loss(features, labels, margin=margin, per_class=100)
     expected = naive_loss(features, labels, margin)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient(value, features), gradient(expected, features))
@@ -76,15 +76,15 @@ def test_equals_torchs_triplet_loss_of_the_triplets():
         distance_function=lambda x, y: (x - y).square().sum(dim=1),
         margin=MARGIN,
     )
-    value = point_triplet_loss(features, labels, margin=MARGIN, most=100)
+    value = point_triplet_loss(features, labels, margin=MARGIN, per_class=100)
     torch.testing.assert_close(value, expected)
 
 
-@pytest.mark.parametrize("most", [2, 100])
-def test_gradient_equals_finite_differences(most):
+@pytest.mark.parametrize("per_class", [2, 100])
+def test_gradient_equals_finite_differences(per_class):
     features, labels = random_case()
     assert torch.autograd.gradcheck(
-        lambda values: point_triplet_loss(values, labels, margin=MARGIN, most=most), (features,)
+        lambda values: point_triplet_loss(values, labels, margin=MARGIN, per_class=per_class), (features,)
     )
 
 
@@ -92,15 +92,15 @@ def test_points_are_compared_across_images():
     features, labels = random_case()
     labels[:] = 255
     labels[0, 0, 0], labels[1, 5, 5], labels[1, 11, 15] = 1, 1, 2
-    value = point_triplet_loss(features, labels, margin=4, most=2)
+    value = point_triplet_loss(features, labels, margin=4, per_class=2)
     torch.testing.assert_close(value, naive_loss(features, labels, 4))
     for image in range(2):
-        alone = point_triplet_loss(features[image, None], labels[image, None], margin=4, most=2)
+        alone = point_triplet_loss(features[image, None], labels[image, None], margin=4, per_class=2)
         assert alone == 0
 
 
-@pytest.mark.parametrize("most", [2, 3, 7])
-def test_of_many_pixels_those_at_even_steps_count(most):
+@pytest.mark.parametrize("per_class", [2, 3, 7])
+def test_of_many_pixels_those_at_even_steps_count(per_class):
     """Class by class, pixels at even steps of the scan order; a class with fewer keeps all."""
     features, labels = random_case(labelled=0.4)
     labels[labels == 2] = 255
@@ -108,13 +108,13 @@ def test_of_many_pixels_those_at_even_steps_count(most):
     expected = torch.full_like(labels, 255)
     for label in range(3):
         points = [where for where in points_of(labels) if int(labels[where]) == label]
-        kept = min(most, len(points))
+        kept = min(per_class, len(points))
         for index in range(kept):
             expected[points[-(-index * len(points) // kept)]] = label
-    assert [int((expected == label).sum()) for label in range(3)] == [most, most, 2]
-    value = point_triplet_loss(features, labels, margin=MARGIN, most=most)
+    assert [int((expected == label).sum()) for label in range(3)] == [per_class, per_class, 2]
+    value = point_triplet_loss(features, labels, margin=MARGIN, per_class=per_class)
     torch.testing.assert_close(value, naive_loss(features, expected, MARGIN))
-    assert torch.equal(value, point_triplet_loss(features, labels, margin=MARGIN, most=most))
+    assert torch.equal(value, point_triplet_loss(features, labels, margin=MARGIN, per_class=per_class))
 
 
 def no_triplet() -> dict[str, list[int]]:
@@ -127,7 +127,7 @@ def test_without_a_triplet_it_is_zero_with_a_gradient_path(classes):
     labels[:] = 255
     for place, label in enumerate(classes):
         labels[place % 2, 3 * place, 5 * place] = label
-    value = point_triplet_loss(features, labels, margin=MARGIN, most=5)
+    value = point_triplet_loss(features, labels, margin=MARGIN, per_class=5)
     assert value.requires_grad
     assert value == 0
     assert torch.equal(gradient(value, features), torch.zeros_like(features))
@@ -135,10 +135,10 @@ def test_without_a_triplet_it_is_zero_with_a_gradient_path(classes):
 
 def test_the_length_of_features_does_not_matter_and_none_at_all_is_finite():
     features, labels = random_case()
-    value = point_triplet_loss(features, labels, margin=MARGIN, most=5)
-    torch.testing.assert_close(point_triplet_loss(7 * features, labels, margin=MARGIN, most=5), value)
+    value = point_triplet_loss(features, labels, margin=MARGIN, per_class=5)
+    torch.testing.assert_close(point_triplet_loss(7 * features, labels, margin=MARGIN, per_class=5), value)
     nothing = torch.zeros_like(features, requires_grad=True)
-    value = point_triplet_loss(nothing, labels, margin=MARGIN, most=5)
+    value = point_triplet_loss(nothing, labels, margin=MARGIN, per_class=5)
     assert value.item() == pytest.approx(MARGIN)
     assert torch.isfinite(gradient(value, nothing)).all()
 
@@ -147,7 +147,7 @@ def test_16_bit_features_are_compared_in_32_bits():
     features, labels = random_case()
     low = features.detach().bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = point_triplet_loss(low, labels, margin=MARGIN, most=100)
+        value = point_triplet_loss(low, labels, margin=MARGIN, per_class=100)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, naive_loss(low.double(), labels, MARGIN).float())
 
@@ -156,9 +156,9 @@ def test_wrong_arguments_are_named():
     features, labels = random_case()
     for margin in (-0.1, float("nan"), float("inf")):
         with pytest.raises(InvalidParameterError, match="margin"):
-            point_triplet_loss(features, labels, margin=margin, most=5)
+            point_triplet_loss(features, labels, margin=margin, per_class=5)
     with pytest.raises(InvalidParameterError, match="at least 2 pixels, not 1"):
-        point_triplet_loss(features, labels, margin=MARGIN, most=1)
+        point_triplet_loss(features, labels, margin=MARGIN, per_class=1)
     for wrong, complaint in (
         (labels[:, :-1], "whole multiple"),
         (labels[0], "labels"),
@@ -166,4 +166,4 @@ def test_wrong_arguments_are_named():
         (labels - 1, r"\[0, 255\]"),
     ):
         with pytest.raises(InvalidParameterError, match=complaint):
-            point_triplet_loss(features, wrong, margin=MARGIN, most=5)
+            point_triplet_loss(features, wrong, margin=MARGIN, per_class=5)

@@ -1,5 +1,7 @@
 """What README promises of a new method: a file, an entry, a preset; its needs come with their providers."""
 
+import ast
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 import torch
 from bars_and_blocks import BUILDING, CPU, OLD, picture
 
+import icss_core
+import services
 from icss_core.clicks import simulate_clicks
 from icss_core.continual import first_task_of, task_objective
 from icss_core.data.batch import Batch
@@ -108,3 +112,56 @@ def test_a_task_on_scenes_provides_it_too_and_its_first_leaves_it_out():
 def test_what_clicks_do_not_come_with_is_refused_whatever_its_name():
     with pytest.raises(InvalidParameterError, match="'high' learns from elevation; clicks"):
         get_preset("icss", {"regularisers.high.weight": 1})
+
+
+ROOT = Path(icss_core.__file__).parent.parent
+METHODS = "icss_core/methods"
+ENTERED_IN = {f"{METHODS}/registry.py", f"{METHODS}/presets.py", f"{METHODS}/dense_presets.py"}
+FILES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for package in (icss_core, services)
+    for path in sorted(Path(package.__file__).parent.rglob("*.py"))
+}
+
+
+OTHER_MEANINGS = {
+    "features": "of GeoJSON",
+    "objectness": "a map that comes with a scene",
+    "possible": "the classes that an image may show",
+}
+"""Names of regularisers that are the names of other things too, so that a text says nothing."""
+
+
+def files_that_import(own: str) -> set[str]:
+    """Files with an import of the module that defines a regulariser."""
+    module = own.removesuffix(".py").replace("/", ".")
+    return {
+        path
+        for path, tree in FILES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == module
+    }
+
+
+def files_that_name(name: str) -> set[str]:
+    """Files with the name of a regulariser as a text."""
+    return {
+        path
+        for path, tree in FILES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value == name
+    }
+
+
+@pytest.mark.parametrize("name", sorted(registry.REGULARISERS))
+def test_a_method_is_known_to_its_file_its_entry_and_its_presets_alone(name):
+    regulariser = registry.REGULARISERS[name]
+    own = regulariser.build.__code__.co_filename
+    own = Path(own).resolve().relative_to(ROOT.resolve()).as_posix()
+    importers = files_that_import(own)
+    assert f"{METHODS}/registry.py" in importers
+    assert all(path.startswith(f"{METHODS}/") for path in importers), "only other methods build on it"
+    if name not in OTHER_MEANINGS:
+        named = files_that_name(name)
+        assert own in named
+        assert named <= {own, *ENTERED_IN}

@@ -115,7 +115,7 @@ class TestEveryPreset:
         dense = preset.regularisers.keys() & {"distillation", "disca", "festa"}
         assert (output.logits.grad.abs().sum() > 0) == (labelled or bool(dense))
 
-    def test_a_new_step_keeps_nothing_of_the_one_before(self, name, labelled, context, output):
+    def test_a_new_objective_keeps_nothing_of_the_one_before(self, name, labelled, context, output):
         preset = get_preset(name)
         first = build_objective(preset, context)(output, batch(labelled))
         second = build_objective(preset, context)(output, batch(labelled))
@@ -179,7 +179,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
             "regularisers.lwf-mc.weight": 10,
             "regularisers.features.weight": 3,
             "regularisers.local-pod.weight": 2,
-            "regularisers.point-metric": {"weight": 4, "margin": 0.5, "most": 3},
+            "regularisers.point-metric": {"weight": 4, "margin": 0.5, "per_class": 3},
         },
     )
     terms = build_objective(preset, context)(output, one)
@@ -197,7 +197,7 @@ def test_terms_are_the_losses_times_their_weights(context, output):
         "lwf_mc": 10 * sigmoid_distillation(output.logits, memory_logits),
         "features": 3 * feature_distillation(output.features, MEMORY_FEATURES),
         **naive_sdr(output.features, one, prototypes.means),
-        "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, most=3),
+        "point_metric": 4 * point_triplet_loss(output.decoder_features, one.labels, margin=0.5, per_class=3),
         "possible": 0.1 * possible_classes_cross_entropy(output.logits, one.labels, one.named("possible")),
         "image_level": image_level_loss(output.logits, one.named("possible")),
         "local_pod": 2
@@ -274,7 +274,7 @@ def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context
     first, again, later = (objective(output, batch(iteration=iteration)) for iteration in (0, 0, 1))
     assert torch.equal(first["far"], again["far"])
     assert not torch.equal(first["far"], later["far"])
-    everywhere = festa_terms(output.logits, draw_anchors(64, 64, share=1))
+    everywhere = festa_terms(output.logits, draw_anchors(64, 64, fraction=1))
     assert first["far"].item() == pytest.approx(everywhere.far.mean().item(), rel=0.1)
     assert first["feature_neighbour"].item() == pytest.approx(
         0.5 * everywhere.feature_neighbour.mean().item(), rel=0.3
@@ -284,7 +284,7 @@ def test_festa_draws_new_anchors_each_iteration_and_weighs_each_distance(context
     )
 
 
-def test_published_disca_fades_with_the_learning_steps(context, output):
+def test_published_disca_fades_with_the_rounds(context, output):
     paper = build_objective(get_preset("icss-paper/disca"), context)
     code = build_objective(get_preset("icss-code/disca"), context)
     for iteration, divisor in ((0, 1), (9, 1), (10, 2), (299, 30)):
@@ -304,9 +304,9 @@ def test_published_sdr_compares_with_the_batch_before(context, output):
     assert torch.equal(first["published_repulse"], second["published_repulse"])
 
 
-def test_learning_steps_divide_the_iterations_as_evenly_as_they_can():
+def test_rounds_divide_the_iterations_as_evenly_as_they_can():
     context = TaskContext(n_classes=3, n_old=2, iterations=44, rounds=30)
-    numbers = [context.round_of(step) for step in range(44)]
+    numbers = [context.round_of(iteration) for iteration in range(44)]
     assert numbers == sorted(numbers)
     assert set(numbers) == set(range(1, 31))
     assert TaskContext(n_classes=3, n_old=2, iterations=4, rounds=30).round_of(3) <= 30

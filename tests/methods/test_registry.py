@@ -67,9 +67,9 @@ def test_points_alone_are_what_pdml_needs():
     preset = get_dense_preset("mib-weak/pdml", {"regularisers.point-metric.margin": 0.3})
     ((regulariser, parameters),) = regularisers_of(preset)
     assert (regulariser.name, parameters.weight) == ("point-metric", 1)
-    assert (parameters.margin, parameters.most) == (0.3, 16)
+    assert (parameters.margin, parameters.per_class) == (0.3, 16)
     assert needs_of(preset) == frozenset()
-    for wrong in ({"margin": -0.1}, {"most": 1}):
+    for wrong in ({"margin": -0.1}, {"per_class": 1}):
         with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
             get_dense_preset("mib-weak/pdml", {"regularisers.point-metric": wrong})
 
@@ -112,7 +112,7 @@ def test_wrong_overrides_are_named(overrides, complaint):
         get_preset("icss", overrides)
 
 
-def test_objectness_is_for_dense_steps():
+def test_objectness_is_for_tasks_on_scenes():
     overrides = {"regularisers.objectness.weight": 0.5}
     with pytest.raises(InvalidParameterError, match="'objectness' learns from objectness, which only scenes"):
         get_preset("icss", overrides)

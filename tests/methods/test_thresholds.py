@@ -44,5 +44,7 @@ def test_thresholds_are_the_medians_of_background_pixels_by_predicted_class():
         mine = entropy[label == index]
         assert mine.std() > 0.01
         assert abs(float(found[index]) - float(mine.median())) < 0.001
-    fewer = entropy_thresholds(memory, scenes, n_classes=3, size=64, device=CPU, precision="float32", most=1)
+    fewer = entropy_thresholds(
+        memory, scenes, n_classes=3, size=64, device=CPU, precision="float32", max_windows=1
+    )
     assert not torch.equal(found, fewer)

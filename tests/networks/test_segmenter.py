@@ -9,6 +9,7 @@ from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard
 from icss_core.training import Fit, Optimisation, SegmentationLearner
+from tests.batch_norms import batch_norms_of
 from tests.networks.label_spaces import label_space
 
 DECODERS = ["linknet", "unet", "deeplabv3", "pspnet", "segformer"]
@@ -36,7 +37,7 @@ class TestEveryArchitecture:
     def test_logits_are_the_head_on_decoder_features(self, decoder):
         network = build(decoder)
         output = network(torch.rand(1, 3, 64, 64))
-        torch.testing.assert_close(network.classify(output.decoder_features), output.logits)
+        torch.testing.assert_close(network.body.segmentation_head(output.decoder_features), output.logits)
 
     def test_logits_equal_the_plain_library_model(self, decoder):
         network = build(decoder)
@@ -153,7 +154,7 @@ def test_a_resnext_of_stride_16_learns_whatever_its_batch_norms_do(grouped, batc
     assert output.features.shape == (2, 2048, 64 // 16, 64 // 16)
     assert output.logits.shape == (2, 3, 64, 64)
     assert [one.shape[2] for one in output.levels] == [32, 16, 8, 4, 4]
-    norms = {id(one) for module in grouped.batch_norms() for one in module.parameters()}
+    norms = {id(one) for module in batch_norms_of(grouped) for one in module.parameters()}
     for one in grouped.parameters():
         held = batch_norm == "all" and id(one) in norms
         assert one.grad is None if held else torch.isfinite(one.grad).all()

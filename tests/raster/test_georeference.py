@@ -9,7 +9,7 @@ from awkward_rasters import HEIGHT, RASTERS, WIDTH
 from pyproj import Transformer
 
 from icss_core.errors import ClickError, InvalidParameterError
-from icss_core.raster.georeference import map_to_pixel, pixel_to_map
+from icss_core.raster.georeference import floored, map_to_position, pixel_to_map
 from icss_core.raster.reader import open_raster
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_every_pixel_comes_back(name: str, crs: str, tmp_path: Path) -> None:
     rows, cols = (index.ravel() for index in np.mgrid[0:HEIGHT:7, 0:WIDTH:5])
     with open_raster(RASTERS[name](tmp_path / name)) as raster:
         xs, ys = pixel_to_map(raster, rows, cols, crs)
-        back_rows, back_cols = map_to_pixel(raster, xs, ys, crs)
+        back_rows, back_cols = map(floored, map_to_position(raster, xs, ys, crs))
     np.testing.assert_array_equal(back_rows, rows)
     np.testing.assert_array_equal(back_cols, cols)
     assert back_rows.dtype == np.int64
@@ -56,7 +56,7 @@ def test_longitude_comes_first(tmp_path: Path) -> None:
 
 def test_points_off_the_raster_have_pixels_off_the_raster(tmp_path: Path) -> None:
     with open_raster(RASTERS["strips.tif"](tmp_path / "a.tif")) as raster:
-        rows, cols = map_to_pixel(raster, [499_999.9, 0], [5_300_000.1, 0], "EPSG:32632")
+        rows, cols = map(floored, map_to_position(raster, [499_999.9, 0], [5_300_000.1, 0], "EPSG:32632"))
     assert (rows[0], cols[0]) == (-1, -1)
     assert rows[1] > HEIGHT
 
@@ -66,15 +66,15 @@ def test_pixels_without_place_on_earth_are_refused(tmp_path: Path) -> None:
         open_raster(RASTERS["nowhere.tif"](tmp_path / "a.tif")) as raster,
         pytest.raises(InvalidParameterError, match="pixel coordinates"),
     ):
-        map_to_pixel(raster, [1.0], [2.0], "EPSG:4326")
+        map_to_position(raster, [1.0], [2.0], "EPSG:4326")
 
 
 def test_points_without_place_in_the_crs_are_named(tmp_path: Path) -> None:
     with open_raster(RASTERS["strips.tif"](tmp_path / "a.tif")) as raster:
         with pytest.raises(ClickError, match=r"point 1 \(nan"):
-            map_to_pixel(raster, [9.0, np.nan], [47.0, 47.0], "EPSG:4326")
+            map_to_position(raster, [9.0, np.nan], [47.0, 47.0], "EPSG:4326")
         with pytest.raises(ClickError, match="EPSG:4326"):
-            map_to_pixel(raster, [9.0, 500.0], [47.0, 95.0], "EPSG:4326")
+            map_to_position(raster, [9.0, 500.0], [47.0, 95.0], "EPSG:4326")
 
 
 def test_an_unknown_crs_is_refused(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_two_steps_match_reference_values(kind):
             kind, weight=1.0, anchors={}, importances={}, start=parameters(case, "first.0"), **numbers
         )
         for step in range(case.constants["steps_first"]):
-            assert first.pull(parameters(case, f"first.{step}")).item() == 0
+            assert first.add_gradients(parameters(case, f"first.{step}")).item() == 0
         memory = stored(case, "first.final")
         gathered = first.gatherer.result(memory)
         for part in PARTS[kind]:
@@ -58,7 +58,7 @@ def test_two_steps_match_reference_values(kind):
         for step in range(case.constants["steps_second"]):
             now = parameters(case, f"second.{step}")
             before = {name: one.grad.clone() for name, one in now.items()}
-            penalty = second.pull(now)
+            penalty = second.add_gradients(now)
             expected = float(case.arrays[f"out.second.{step}.penalty"])
             assert penalty.item() == pytest.approx(weight * expected, rel=1e-8, abs=1e-14)
             added = {name: (one.grad - before[name]) / weight for name, one in now.items()}
@@ -99,7 +99,7 @@ class TestEveryKind:
             kind, weight=0.7, anchors=anchors, importances=importances, start=grown, normalise=False
         )
         now = with_gradient(grown, 0.25)
-        value = anchor.pull(now)
+        value = anchor.add_gradients(now)
         written = {name: one.clone().requires_grad_() for name, one in grown.items()}
         expected = sum(
             0.7 * (importances[part][name] * (written[name][: len(old)] - old) ** 2).sum()
@@ -123,7 +123,7 @@ class TestEveryKind:
                     anchor = make()
                     anchor.gatherer.load_state_dict(state)
                 gradient = 0.1 * (step + 1)
-                anchor.pull(with_gradient(values, gradient))
+                anchor.add_gradients(with_gradient(values, gradient))
                 values = {name: one - 0.5 * gradient for name, one in values.items()}
             return anchor.gatherer.result(values)
 

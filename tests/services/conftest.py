@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
-from services.settings import Settings
+from services.settings import Settings, environment_of
 from services.storage import Storage
 
 if TYPE_CHECKING:
@@ -113,3 +113,11 @@ def mlflow_settings(
         wait_for_mlflow(server, port=port, seconds=120)
         changes = {"mlflow_uri": f"http://127.0.0.1:{port}", "mlflow_token": SecretStr(MLFLOW_TOKEN)}
         yield store_settings.model_copy(update=changes)
+
+
+@pytest.fixture
+def mlflow_environment(mlflow_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same, which this process finds in its environment too, as a worker does."""
+    for name, value in environment_of(mlflow_settings).items():
+        monkeypatch.setenv(name, value)
+    return mlflow_settings

@@ -21,7 +21,7 @@ def test_what_is_not_asked_for_depends_on_the_data(tmp_path) -> None:
     town, real = DemoOptions(), DemoOptions(data=tmp_path / "my-images")
     assert (town.name, town.old, town.sessions) == ("town", ("road", "vegetation", "water"), 1)
     assert (real.name, real.old, real.sessions) == ("my-images", ("road",), 3)
-    asked = DemoOptions(known=("water",), clicks=5, images=2, minutes=0.5, backbone="resnet50")
+    asked = DemoOptions(asked_old=("water",), clicks=5, images=2, minutes=0.5, backbone="resnet50")
     assert (asked.old, asked.clicks_per_class, asked.sessions) == (("water",), 5, 2)
     assert (asked.pretraining_minutes, asked.encoder) == (0.5, "resnet50")
 

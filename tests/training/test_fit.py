@@ -14,6 +14,7 @@ from icss_core.errors import CancelledError, TrainingDivergedError
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.regularisation.weight_anchor import WeightAnchor
 from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
+from tests.batch_norms import batch_norms_of
 
 
 def network() -> Segmenter:
@@ -193,7 +194,7 @@ def test_batch_norm_modes(batch_norm, statistics_move, scale_moves):
     module = network()
     before = copy.deepcopy(module)
     fit_of(module, plan(batch_norm=batch_norm)).run()
-    layer, old = next(module.batch_norms()), next(before.batch_norms())
+    layer, old = batch_norms_of(module)[0], batch_norms_of(before)[0]
     assert torch.equal(layer.running_mean, old.running_mean) != statistics_move
     assert torch.equal(layer.weight, old.weight) != scale_moves
 

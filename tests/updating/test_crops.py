@@ -47,8 +47,8 @@ def test_every_crop_holds_a_label_and_labels_are_in_place(source, labels):
         row * WIDTH + col: label
         for row, col, label in zip(labels.rows, labels.cols, labels.labels, strict=True)
     }
-    for step in range(10):
-        batch = crops(step)
+    for iteration in range(10):
+        batch = crops(iteration)
         for pixels, targets in zip(batch.pixels.numpy(), batch.labels.numpy(), strict=True):
             labelled = targets != 255
             assert labelled.any()
@@ -58,7 +58,7 @@ def test_every_crop_holds_a_label_and_labels_are_in_place(source, labels):
 
 def test_rare_class_is_in_about_half_of_the_crops(source, labels):
     crops = LabelledCrops(image(source, labels), rule(), seed=1)
-    hits = [bool((target == 2).any()) for step in range(50) for target in crops(step).labels]
+    hits = [bool((target == 2).any()) for iteration in range(50) for target in crops(iteration).labels]
     assert 0.4 < np.mean(hits) < 0.75  # 5 of 200 clicks; uniform crops would hold one in a few per cent
 
 
@@ -78,8 +78,8 @@ def test_what_the_memory_network_said_is_of_the_same_pixels(sampler, limit, sour
         },
     )
     crops = sampler(shown, rule(), seed=2)
-    for step in range(10):
-        batch = crops(step)
+    for iteration in range(10):
+        batch = crops(iteration)
         torch.testing.assert_close(batch.named("memory_logits"), batch.pixels.float())
         assert torch.equal(batch.named("memory_labels"), batch.pixels[:, 0].long() % WIDTH % 251)
 
@@ -91,7 +91,7 @@ def test_a_crop_names_its_place(source, labels):
         assert int(upright[0, 0]) == crop.row * WIDTH + crop.col
 
 
-def test_same_step_same_batch(source, labels):
+def test_same_iteration_same_batch(source, labels):
     shown = image(source, labels)
     first, again, other = (LabelledCrops(shown, rule(), seed=seed)(3) for seed in (1, 1, 2))
     assert torch.equal(first.pixels, again.pixels)
@@ -101,12 +101,34 @@ def test_same_step_same_batch(source, labels):
 def test_sweep_visits_every_window_once_before_any_twice(source, labels):
     crops = SweepCrops(image(source, labels), rule(batch=3, overlap=0.5, flips=False), seed=0)
     assert len(crops.windows) == 10 * 9  # ceil((700-128)/64)+1, ceil((600-128)/64)+1
-    origins = [int(p[0, 0, 0, 0]) for step in range(30) for p in crops(step).pixels.split(1)]
+    origins = [int(p[0, 0, 0, 0]) for iteration in range(30) for p in crops(iteration).pixels.split(1)]
     assert len(set(origins)) == 90
     assert origins != sorted(origins)
-    second = [int(p[0, 0, 0, 0]) for step in range(30, 60) for p in crops(step).pixels.split(1)]
+    second = [int(p[0, 0, 0, 0]) for iteration in range(30, 60) for p in crops(iteration).pixels.split(1)]
     assert set(second) == set(origins)
     assert second != origins
+
+
+def test_a_sweep_is_ordered_once_and_is_the_same_in_whatever_order_batches_are_asked(
+    source, labels, monkeypatch
+):
+    drawn = []
+    original = np.random.default_rng
+
+    def counted(seed):
+        drawn.append(tuple(seed))
+        return original(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", counted)
+    shown, asked = image(source, labels), rule(batch=4, overlap=0.5, flips=False)
+    crops = SweepCrops(shown, asked, seed=7)
+    in_order = [crops(iteration).crops for iteration in range(40)]
+    assert [seed for seed in drawn if len(seed) == 2] == [(7, 0), (7, 1)], "90 windows, 160 crops"
+    backwards = [SweepCrops(shown, asked, seed=7)(iteration).crops for iteration in reversed(range(40))]
+    assert in_order == backwards[::-1]
+    first = original([7, 0]).permutation(90)[:4]
+    windows = [crops.windows[int(index)] for index in first]
+    assert [(one.row, one.col) for one in in_order[0]] == [(one.row, one.col) for one in windows]
 
 
 def test_raster_smaller_than_the_crop(labels):

@@ -35,15 +35,15 @@ def test_fit_agrees_with_scikit_learn():
     layer = nn.Conv2d(4, 3, 1)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    pull = 0.01
+    l2_to_start = 0.01
     samples = LabelledFeatures(
         torch.from_numpy(features), torch.from_numpy(classes), torch.ones(300, dtype=torch.float64)
     )
     # every class full: all votes are counts, so each sample weighs 1/300
-    fit_classifier(layer, samples, iterations=200, pull=pull, cap=300)
+    fit_classifier(layer, samples, iterations=200, l2_to_start=l2_to_start, cap=300)
     # scikit-learn does not penalise an intercept, so it is given as a feature
     with_one = np.hstack([features, np.ones((300, 1))])
-    reference = LogisticRegression(C=1 / (pull * 300), fit_intercept=False, tol=1e-8, max_iter=1000)
+    reference = LogisticRegression(C=1 / (l2_to_start * 300), fit_intercept=False, tol=1e-8, max_iter=1000)
     reference.fit(with_one, classes)
     np.testing.assert_allclose(layer.weight.detach().flatten(1), reference.coef_[:, :-1], atol=2e-3)
     np.testing.assert_allclose(layer.bias.detach(), reference.coef_[:, -1], atol=2e-3)
@@ -59,12 +59,12 @@ def test_votes_protect_the_rare_class_and_pull_holds_the_rows():
         layer = nn.Conv2d(2, 2, 1)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-        fit_classifier(layer, samples, iterations=100, pull=1e-4, cap=cap)
+        fit_classifier(layer, samples, iterations=100, l2_to_start=1e-4, cap=cap)
         logits = features.float() @ layer.weight.flatten(1).T + layer.bias
         return float((logits.argmax(1)[classes == 1] == 1).float().mean())
 
     assert recall_of_rare(None) > recall_of_rare(1200) + 0.1
     held = nn.Conv2d(2, 2, 1)
     before = held.weight.detach().clone()
-    fit_classifier(held, samples, iterations=100, pull=1e4)
+    fit_classifier(held, samples, iterations=100, l2_to_start=1e4)
     torch.testing.assert_close(held.weight.detach(), before, atol=1e-3, rtol=0)

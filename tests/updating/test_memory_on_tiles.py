@@ -1,4 +1,4 @@
-"""What an update gathers tile by tile (recall, memory, labelled rows, comparison), against whole maps."""
+"""What an update gathers tile by tile (outputs, memory, labelled rows, comparison), against whole maps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from icss_core.metrics.forgetting import ForgettingAccumulator
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.source import ArraySource
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.memory import Memory, labelled_rows, remember
-from icss_core.updating.recall import recall
+from icss_core.updating.memory import MemoryView, labelled_rows, view_of_memory
+from icss_core.updating.tile_outputs import tile_outputs
 from icss_core.updating.tiles import WorkingArea, working_area
 
 HEIGHT, WIDTH, SIZE = 100, 150, 64
@@ -90,16 +90,16 @@ def whole_maps(network: Segmenter, source: ArraySource, area: WorkingArea) -> tu
     return labels, confidence
 
 
-def remembered(network, source, area, rule, clicks=CLICKS, **changes) -> Memory:
+def remembered(network, source, area, rule, clicks=CLICKS, **changes) -> MemoryView:
     options = {
         "keep_logits": False, "seed": 0, "progress": lambda *_: None, "should_stop": None, **ON_CPU, **changes
     }  # fmt: skip
-    return remember(network, source, area, clicks, rule, **options)
+    return view_of_memory(network, source, area, clicks, rule, **options)
 
 
 def test_each_tile_goes_through_the_network_once_and_in_order(memory_network, source, area) -> None:
     seen = []
-    for position, tile, pixels, output in recall(memory_network.train(), source, area, **ON_CPU):
+    for position, tile, pixels, output in tile_outputs(memory_network.train(), source, area, **ON_CPU):
         assert tile is area.tiles[position]
         expected = source.read(tile.window)
         np.testing.assert_array_equal(pixels.values, expected.values)
@@ -116,7 +116,7 @@ def test_each_tile_goes_through_the_network_once_and_in_order(memory_network, so
 
 def test_a_stop_is_obeyed_before_the_next_tile(memory_network, source, area) -> None:
     seen: list[int] = []
-    tiles = recall(memory_network, source, area, should_stop=lambda: len(seen) == 2, **ON_CPU)
+    tiles = tile_outputs(memory_network, source, area, should_stop=lambda: len(seen) == 2, **ON_CPU)
     seen += [next(tiles)[0], next(tiles)[0]]
     with pytest.raises(CancelledError, match="at tile 2 of 6"):
         next(tiles)

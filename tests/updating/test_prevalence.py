@@ -58,7 +58,7 @@ def test_nothing_seen_changes_nothing():
     found = estimate_prevalence(torch.empty(0, 2), torch.tensor([1.0, 3.0]))
     assert found.tolist() == [0.25, 0.75]
     seen = SeenLogits(torch.empty(0, 3), torch.empty(0, 3), torch.empty(0, dtype=torch.int64))
-    assert prevalence_shift(seen, torch.ones(2), n_old=2, keep=0.9).tolist() == [0]
+    assert prevalence_shift(seen, torch.ones(2), n_old=2, clicks_kept=0.9).tolist() == [0]
 
 
 @pytest.mark.parametrize("trained", [torch.ones(3), torch.tensor([1.0, 0.0])])
@@ -79,7 +79,7 @@ def seen_of(share: float, seed: int) -> SeenLogits:
 
 @pytest.mark.parametrize("share", [0.03, 0.97])
 def test_a_rare_class_gets_a_smaller_bias_and_a_common_one_a_larger(share):
-    shift = prevalence_shift(seen_of(share, 0), torch.ones(2), n_old=2, keep=0)
+    shift = prevalence_shift(seen_of(share, 0), torch.ones(2), n_old=2, clicks_kept=0)
     assert float(shift) == pytest.approx(np.log(share / (1 - share)), abs=0.4)
 
 
@@ -89,26 +89,28 @@ def test_two_new_classes_are_weighed_against_the_background_and_each_other():
     # the old class of interest has half of each pixel's probability: it must not matter
     logits = np.log(np.insert(posteriors / 2, 1, 0.5, axis=1))
     seen = SeenLogits(torch.from_numpy(logits), torch.empty(0, 4), torch.empty(0, dtype=torch.int64))
-    assert prevalence_shift(seen, torch.ones(3), n_old=2, keep=0.5).tolist() == [0, 0], "no click, no shift"
+    assert prevalence_shift(seen, torch.ones(3), n_old=2, clicks_kept=0.5).tolist() == [0, 0], (
+        "no click, no shift"
+    )
     sure = torch.tensor([[9.0, 0, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]], dtype=torch.float64)
     seen = seen._replace(clicks=sure, labels=torch.tensor([0, 2, 3]))
-    shift = prevalence_shift(seen, torch.ones(3), n_old=2, keep=1)
+    shift = prevalence_shift(seen, torch.ones(3), n_old=2, clicks_kept=1)
     np.testing.assert_allclose(shift, [np.log(0.15 / 0.8), np.log(0.05 / 0.8)], atol=0.1)
 
 
 @pytest.mark.parametrize("share", [0.03, 0.97])
-@pytest.mark.parametrize("keep", [1.0, 0.9, 0.7])
-def test_clicks_that_were_right_stay_right(share, keep):
+@pytest.mark.parametrize("clicks_kept", [1.0, 0.9, 0.7])
+def test_clicks_that_were_right_stay_right(share, clicks_kept):
     seen = seen_of(share, 1)
-    free = float(prevalence_shift(seen, torch.ones(2), n_old=2, keep=0))
-    shift = float(prevalence_shift(seen, torch.ones(2), n_old=2, keep=keep))
+    free = float(prevalence_shift(seen, torch.ones(2), n_old=2, clicks_kept=0))
+    shift = float(prevalence_shift(seen, torch.ones(2), n_old=2, clicks_kept=clicks_kept))
     mine = [label == 2 if free < 0 else label != 2 for label in seen.labels.tolist()]
     before = after = 0
     for row, label, one in zip(seen.clicks.tolist(), seen.labels.tolist(), mine, strict=True):
         if one and int(np.argmax(row)) == label:
             before += 1
             after += int(np.argmax([row[0], row[1], row[2] + shift])) == label
-    assert after >= keep * before
+    assert after >= clicks_kept * before
     assert abs(shift) < abs(free)
     assert shift * free >= 0
 
@@ -120,7 +122,7 @@ def test_an_update_shifts_nothing_but_the_new_classes_biases():
         "optimisation.iterations": 6,
         "optimisation.precision": "float32",
         "crops.size": 64,
-        "prevalence.keep": 0.0,
+        "prevalence.clicks_kept": 0.0,
     }
     shifted, plain = (
         update(

@@ -1,4 +1,4 @@
-"""The step as a whole, on a made-up image whose classes are colours."""
+"""The update as a whole, on a made-up image whose classes are colours."""
 
 import math
 
@@ -101,7 +101,7 @@ def test_same_seed_same_network(memory, image, clicks):
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_runs(name, memory, image, clicks):
     preset = quick(name, iterations=2, sweeps=None)
-    steps = []
+    reports = []
     result = update(
         memory,
         OLD,
@@ -109,10 +109,10 @@ def test_every_preset_runs(name, memory, image, clicks):
         clicks,
         [BUILDING],
         preset,
-        runtime=Runtime(device=CPU, on_iteration=steps.append),
+        runtime=Runtime(device=CPU, on_iteration=reports.append),
     )
-    assert len(steps) == 2
-    assert all(math.isfinite(term) for step in steps for term in step.terms.values())
+    assert len(reports) == 2
+    assert all(math.isfinite(term) for report in reports for term in report.terms.values())
     assert result.network.n_classes == 3
     assert (preset.warning is not None) == (preset.warning in result.warnings)
 
@@ -126,7 +126,7 @@ def test_combined_regularisers_run_on_swept_crops(memory, image, clicks):
     assert result.history[1].terms["podnet"] > 0
 
 
-def test_the_network_is_shown_after_each_learning_step_and_goes_on_unharmed(memory, image, clicks):
+def test_the_network_is_shown_after_each_round_and_goes_on_unharmed(memory, image, clicks):
     preset = quick(iterations=6, rounds=3)
     seen = []
 

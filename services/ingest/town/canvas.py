@@ -104,7 +104,7 @@ class Canvas:
             colour: (h, w, 3) or (3,), albedo in [0, 1].
             label: Class of what is painted; None leaves the classes as they are.
             elevation: Metres, (h, w) or one number; None leaves it.
-            facing: Share of the sun, (h, w) or one number; None leaves it.
+            facing: Fraction of the sun, (h, w) or one number; None leaves it.
         """
         below = self.albedo[place]
         below += cover[..., None] * (np.asarray(colour, dtype=np.float32) - below)
@@ -117,12 +117,12 @@ class Canvas:
 
 
 def edge(distance: Field) -> Field:
-    """Share of a pixel inside a shape, from the signed distance (metres, negative inside) to its edge."""
+    """Fraction of a pixel inside a shape, from the signed distance (metres, negative inside) to its edge."""
     return np.asarray(np.clip(np.float32(0.5) - distance / np.float32(PIXEL), 0, 1))
 
 
 def box(patch: Patch, half_length: float, half_width: float, *, along: float = 0, across: float = 0) -> Field:
-    """Share of each pixel inside a rectangle of the patch's frame; sizes and offset in metres."""
+    """Fraction of each pixel inside a rectangle of the patch's frame; sizes and offset in metres."""
     return edge(
         np.maximum(
             np.abs(patch.along - np.float32(along)) - np.float32(half_length),

@@ -1,1 +1,1 @@
-"""Sweeps of protocols: classes in groups, step after step, from masks of many images (MiB)."""
+"""Continual sweeps: classes learnt in groups, task after task, from masks of many images (MiB)."""

@@ -1,4 +1,4 @@
-"""Means of a protocol's history, as far as it has come."""
+"""Means over classes after the last task that a protocol has finished."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 
 
 def means_of_history(results: Sequence[TaskHistory]) -> dict[str, float]:
-    """Of the last step: `mean_iou` of all classes so far without the background, `new`, `old`.
+    """After the last finished task: `mean_iou` over all classes so far, `new` and `old` over parts of them.
 
     Args:
-        results: one history.
+        results: a list of one history, as a trial writes it.
+
+    Returns:
+        Means without the background; `new` is left out where no new class is in the truth, `old` likewise.
     """
     means = results[-1].means[-1]
-    known = {
+    by_name = {
         "mean_iou": means.all_without_background,
         "new": means.new,
         "old": means.old_without_background,
     }
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: value for name, value in by_name.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Which trials a sweep of protocols has; the data are checked before any of them runs."""
+"""The trials of a continual sweep, made after a check of the data."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from services.continual.config import ProtocolRun
 from services.data.image_labels import image_labels
 from services.storage import Storage
 from services.tune.addresses import read_datasets
-from services.tune.continual.spec import ProtocolVariant
-from services.tune.continual.trial import ProtocolTrial
+from services.tune.continual.spec import ContinualVariant
+from services.tune.continual.trial import ContinualTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from icss_core.continual import Protocol
+    from icss_core.continual import IncrementalProtocol
     from services.settings import Settings
-    from services.tune.continual.spec import ProtocolSweep
+    from services.tune.continual.spec import ContinualSweep
 
 
-def plan_protocols(
-    spec: ProtocolSweep, datasets: Mapping[str, str], settings: Settings
-) -> list[ProtocolTrial]:
+def plan_continual(
+    spec: ContinualSweep, datasets: Mapping[str, str], settings: Settings
+) -> list[ContinualTrial]:
     """All trials of a sweep.
 
-    Those of the first variant come first: the first step that other variants share is then done once for
-    each seed, and nobody waits for it.
+    Those of the first variant come first: the first task, which most variants train alike, is then trained
+    once for each seed, and no other trial waits for it.
 
     Raises:
-        InvalidParameterError: a task's data set has no address, or lacks a class.
-        DatasetError: a step has no scene to train on, or there is none to validate on.
+        InvalidParameterError: a protocol's data set has no address, or lacks a class.
+        DatasetError: a task has no scene to train on, or there is none to validate on.
     """
     storage = Storage(settings)
-    found = read_datasets({task.dataset for task in spec.tasks}, datasets, storage)
-    labels = {name: image_labels(dataset, storage) for name, dataset in found.items()}
-    trials: list[ProtocolTrial] = []
-    for title, task, protocol in spec.questions():
-        name = task.dataset
-        dataset = found[name]
+    by_name = read_datasets({asked.dataset for asked in spec.protocols}, datasets, storage)
+    labels = {name: image_labels(dataset, storage) for name, dataset in by_name.items()}
+    trials: list[ContinualTrial] = []
+    for case in spec.cases():
+        name, protocol = case.dataset, case.protocol
+        dataset = by_name[name]
         if not any(scene.mask is not None for scene in dataset.scenes_of("val")):
             raise DatasetError(f"data set {dataset.name!r} has no val scene with a mask")
         groups = protocol.classes_of(dataset)
         for variant, values in spec.points():
-            at_once = isinstance(variant, ProtocolVariant) and variant.offline
+            at_once = isinstance(variant, ContinualVariant) and variant.offline
             learnt = _at_once(protocol) if at_once else protocol
             manifest = split_tasks(dataset, learnt, labels[name])
             for seed in spec.seeds:
                 run = ProtocolRun(
                     dataset=datasets[name],
-                    # names of their own: the versions of a user's model stay as they are
-                    model=f"sweep-steps-{name}-{spec.network.encoder}",
+                    # a name that only sweeps use: the versions of a user's model stay as they are
+                    model=f"sweep-continual-{name}-{spec.network.encoder}",
                     protocol=learnt,
-                    preset=spec.preset_of(variant, {**task.overrides, **values}),
+                    preset=spec.preset_of(variant, {**case.overrides, **values}),
                     **spec.network.model_dump(),
                     workers=spec.workers,
                     cpus_per_worker=spec.cpus_per_worker,
@@ -64,8 +64,8 @@ def plan_protocols(
                     pictures=spec.pictures if seed == spec.seeds[0] else 0,
                 )
                 trials.append(
-                    ProtocolTrial(
-                        task=title,
+                    ContinualTrial(
+                        case=case.title,
                         variant=variant.title,
                         values=values,
                         seed=seed,
@@ -76,11 +76,11 @@ def plan_protocols(
                     )
                 )
     first = spec.variants[0].title
-    # after those, all methods with the first seed before any with the second: a table is of use early
+    # then all methods with the first seed before any with the second: the table can be read early
     return sorted(trials, key=lambda trial: (trial.variant != first, trial.seed))
 
 
-def _at_once(protocol: Protocol) -> Protocol:
-    """The same classes in one group."""
+def _at_once(protocol: IncrementalProtocol) -> IncrementalProtocol:
+    """The same classes, in a single group."""
     members = tuple(member for group in protocol.groups for member in group)
     return protocol.model_copy(update={"name": f"{protocol.name}-offline"[:60], "groups": (members,)})

@@ -1,33 +1,42 @@
-"""A sweep of protocols: data sets whose classes are learnt in groups, and the network that learns them."""
+"""The file of a continual sweep: which protocols on which data sets, and the network that learns them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from icss_core.continual import Protocol, Setting, read_protocol
+from icss_core.continual import IncrementalProtocol, Setting, read_protocol
 from icss_core.methods import DensePreset, get_dense_preset
 from icss_core.networks.segmenter import Decoder
 from services.tune.spec import Strict, SweepSpec, Variant
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 _WAITING_BYTES: Final = 500 * 2**20
-"""Of a process that has imported torch and waits; Tune refuses a trial that asks for nothing at all."""
+"""Memory of a process that has imported torch and waits. Tune refuses trials that reserve nothing at all."""
 
 
-class Task(Strict):
-    """A protocol put to a data set."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What the variants are compared on: a protocol in one of its settings, and a data set."""
+
+    title: str
+    dataset: str
+    """Its name in the sweep's file."""
+    protocol: IncrementalProtocol
+    overrides: dict[str, Any]
+    """Changes to every variant's preset, by dotted path."""
+
+
+class ProtocolOnData(Strict):
+    """A protocol, and the data set that it is run on."""
 
     dataset: str
     """Name of a data set; its address is given when the sweep is submitted."""
-    protocol: Protocol
-    """By its name, or written out with name and groups."""
+    protocol: IncrementalProtocol
+    """In the file: its name, or a mapping with name and groups."""
     settings: tuple[Setting, ...] = ()
-    """Which images a step sees, each a task of its own; empty: as the protocol says."""
+    """Which images each task sees: a case for each setting. Empty: the protocol's own setting."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Changes to every variant's preset on these data, by dotted path."""
 
@@ -36,21 +45,29 @@ class Task(Strict):
     def _by_name(cls, value: Any) -> Any:
         return read_protocol(value) if isinstance(value, str) else value
 
-    def protocols(self) -> list[Protocol]:
-        """One for each setting."""
+    def cases(self) -> list[Case]:
+        """A case for each setting."""
         settings = self.settings or (self.protocol.setting,)
-        return [self.protocol.model_copy(update={"setting": setting}) for setting in settings]
+        return [
+            Case(
+                title=f"{self.dataset}: {self.protocol.name}, {setting}",
+                dataset=self.dataset,
+                protocol=self.protocol.model_copy(update={"setting": setting}),
+                overrides=self.overrides,
+            )
+            for setting in settings
+        ]
 
 
-class ProtocolVariant(Variant):
+class ContinualVariant(Variant):
     """A dense preset, changed by some numbers."""
 
     offline: bool = False
-    """Whether all classes are learnt at once, in one step: the upper bound of the others."""
+    """Whether all classes are learnt at once, in a single task: the upper bound for the other variants."""
 
 
 class Network(Strict):
-    """What learns; see `Architecture`."""
+    """The network that learns; see `Architecture`."""
 
     decoder: Decoder = "deeplabv3"
     encoder: str = "resnet101"
@@ -58,16 +75,16 @@ class Network(Strict):
     encoder_weights: str | None = "imagenet"
 
 
-class ProtocolSweep(SweepSpec):
-    """Learns classes group by group from many images, by every method; each step is a training job."""
+class ContinualSweep(SweepSpec):
+    """Learns classes group by group from many images, by every method; each task is a training job."""
 
-    protocol: Literal["steps"]
-    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
-    variants: Annotated[tuple[ProtocolVariant, ...], Field(min_length=1)]
+    kind: Literal["continual"]
+    protocols: Annotated[tuple[ProtocolOnData, ...], Field(min_length=1)]
+    variants: Annotated[tuple[ContinualVariant, ...], Field(min_length=1)]
     network: Network = Network()
     workers: NonNegativeInt = 1
-    """Of each step, data-parallel; 0: the trial's own process, for networks that learn faster than a worker
-    starts. That one has a GPU only if `gpu` says so."""
+    """Of each training, data-parallel. 0: the trial's own process trains, which is faster for networks that
+    learn in less time than a worker takes to start; it has a GPU only if `gpu` says so."""
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has that many."""
@@ -75,24 +92,22 @@ class ProtocolSweep(SweepSpec):
     checkpoint_every: PositiveInt = 200
 
     @model_validator(mode="after")
-    def _tasks_have_names_of_their_own(self) -> Self:
-        titles = [title for title, *_ in self.questions()]
+    def _cases_differ_and_presets_exist(self) -> Self:
+        titles = [case.title for case in self.cases()]
         if len(set(titles)) != len(titles):
-            raise ValueError(f"two tasks have one name: {titles}")
-        for task in self.tasks:
+            raise ValueError(f"two protocols have the same title: {titles}")
+        for case in self.cases():
             for variant, values in self.points():
-                self.preset_of(variant, {**task.overrides, **values})
+                self.preset_of(variant, {**case.overrides, **values})
         return self
 
-    def questions(self) -> Iterator[tuple[str, Task, Protocol]]:
-        """Title, task and protocol, for each task at each of its settings."""
-        for task in self.tasks:
-            for protocol in task.protocols():
-                yield f"{task.dataset}: {protocol.name}, {protocol.setting}", task, protocol
+    def cases(self) -> list[Case]:
+        """The cases of all protocols."""
+        return [case for asked in self.protocols for case in asked.cases()]
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's process: none to speak of where it only waits for the training jobs that it starts."""
+        """What a trial's process reserves: next to nothing where it only waits for its training jobs."""
         if self.workers:
             return {"CPU": 0, "memory": _WAITING_BYTES}
         return {"CPU": float(self.cpus_per_worker), "GPU": float(self.gpu is True)}

@@ -1,1 +1,1 @@
-"""Sweeps of sessions: one class from clicks on one image after another (ICSS)."""
+"""Interactive sweeps: one class learnt from clicks, on one image after another (ICSS)."""

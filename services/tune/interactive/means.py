@@ -1,4 +1,4 @@
-"""Means over the images of a trial."""
+"""Means over the images that a trial has finished."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def means_of(results: Sequence[SessionScores]) -> dict[str, float]:
-    """Image-wise means: of the IoU of each class over the images that show it, and of the mean IoU.
+    """Means over images: of the IoU of each class, over the images that show it, and of the mean IoU.
 
     Returns:
-        `iou/CLASS` for each class that an image shows, `mean_iou` and `seconds`; `best_mean_iou` where
-        sessions were looked at on the way.
+        `iou/CLASS` for each class that an image shows, `mean_iou` and `seconds`; `best_mean_iou` if the
+        networks were scored during their sessions too.
     """
     means: dict[str, float] = {}
     for name in results[0].last.iou:
@@ -33,6 +33,6 @@ def means_of(results: Sequence[SessionScores]) -> dict[str, float]:
 
 
 def by_index(means: Mapping[str, float], classes: Sequence[str]) -> dict[str, float]:
-    """The same with `iou/INDEX` for `iou/CLASS`: keys that MLflow takes whatever a class is called."""
+    """The same means under `iou/INDEX` instead of `iou/CLASS`: MLflow does not take every class name."""
     index = {f"iou/{name}": f"iou/{position}" for position, name in enumerate(classes)}
     return {index.get(key, key): value for key, value in means.items()}

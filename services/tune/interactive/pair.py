@@ -1,4 +1,4 @@
-"""A question put to a data set: which classes are there already, and which is added."""
+"""A case of an interactive sweep: the classes that a network knows, and the one it learns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Pair(Strict):
     @model_validator(mode="after")
     def _new_is_new(self) -> Self:
         if name_key(self.new) in map(name_key, self.old):
-            raise ValueError(f"{self.new!r} is both known and new")
+            raise ValueError(f"{self.new!r} is both old and new")
         return self
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Name in tables."""
         return f"{self.dataset}: {', '.join(self.old)} + {self.new}"

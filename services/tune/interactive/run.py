@@ -1,4 +1,4 @@
-"""Doing a trial: a method and its numbers on every validation image, image after image.
+"""Doing a trial of an interactive sweep: a method and its numbers on one validation image after another.
 
 Each image's result is written to the trial's MLflow run as it comes. A trial that starts again, on this
 machine or another, goes on with the image after the last one written.
@@ -24,7 +24,7 @@ from services.training.callback import LEGEND, legend
 from services.tune.interactive.means import by_index, means_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from services.ownership import Work
     from services.settings import Settings
-    from services.tune.interactive.trial import SessionTrial
+    from services.tune.interactive.trial import InteractiveTrial
     from services.tune.records import SweepRecords
+    from services.tune.sweep_kind import OnResult
 
 
-def run_session_trial(
-    trial: SessionTrial,
+def run_interactive_trial(
+    trial: InteractiveTrial,
     work: Work,
     records: SweepRecords,
     *,
     settings: Settings,
     device: torch.device | None = None,
-    on_result: Callable[[int, dict[str, float]], None] | None = None,
+    on_result: OnResult | None = None,
 ) -> list[SessionScores]:
     """Do what is left of a trial and return the results of all its images.
 
@@ -70,7 +71,7 @@ def run_session_trial(
     names = {result.image for result in results}
     network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
     label_space = dataset.select(trial.old)
-    classes = dataset.select((*trial.old, trial.new)).names
+    classes = dataset.select(trial.classes).names
     records.tracking.write_text(work.run_id, LEGEND, legend(classes))
     if on_result is not None and results:
         on_result(len(results), means_of(results))
@@ -95,18 +96,17 @@ def run_session_trial(
     return results
 
 
-def _model_folder(registry: Registry, trial: SessionTrial) -> Path:
+def _model_folder(registry: Registry, trial: InteractiveTrial) -> Path:
     name, version = trial.memory if trial.what != "control" or trial.control is None else trial.control
     return registry.fetch(name, version)
 
 
-def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator[TrueImage]:
+def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iterator[TrueImage]:
     """Validation images that show the new class and a background, one open at a time."""
-    names = (*trial.old, trial.new)
-    lookup = dataset.lookup(names)
-    found = 0
+    lookup = dataset.lookup(trial.classes)
+    yielded = 0
     for scene in dataset.scenes_of("val"):
-        if scene.mask is None or (trial.images is not None and found == trial.images):
+        if scene.mask is None or (trial.images is not None and yielded == trial.images):
             continue
         with ExitStack() as closing:
             image, mask = (
@@ -114,20 +114,20 @@ def _images(dataset: Dataset, trial: SessionTrial, storage: Storage) -> Iterator
                 for opener, address in ((open_raster, scene.image), (open_mask, scene.mask))
             )
             true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
-            if true.shows([0, len(names)]):
-                found += 1
+            if true.shows([0, len(trial.classes)]):
+                yielded += 1
                 yield true
 
 
 def _one_image(
-    trial: SessionTrial,
+    trial: InteractiveTrial,
     network: Segmenter,
     label_space: LabelSpace,
     dataset: Dataset,
     image: TrueImage,
     device: torch.device,
 ) -> tuple[SessionScores, NDArray[np.uint8]]:
-    extended = dataset.select((*trial.old, trial.new))
+    extended = dataset.select(trial.classes)
     if trial.preset is not None:
         return run_session(
             network,

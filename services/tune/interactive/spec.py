@@ -1,4 +1,4 @@
-"""A sweep of sessions: pairs of classes, amounts of clicks."""
+"""The file of an interactive sweep: pairs of classes, and how many clicks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from services.tune.spec import Variant
 
 
-class SessionSweep(SweepSpec):
-    """Adds one class from clicks, image after image, to a network that knows the others."""
+class InteractiveSweep(SweepSpec):
+    """Adds one class from clicks to a network that knows the old ones: a session on each image."""
 
-    protocol: Literal["icss"] = "icss"
+    kind: Literal["interactive"] = "interactive"
     pairs: Annotated[tuple[Pair, ...], Field(min_length=1)]
     annotations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (300,)
     control: bool = True
     """Whether a network trained on all classes with dense masks is scored too."""
     images: PositiveInt | None = None
-    """Most validation images; None: all that show the new class."""
+    """Limit of validation images; None: all that show the new class."""
     look_every: PositiveInt | None = 5
-    """Learning steps between looks in the last half of a session; None: the last step only."""
+    """In the second half of a session the network is scored every so many rounds; None: at the end only."""
     pretraining: dict[str, Any] = Field(default_factory=dict)
-    """Of memory and control network: `preset`, and fields of a TrainingConfig by dotted path."""
+    """How memory and control network are trained: `preset`, and fields of a TrainingConfig by dotted path."""
     cpus: PositiveInt = 2
-    """Of each trial."""
+    """Reserved for each trial; so are `gpus`."""
     gpus: Annotated[float, Field(ge=0, le=1)] = 0
 
     @model_validator(mode="after")
@@ -40,14 +40,14 @@ class SessionSweep(SweepSpec):
             for config in (memory_config, control_config):
                 config(pair, "s3://where/dataset.yaml", self.pretraining)
         if len(set(self.annotations)) != len(self.annotations):
-            raise ValueError(f"an amount of annotations twice: {self.annotations}")
+            raise ValueError(f"a number of annotations twice: {self.annotations}")
         if self.scheduler.kind == "asha" and self.scheduler.grace > (self.images or 10**6):
             raise ValueError(f"{self.scheduler.grace} grace images of {self.images}: none could stop")
         return self
 
     @property
     def resources(self) -> dict[str, float]:
-        """Of a trial's process, which learns itself."""
+        """What a trial's process reserves: it trains by itself."""
         return {"CPU": self.cpus, "GPU": self.gpus}
 
     def preset_of(self, variant: Variant, values: dict[str, Any]) -> Preset:

@@ -2,141 +2,153 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from services.tune.interactive.means import means_of
 from services.tune.spread import Spread, percent
-from services.tune.trial import short
+from services.tune.table import Column, Row, TableLayout, group_seeds, mean_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from icss_core.evaluation import SessionScores
-    from services.tune.interactive.trial import SessionTrial
+    from services.tune.interactive.trial import InteractiveTrial, What
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A method with its numbers on a pair of classes, over all its seeds."""
+@dataclass(frozen=True, kw_only=True)
+class InteractiveRow(Row):
+    """A row of an interactive sweep: IoU at the end of the sessions, as means over images.
 
-    pair: str
-    variant: str
-    what: str
-    """session, memory or control."""
-    values: dict[str, Any]
-    """Varied numbers by path."""
+    `mean` includes the background.
+    """
+
+    what: What
     annotations: int
-    seeds: int
+    """Clicks of each class; 0 for memory and control network."""
     images: int
-    iou: dict[str, Spread]
-    """Image-wise, by class."""
-    mean: Spread
-    """Image-wise mean IoU, background included, after the last step."""
     best: Spread | None
-    """The same for the best look in the last half: an oracle's choice."""
+    """Mean IoU if each session had ended with its best network of the second half: nobody knows which one
+    without the ground truth."""
     below: int | None
     """Sessions that end below the memory network's mean IoU on their image; None where that is unknown."""
     sessions: int
     of_control: float | None
-    """Share of the control network's mean IoU."""
+    """The mean IoU as a fraction of the control network's."""
     seconds: float
-    """Of an update."""
+    """That an update takes."""
+
+    def label(self, axis: str) -> str:
+        """As of any row, and the number of clicks, which makes another line."""
+        label = Row.label(self, axis)
+        return f"{label}, {self.annotations} clicks" if axis != "annotations" and self._is_session else label
+
+    def position(self, axis: str) -> float | None:
+        """As of any row; memory and control network have none: they are levels to compare with."""
+        if not self._is_session:
+            return None
+        return float(self.annotations) if axis == "annotations" else Row.position(self, axis)
+
+    @property
+    def line_style(self) -> str:
+        """Dotted for the control network, dashed for the memory network."""
+        return {"control": ":", "memory": "--", "session": "-."}[self.what]
+
+    @property
+    def _is_session(self) -> bool:
+        return self.what == "session"
 
 
-def rows_of(trials: Sequence[SessionTrial], results: Mapping[str, Sequence[SessionScores]]) -> list[Row]:
-    """One row for each pair, variant, choice of numbers and amount of clicks, in the order of the trials.
+def _columns(rows: Sequence[InteractiveRow]) -> list[Column[InteractiveRow]]:
+    classes = dict.fromkeys(name for row in rows for name in row.iou)
+    return [
+        Column("clicks", lambda row: row.annotations or "-"),
+        *map(_iou_column, classes),
+        Column("mean", lambda row: row.mean.percent()),
+        Column("best of last half", lambda row: percent(row.best)),
+        Column("of control", lambda row: "-" if row.of_control is None else f"{row.of_control:.0%}"),
+        Column("below memory", lambda row: "-" if row.below is None else f"{row.below} of {row.sessions}"),
+        Column("images x seeds", lambda row: f"{row.images} x {row.seeds}"),
+        Column("s", lambda row: f"{row.seconds:.0f}" if row.seconds else "-"),
+    ]
+
+
+def _iou_column(name: str) -> Column[InteractiveRow]:
+    return Column(name, lambda row: percent(row.iou.get(name)))
+
+
+def _csv_columns(_: Sequence[InteractiveRow]) -> list[Column[InteractiveRow]]:
+    return [
+        Column("what", lambda row: row.what),
+        Column("annotations", lambda row: row.annotations),
+        Column("images", lambda row: row.images),
+        Column("best", lambda row: mean_of(row.best)),
+        Column("best_deviation", lambda row: None if row.best is None else row.best.deviation),
+        Column("below", lambda row: row.below),
+        Column("sessions", lambda row: row.sessions),
+        Column("of_control", lambda row: row.of_control),
+        Column("seconds", lambda row: row.seconds),
+    ]
+
+
+INTERACTIVE_TABLE: Final = TableLayout(
+    columns=_columns,
+    csv_columns=_csv_columns,
+    note=(
+        "IoU in per cent, image-wise, background included in the mean; last round unless said; ± is the "
+        "standard deviation over seeds. Best of last half: the best look in the last half of each session, "
+        "chosen by its score on the full truth."
+    ),
+)
+
+
+def rows_of(
+    trials: Sequence[InteractiveTrial], results: Mapping[str, Sequence[SessionScores]]
+) -> list[InteractiveRow]:
+    """One row for each pair, variant, choice of numbers and number of clicks.
 
     Args:
         trials: of a sweep.
         results: by trial id; trials without are left out.
     """
-    groups: dict[tuple[Any, ...], list[SessionTrial]] = {}
-    for trial in trials:
-        if results.get(trial.trial_id):
-            key = (trial.task, trial.variant, json.dumps(trial.values), trial.annotations)
-            groups.setdefault(key, []).append(trial)
     floors = {
-        (trial.task, one.image): one.last.mean
+        (trial.case, one.image): one.last.mean
         for trial in trials
         if trial.what == "memory"
         for one in results.get(trial.trial_id, ())
     }
     ceilings = {
-        trial.task: means_of(list(results[trial.trial_id]))["mean_iou"]
+        trial.case: means_of(results[trial.trial_id])["mean_iou"]
         for trial in trials
         if trial.what == "control" and results.get(trial.trial_id)
     }
     return [
-        _row(group, [list(results[one.trial_id]) for one in group], floors, ceilings.get(group[0].task))
-        for group in groups.values()
+        _row(group, [results[one.trial_id] for one in group], floors, ceilings.get(group[0].case))
+        for group in group_seeds(trials, results)
     ]
 
 
-def to_markdown(rows: Sequence[Row], *, question: str, notes: Sequence[str] = ()) -> str:
-    """The table people read, a part for each pair of classes."""
-    parts = [question, ""]
-    for pair in dict.fromkeys(row.pair for row in rows):
-        mine = [row for row in rows if row.pair == pair]
-        classes = list(dict.fromkeys(name for row in mine for name in row.iou))
-        varied = list(dict.fromkeys(path for row in mine for path in row.values))
-        columns = ["method", *(path.rpartition(".")[2] for path in varied), "clicks", *classes, "mean"]
-        columns += ["best of last half", "of control", "below memory", "images x seeds", "s"]
-        parts += [f"**{pair}**", "", f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-        for row in mine:
-            cells = [row.variant, *(short(row.values.get(path)) for path in varied)]
-            cells += [str(row.annotations or "-"), *(percent(row.iou.get(name)) for name in classes)]
-            cells += [row.mean.percent(), percent(row.best)]
-            cells += ["-" if row.of_control is None else f"{row.of_control:.0%}"]
-            cells += ["-" if row.below is None else f"{row.below} of {row.sessions}"]
-            cells += [f"{row.images} x {row.seeds}", f"{row.seconds:.0f}" if row.seconds else "-"]
-            parts.append(f"| {' | '.join(cells)} |")
-        parts.append("")
-    parts.append(
-        "IoU in per cent, image-wise, background included in the mean; last step unless said; ± is the "
-        "standard deviation over seeds. Best of last half: the best look in the last half of each session, "
-        "chosen by its score on the full truth."
-    )
-    for note in notes:
-        parts += ["", note]
-    return "\n".join(parts) + "\n"
-
-
-def to_csv(rows: Sequence[Row]) -> str:
-    """The same numbers, as fractions, one line a row."""
-    buffer = io.StringIO()
-    classes = list(dict.fromkeys(name for row in rows for name in row.iou))
-    varied = list(dict.fromkeys(path for row in rows for path in row.values))
-    fixed = ["pair", "variant", "what", "annotations", "seeds", "images", "mean", "mean_deviation", "best"]
-    fixed += ["best_deviation", "below", "sessions", "of_control", "seconds"]
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*fixed, *(f"iou_{name}" for name in classes), *varied])
-    for row in rows:
-        best = (None, None) if row.best is None else (row.best.mean, row.best.deviation)
-        cells: list[Any] = [row.pair, row.variant, row.what, row.annotations, row.seeds, row.images]
-        cells += [row.mean.mean, row.mean.deviation, *best, row.below, row.sessions, row.of_control]
-        cells += [row.seconds, *(row.iou[name].mean if name in row.iou else None for name in classes)]
-        writer.writerow([*cells, *(row.values.get(path) for path in varied)])
-    return buffer.getvalue()
-
-
 def _row(
-    group: Sequence[SessionTrial],
-    results: Sequence[list[SessionScores]],
+    group: Sequence[InteractiveTrial],
+    results: Sequence[Sequence[SessionScores]],
     floors: Mapping[tuple[str, str], float | None],
     ceiling: float | None,
-) -> Row:
+) -> InteractiveRow:
+    """The row of trials that differ in their seed.
+
+    Args:
+        group: the trials.
+        results: of each trial, by image.
+        floors: mean IoU of the memory network, by case and image.
+        ceiling: mean IoU of the control network over the images of the case; None: it was not scored.
+    """
     first = group[0]
     means = [means_of(one) for one in results]
     sessions = [one for seed in results for one in seed]
     mean = Spread.of([one["mean_iou"] for one in means])
-    bests = [one["best_mean_iou"] for one in means if "best_mean_iou" in one]
-    return Row(
-        pair=first.task,
+    return InteractiveRow(
+        case=first.case,
         variant=first.variant,
         what=first.what,
         values=first.values,
@@ -144,12 +156,12 @@ def _row(
         seeds=len(group),
         images=max(len(one) for one in results),
         iou={
-            key.removeprefix("iou/"): Spread.of([one[key] for one in means if key in one])
+            key.removeprefix("iou/"): Spread.of_some([one.get(key) for one in means])
             for key in means[0]
             if key.startswith("iou/")
         },
         mean=mean,
-        best=Spread.of(bests) if bests else None,
+        best=Spread.of_some([one.get("best_mean_iou") for one in means]),
         below=_below(first, sessions, floors),
         sessions=len(sessions),
         of_control=None if not ceiling else mean.mean / ceiling,
@@ -158,9 +170,12 @@ def _row(
 
 
 def _below(
-    trial: SessionTrial, sessions: Sequence[SessionScores], floors: Mapping[tuple[str, str], float | None]
+    trial: InteractiveTrial,
+    sessions: Sequence[SessionScores],
+    floors: Mapping[tuple[str, str], float | None],
 ) -> int | None:
-    mine = [floors.get((trial.task, one.image)) for one in sessions]
-    if trial.what != "session" or None in mine:
+    """Sessions that end below the memory network on their image; None if that was not scored everywhere."""
+    floor_of = [floors.get((trial.case, one.image)) for one in sessions]
+    if trial.what != "session" or None in floor_of:
         return None
-    return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, mine, strict=True))
+    return sum((one.last.mean or 0.0) < (floor or 0.0) for one, floor in zip(sessions, floor_of, strict=True))

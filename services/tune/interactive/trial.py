@@ -1,4 +1,4 @@
-"""A trial of sessions: a method and its numbers on every validation image, or a network as it is."""
+"""A trial of an interactive sweep: sessions on every validation image, or a network that is only scored."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from services.tune.trial import Trial
 What = Literal["session", "memory", "control"]
 
 
-class SessionTrial(Trial):
-    """Everything that decides a trial's numbers, and a few things that do not."""
+class InteractiveTrial(Trial):
+    """A method with its numbers, or the memory or control network, on the validation images of a data set."""
 
     what: What = "session"
-    """A session per image, or a network as it is."""
+    """Sessions, one an image; or a network that is scored as it is."""
     dataset: str
     """Address of its dataset.yaml."""
     manifest_hash: str
     old: tuple[str, ...]
     new: str
     memory: tuple[str, int]
-    """Registered name and version."""
+    """Its registered name and version."""
     control: tuple[str, int] | None = None
     preset: Preset | None = None
     annotations: int = 0
@@ -32,22 +32,42 @@ class SessionTrial(Trial):
 
     @property
     def trial_id(self) -> str:
-        """The same for equal trials: what is asked of equal data and networks."""
-        asked = self.model_dump(
-            mode="json", exclude={"dataset", "pictures", "variant", "task", "preset", "values"}
+        """Equal for trials that ask the same of the same data and networks."""
+        decisive = self.model_dump(
+            mode="json", exclude={"dataset", "pictures", "variant", "case", "preset", "values"}
         )
         if self.preset is not None:
-            asked["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+            decisive["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Name in messages and in MLflow."""
         if self.what != "session":
             return super().title
         return f"{super().title}; {self.annotations} clicks; seed {self.seed}"
 
     @property
+    def row_key(self) -> tuple[str, ...]:
+        """As of any trial; another number of clicks is another row."""
+        return *super().row_key, str(self.annotations)
+
+    @property
+    def dataset_address(self) -> str:
+        """Address of the dataset.yaml."""
+        return self.dataset
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The old classes, then the new one."""
+        return *self.old, self.new
+
+    @property
+    def picture_rank(self) -> int:
+        """The number of clicks: maps after many are shown."""
+        return self.annotations
+
+    @property
     def rivals(self) -> str | None:
-        """Sessions of one pair with one number of clicks; networks as they are never stop early."""
-        return f"{self.task}; {self.annotations} clicks" if self.what == "session" else None
+        """Sessions of the same pair with as many clicks; a network that is only scored has none."""
+        return f"{self.case}; {self.annotations} clicks" if self.what == "session" else None

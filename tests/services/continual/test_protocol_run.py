@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from icss_core.continual import Protocol, split_tasks
+from icss_core.continual import IncrementalProtocol, split_tasks
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo
@@ -14,7 +14,7 @@ from services.training.config import LearnerChoice
 CLASSES = [BACKGROUND_CLASS, *(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate("abc"))]
 SCENES = [Scene(name=f"s{i}", image="i", mask="m", labels=tuple("abc"[: i % 3 + 1])) for i in range(7)]
 DATASET = Dataset(name="toy", classes=CLASSES, scenes=SCENES)
-PROTOCOL = Protocol(name="p", groups=[["a"], ["b", "c"]])
+PROTOCOL = IncrementalProtocol(name="p", groups=[["a"], ["b", "c"]])
 MANIFEST = split_tasks(DATASET, PROTOCOL, {scene.name: scene.labels for scene in SCENES})
 
 
@@ -36,8 +36,8 @@ def test_tasks_train_on_their_classes_and_scenes():
 
 
 def test_methods_that_begin_alike_ask_for_the_same_first_job():
-    def job(preset: str, step: int, memory: int | None) -> str:
-        return run(preset).training_of(step, MANIFEST, memory).job_name(DATASET.manifest_hash)
+    def job(preset: str, task: int, memory: int | None) -> str:
+        return run(preset).training_of(task, MANIFEST, memory).job_name(DATASET.manifest_hash)
 
     firsts = {job(name, 0, None) for name in ("mib-paper/ft", "mib-paper/mib", "plop-paper/plop")}
     assert len(firsts) == 1
@@ -66,8 +66,8 @@ def test_scales_of_scoring_change_a_run_and_none_of_its_trainings():
     plain, several = scored(None), scored([0.5, 0.75, 1, 1.25, 1.5])
     assert several.preset.test_scales == (0.5, 0.75, 1, 1.25, 1.5)
     assert plain.identity(MANIFEST) != several.identity(MANIFEST)
-    for step, memory in ((0, None), (1, 5)):
-        jobs = {asked.training_of(step, MANIFEST, memory).job_name("hash") for asked in (plain, several)}
+    for task, memory in ((0, None), (1, 5)):
+        jobs = {asked.training_of(task, MANIFEST, memory).job_name("hash") for asked in (plain, several)}
         assert len(jobs) == 1
     with pytest.raises(InvalidParameterError, match=r"test_scales.*named twice"):
         get_dense_preset("mib-weak/unl", {"test_scales": [1, 1]})

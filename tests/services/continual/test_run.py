@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from icss_core.continual import Protocol, TaskHistory
+from icss_core.continual import IncrementalProtocol, TaskHistory
 from icss_core.methods import get_dense_preset
 from services.continual import ProtocolRun, run
 from services.continual.run import run_protocol
 from services.ingest import ingest_town
 from services.ownership import generation_of
 from services.registry import Registry
-from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, PROTOCOLS, Tracking
 
@@ -22,10 +21,8 @@ NUMBERS = {"crop": 64, "batch": 2, "epochs": None, "optimisation.iterations": 2,
 
 
 @pytest.fixture
-def settings(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return mlflow_settings
+def settings(mlflow_environment):
+    return mlflow_environment
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +36,7 @@ def asked(town: str, model: str, **more) -> ProtocolRun:
     return ProtocolRun(
         dataset=town,
         model=model,
-        protocol=Protocol(name="roads", groups=[["road"], ["building"]]),
+        protocol=IncrementalProtocol(name="roads", groups=[["road"], ["building"]]),
         preset=get_dense_preset("mib-paper/ft", NUMBERS),
         decoder="linknet",
         encoder="tu-test_resnet",
@@ -61,7 +58,7 @@ def test_a_run_that_was_stopped_goes_on_however_it_is_spread(settings, town, mon
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_protocol(asked(town, "spread", gpu=False), settings, after_step=stop)
+        run_protocol(asked(town, "spread", gpu=False), settings, after_task=stop)
     before, first = record_of(settings, "spread"), trained(settings, "spread")
     assert (before.status, before.tags["icss.status"]) == ("KILLED", "interrupted")
     assert len(first) == 1
@@ -73,14 +70,14 @@ def test_a_run_that_was_stopped_goes_on_however_it_is_spread(settings, town, mon
     assert record_of(settings, "spread").tags["icss.error"] == "RuntimeError: no cluster"
     told = []
     result = run_protocol(
-        asked(town, "spread", cpus_per_worker=2, pictures=1), settings, after_step=told.append
+        asked(town, "spread", cpus_per_worker=2, pictures=1), settings, after_task=told.append
     )
     after = record_of(settings, "spread")
     assert (after.run_id, after.status, after.tags["icss.status"]) == (
         before.run_id, "FINISHED", "successful"
     )  # fmt: skip
     assert result.versions == (1, 2)
-    assert [len(history.iou) for history in told] == [1, 2], "the step that was done counts"
+    assert [len(history.iou) for history in told] == [1, 2], "the task that was done counts"
     assert trained(settings, "spread")[:1] == first
     assert len(trained(settings, "spread")) == 2
     assert json.loads(after.tags["icss.spread"])["pictures"] == 1

@@ -12,7 +12,7 @@ from icss_core.evaluation import map_image
 from icss_core.labels import ClassInfo
 from icss_core.networks import load_model
 from icss_core.raster.reader import open_raster
-from services.continual.scores import score_version
+from services.continual.scores import ScoreRequest, score_version
 from services.registry import Registry
 from services.storage import Storage
 from services.tracking import Tracking
@@ -47,10 +47,15 @@ def test_a_version_is_scored_at_the_scales_asked_for(mlflow_settings: Settings, 
         storage.upload(path, f"{BASE}/{path.name}")
 
     def score(scales: tuple[float, ...] | None) -> tuple[float | None, np.ndarray]:
-        report, maps = score_version(
-            "scored", version, dataset=f"{BASE}/dataset.yaml", new=1, settings=mlflow_settings, pictures=1,
+        request = ScoreRequest(
+            model="scored",
+            version=version,
+            dataset=f"{BASE}/dataset.yaml",
+            new=1,
+            pictures=1,
             scales=scales,
-        )  # fmt: skip
+        )
+        report, maps = score_version(request, mlflow_settings)
         return report.mean_iou_of_images["s"], maps["s"]
 
     network, _ = load_model(model)

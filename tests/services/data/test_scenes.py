@@ -1,4 +1,4 @@
-"""Scenes of a step: only some of them, old classes hidden, and what each may show."""
+"""Scenes of a task: only some of them, old classes hidden, and what each may show."""
 
 import hashlib
 
@@ -28,7 +28,7 @@ MASKS = {"one": (0, 1), "two": (1, 2), "three": (2, 3, 255)}
 
 @pytest.fixture(scope="module")
 def dataset(storage):
-    writer = DatasetWriter(storage, "s3://icss/step-scenes", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-scenes", name="toy", classes=CLASSES)
     for name, values in MASKS.items():
         mask = np.resize(np.array(values, np.uint8), (40, 40))
         writer.add_array(name, np.zeros((3, 40, 40), np.uint8), mask, split="train")
@@ -51,7 +51,7 @@ def test_only_the_named_scenes_with_the_old_classes_hidden(storage, dataset):
 
 
 def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, dataset):
-    scenes = opened(storage, dataset, hidden=("a",), others=255, image_labels=True)
+    scenes = opened(storage, dataset, hidden=("a",), other_label=255, image_labels=True)
     assert [sorted(np.unique(labels).tolist()) for labels, _ in scenes] == [[0, 255], [2, 255], [2, 255]]
     assert [possible.tolist() for _, possible in scenes] == [
         [True, False, False],
@@ -80,7 +80,7 @@ def test_scenes_come_with_their_objectness_where_it_is_asked_for(storage, tmp_pa
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(image)
     values = np.random.default_rng(0).integers(0, 256, (40, 40)).astype(np.uint8)
     Image.fromarray(values).save(likely)
-    writer = DatasetWriter(storage, "s3://icss/step-objectness", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-objectness", name="toy", classes=CLASSES)
     mask = np.ones((40, 40), np.uint8)
     writer.add_file("with", image, mask, split="train", maps={"objectness": likely})
     writer.add_file("without", image, mask, split="train")
@@ -111,7 +111,7 @@ def test_image_labels_come_from_the_data_set_or_else_from_the_masks(storage, dat
 
 
 def test_scenes_without_a_mask_are_there_where_they_are_wanted(storage):
-    writer = DatasetWriter(storage, "s3://icss/step-unlabelled", name="toy", classes=CLASSES)
+    writer = DatasetWriter(storage, "s3://icss/task-unlabelled", name="toy", classes=CLASSES)
     pixels = np.full((3, 40, 40), 9, np.uint8)
     writer.add_array("with", pixels, np.ones((40, 40), np.uint8), split="train")
     writer.add_array("without", pixels, None, split="train")
@@ -157,7 +157,7 @@ def test_hundreds_of_scenes_are_opened_as_they_are_drawn_and_never_held_at_once(
     with RasterPool(max_open=6, max_bytes=5 * a_scene) as pool:
         scenes = open_scenes(many, "train", classes=("a",), storage=AnyFile(), pool=pool)
         assert len(scenes) == 300
-        windows = spread_windows(scenes, size=32, most=16)
+        windows = spread_windows(scenes, size=32, limit=16)
         assert pool.openings == 0
         crops = RandomCrops(scenes, size=32, batch=4)
         assert pool.openings == 1

@@ -13,6 +13,7 @@ import pytest
 import torch
 import uvicorn
 from pydantic import SecretStr
+from queue_bench import LEASE_SECONDS, QueueMaker
 from tiny_model import SHORT, at, building_clicks, write_scene, write_tiny_model
 
 from services.client import IcssClient
@@ -76,6 +77,14 @@ def tracking(serving_settings: Settings) -> Tracking:
 def queue_settings(serving_settings: Settings) -> Settings:
     """Settings of queues whose updates the running service must not take up."""
     return serving_settings.model_copy(update={"experiment_prefix": "queues-of-tests"})
+
+
+@pytest.fixture
+def make(queue_settings: Settings) -> Iterator[QueueMaker]:
+    """Makes queues over the same records; the updates that are left are ended after the test."""
+    maker = QueueMaker(UpdateRecords(Tracking(queue_settings), lease_seconds=LEASE_SECONDS))
+    yield maker
+    maker.clear()
 
 
 class InProcessUpdater:

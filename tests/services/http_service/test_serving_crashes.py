@@ -24,13 +24,10 @@ if TYPE_CHECKING:
     from services.settings import Settings
 
 
-@pytest.fixture
-def make(queue_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[QueueMaker]:
-    """Queues; MLflow's client gives up at once instead of hiding outages for minutes."""
+@pytest.fixture(autouse=True)
+def mlflow_client_gives_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of hiding outages for minutes."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    maker = QueueMaker(UpdateRecords(Tracking(queue_settings), lease_seconds=LEASE_SECONDS))
-    yield maker
-    maker.clear()
 
 
 class Line:

@@ -7,20 +7,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from queue_bench import LEASE_SECONDS, SECONDS, Bench, QueueMaker, order
+from queue_bench import SECONDS, Bench, QueueMaker, order
 
 from icss_core.errors import ClickError
 from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
 from services.serving.update_files import RecordedResult
-from services.serving.update_records import UpdateRecords
-from services.tracking import Tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from services.serving.update_control import Control
-    from services.settings import Settings
+    from services.tracking import Tracking
 
 NOTHING_CHANGED = ForgettingReport(
     sampled=False,
@@ -35,13 +31,6 @@ NOTHING_CHANGED = ForgettingReport(
     classes={},
     warnings=(),
 )
-
-
-@pytest.fixture
-def make(queue_settings: Settings) -> Iterator[QueueMaker]:
-    maker = QueueMaker(UpdateRecords(Tracking(queue_settings), lease_seconds=LEASE_SECONDS))
-    yield maker
-    maker.clear()
 
 
 def test_record_is_complete_before_submit_returns(make: QueueMaker) -> None:

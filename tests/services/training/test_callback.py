@@ -104,7 +104,7 @@ def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsy
     callback.after_exception(None, {1: RuntimeError("killed")})
     callback.after_report(None, report(2, resumed_at=1, checkpoint=True), None)
     assert recorder.steps == [1, 2]
-    assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_step": "2"}
+    assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_iteration": "2"}
     assert recorder.texts == {"failures/1.txt": "worker 1: killed"}
     said = [PretrainingProgress.read(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one.iteration, one.iterations, one.loss) for one in said if one] == [(1, 3, 1.0), (2, 3, 1.0)]

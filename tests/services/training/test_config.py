@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
@@ -7,7 +9,7 @@ from typer.testing import CliRunner
 from icss_core.methods import get_dense_preset
 from icss_core.training import Optimisation
 from services.training import TrainingConfig
-from services.training.config import LearnerChoice
+from services.training.config import NEUTRAL, LearnerChoice
 
 CONFIG = TrainingConfig(dataset="s3://icss/set/dataset.yaml", model="town", classes=("road", "roof"))
 
@@ -40,17 +42,30 @@ def test_a_jobs_name_outlives_the_code() -> None:
         scenes="x",
         learner=LearnerChoice(kind="continual", parameters={"preset": preset.model_dump(mode="json")}),
     )
-    assert config.job_name("hash") == "town-23d94d15d15d"
+    assert config.job_name("hash") == "town-b3a79b5d8b3a"
 
 
-@pytest.mark.parametrize("change", [{"max_failures": 9}, {"cpus_per_worker": 4}, {"gpu": True}])
-def test_where_it_runs_does_not_make_another_job(change) -> None:
-    assert CONFIG.model_copy(update=change).job_name("hash") == CONFIG.job_name("hash")
+@pytest.mark.parametrize("name", sorted(NEUTRAL - {"job", "workers"}))
+def test_neutral_settings_change_neither_the_job_nor_what_decides_its_numbers(name) -> None:
+    changed = CONFIG.model_copy(update={name: True if name == "gpu" else 9})
+    assert changed.job_name("hash") == CONFIG.job_name("hash")
+    assert changed.decisive() == CONFIG.decisive()
+    assert changed.neutral() != CONFIG.neutral()
 
 
-def test_one_worker_and_the_jobs_own_process_do_the_same_job() -> None:
-    none, one, two = (CONFIG.model_copy(update={"workers": n}).job_name("hash") for n in (0, 1, 2))
-    assert none == one != two
+@pytest.mark.parametrize("name", sorted(set(TrainingConfig.model_fields) - NEUTRAL - {"learner"}))
+def test_every_other_setting_makes_another_job(name) -> None:
+    changed = CONFIG.model_copy(update={name: "another"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's, about values of other types
+        assert changed.job_name("hash") != CONFIG.job_name("hash")
+        assert changed.decisive() != CONFIG.decisive()
+
+
+def test_one_worker_and_the_jobs_own_process_do_the_same_job_and_two_another() -> None:
+    none, one, two = (CONFIG.model_copy(update={"workers": n}) for n in (0, 1, 2))
+    assert none.job_name("hash") == one.job_name("hash") != two.job_name("hash")
+    assert none.decisive() == one.decisive() != two.decisive()
 
 
 @pytest.mark.parametrize(

@@ -1,62 +1,33 @@
 """Training in the job's own process, with a real store and a real MLflow server."""
 
-import numpy as np
 import pytest
 import torch
+from toy_training import Dying, KilledError, toy_plan
 
 from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import InvalidParameterError
-from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_model
 from icss_core.networks.segmenter import Segmenter
 from icss_core.raster.raster_pool import RasterPool
-from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
+from icss_core.training import Fit, SegmentationLearner, cross_entropy_objective
 from services.data.scenes import open_scenes
 from services.errors import TrainingError
-from services.ingest.writer import DatasetWriter
-from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
-from services.training import TrainingConfig
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER, CheckpointStore
-from services.training.in_process import OnlyRank, train_in_process
-from services.training.plan import make_plan
+from services.training.in_process import train_in_process
 from services.training.worker import train
-
-CLASSES = LabelSpace(
-    classes=tuple(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate(("background", "a")))
-)
 
 
 @pytest.fixture(scope="module")
 def plan(mlflow_settings):
-    rng = np.random.default_rng(0)
-    storage = Storage(mlflow_settings)
-    writer = DatasetWriter(storage, f"{mlflow_settings.data_prefix}/in-process", name="toy", classes=CLASSES)
-    for name, split in (("one", "train"), ("two", "train"), ("three", "val")):
-        mask = rng.integers(0, 2, (48, 48), dtype=np.uint8)
-        pixels = rng.integers(0, 100, (3, 48, 48), dtype=np.uint8) + 100 * mask
-        writer.add_array(name, pixels.astype(np.uint8), mask, split=split)
-    dataset = writer.finish()
-    config = TrainingConfig(
-        dataset=f"{dataset.base}/dataset.yaml",
-        model="in-process",
-        encoder="tu-test_resnet",
-        crop=32,
-        batch=2,
-        workers=0,
-        checkpoint_every=2,
-        optimisation=Optimisation(iterations=5, lr=0.01, precision="float32"),
-    )
-    return make_plan(config, dataset, storage, code_version="test")
+    return toy_plan(mlflow_settings, "in-process", iterations=5)
 
 
 @pytest.fixture
-def run_id(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return Tracking(mlflow_settings).create_run(PRETRAINING, name="in process", tags={})
+def run_id(mlflow_environment):
+    return Tracking(mlflow_environment).create_run(PRETRAINING, name="in process", tags={})
 
 
 def weights_of(storage, prefix):
@@ -84,23 +55,6 @@ def test_the_numbers_are_those_of_the_training_loop_alone(plan, run_id, mlflow_s
     tracking = Tracking(mlflow_settings)
     assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
     assert 0 <= tracking.get(run_id).metrics["val_miou"] <= 1
-
-
-class KilledError(Exception):
-    pass
-
-
-class Dying(OnlyRank):
-    """Dies once a checkpoint was saved and before anybody hears of it."""
-
-    def __init__(self, *arguments, at):
-        super().__init__(*arguments)
-        self._at = at
-
-    def report(self, report):
-        if report.checkpoint and report.iteration == self._at:
-            raise KilledError
-        super().report(report)
 
 
 @pytest.mark.parametrize("at", [2, 4, 5])

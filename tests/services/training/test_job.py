@@ -7,16 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from toy_training import CLASSES
 
 from icss_core.errors import DatasetError
-from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.training import Optimisation
 from services.data.dataset import read_dataset
 from services.errors import LostOwnershipError, TrackingError, TrainingError, may_pass
 from services.ingest.writer import DatasetWriter
 from services.ownership import find_or_create, generation_of, take
 from services.registry import MEMORY, Registry
-from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training import TrainingConfig, job
@@ -24,16 +23,10 @@ from services.training.callback import MlflowCallback
 from services.training.guard import TrainingGuard
 from services.training.job import TRAINING_FOLDER, pretrain
 
-CLASSES = LabelSpace(
-    classes=tuple(ClassInfo(name=name, colour=(i, 0, 0)) for i, name in enumerate(("background", "a")))
-)
-
 
 @pytest.fixture
-def settings(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return mlflow_settings
+def settings(mlflow_environment):
+    return mlflow_environment
 
 
 @pytest.fixture(scope="module")

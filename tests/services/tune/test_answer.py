@@ -11,16 +11,17 @@ from icss_core.evaluation import ImageScore, SessionScores
 from icss_core.methods import get_preset
 from services.tune.interactive.means import by_index, means_of
 from services.tune.interactive.plot import plot_rows
-from services.tune.interactive.table import rows_of, to_csv, to_markdown
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.table import INTERACTIVE_TABLE, rows_of
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.spec import Plot
+from services.tune.table import to_csv, to_markdown
 
 NAMES = ("background", "road", "building")
 
 
-def trial(**changes) -> SessionTrial:
+def trial(**changes) -> InteractiveTrial:
     common = {
-        "task": "town: road + building",
+        "case": "town: road + building",
         "variant": "icss",
         "dataset": "s3://icss/town/dataset.yaml",
         "manifest_hash": "0",
@@ -29,7 +30,7 @@ def trial(**changes) -> SessionTrial:
         "memory": ("town-road", 1),
         "annotations": 30,
     }
-    return SessionTrial(**{**common, **changes})
+    return InteractiveTrial(**{**common, **changes})
 
 
 def scores(image: str, *values: float | None, best: float | None = None, seconds: float = 2) -> SessionScores:
@@ -91,7 +92,7 @@ def test_rows_have_the_spread_over_seeds_and_the_sessions_below_the_memory_netwo
 
 
 def test_the_table_says_what_is_missing_and_what_kind_of_mean_it_shows():
-    text = to_markdown(rows_of(TRIALS, RESULTS), question="Which?", notes=[LOST.title])
+    text = to_markdown(rows_of(TRIALS, RESULTS), INTERACTIVE_TABLE, question="Which?", notes=[LOST.title])
     assert text.startswith("Which?")
     line = next(line for line in text.splitlines() if line.startswith("| icss | 30 |"))
     assert "| 52.5 ± 10.6 |" in line
@@ -102,7 +103,7 @@ def test_the_table_says_what_is_missing_and_what_kind_of_mean_it_shows():
 
 
 def test_the_csv_has_the_same_numbers():
-    rows = list(csv.DictReader(io.StringIO(to_csv(rows_of(TRIALS, RESULTS)))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(rows_of(TRIALS, RESULTS), INTERACTIVE_TABLE))))
     assert [row["variant"] for row in rows] == ["memory", "control", "icss", "icss"]
     assert float(rows[2]["mean"]) == pytest.approx(0.525)
     assert float(rows[2]["iou_road"]) == pytest.approx(0.4)
@@ -118,7 +119,7 @@ def test_varied_numbers_are_columns_and_the_axis_of_the_plot():
     results = {one.trial_id: RESULTS[ONE.trial_id] for one in varied}
     assert len(results) == 2
     rows = rows_of(varied, results)
-    assert "| method | weight | clicks |" in to_markdown(rows, question="?")
+    assert "| method | weight | clicks |" in to_markdown(rows, INTERACTIVE_TABLE, question="?")
     picture = Image.open(io.BytesIO(plot_rows(rows, Plot(x="weight"))))
     assert len(np.unique(np.asarray(picture.convert("L")))) > 20
 

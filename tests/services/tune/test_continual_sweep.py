@@ -1,4 +1,4 @@
-"""Sweeps of protocols: the files, the plan of their trials, tables and plots of histories made up."""
+"""Continual sweeps: the files, the plan of their trials, tables and plots of histories made up."""
 
 import csv
 import io
@@ -15,20 +15,21 @@ from icss_core.metrics import ConfusionAccumulator, segmentation_report
 from services.ingest import ingest_town
 from services.storage import Storage
 from services.tune.continual.means import means_of_history
-from services.tune.continual.plan import plan_protocols
+from services.tune.continual.plan import plan_continual
 from services.tune.continual.plot import plot_rows
-from services.tune.continual.spec import ProtocolSweep
-from services.tune.continual.table import rows_of, to_csv, to_markdown
+from services.tune.continual.spec import ContinualSweep
+from services.tune.continual.table import CONTINUAL_TABLE, rows_of
 from services.tune.read_spec import read_spec
 from services.tune.spec import Plot
+from services.tune.table import to_csv, to_markdown
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
 FILES = sorted(FOLDER.glob("mib_*.yaml"))
 CONTENT = {
     "name": "one",
     "question": "which?",
-    "protocol": "steps",
-    "tasks": [{"dataset": "town", "protocol": {"name": "roads", "groups": [["road"], ["building"]]}}],
+    "kind": "continual",
+    "protocols": [{"dataset": "town", "protocol": {"name": "roads", "groups": [["road"], ["building"]]}}],
     "variants": [
         {"preset": "mib-paper/ft"},
         {
@@ -53,17 +54,17 @@ def test_every_file_can_run_at_every_scale(path):
     assert {"cpu", "smoke"} <= scales.keys()
     for scale in (None, *scales):
         spec = read_spec(path, scale)
-        assert isinstance(spec, ProtocolSweep)
+        assert isinstance(spec, ContinualSweep)
         assert list(spec.points())
-        assert list(spec.questions())
+        assert spec.cases()
 
 
 def test_the_papers_protocols_and_methods_are_asked():
     spec = read_spec(FOLDER / "mib_table1.yaml")
-    asked = [(task.dataset, protocol.name, protocol.setting) for _, task, protocol in spec.questions()]
-    for steps in ("19-1", "15-5", "15-1"):
+    asked = [(case.dataset, case.protocol.name, case.protocol.setting) for case in spec.cases()]
+    for groups in ("19-1", "15-5", "15-1"):
         for setting in ("disjoint", "overlapped"):
-            assert ("voc", f"voc-{steps}", setting) in asked
+            assert ("voc", f"voc-{groups}", setting) in asked
     methods = {variant.preset.rpartition("/")[2] for variant in spec.variants}
     assert methods >= {"ft", "pi", "ewc", "rw", "lwf", "lwf-mc", "ilt", "mib", "plop", "joint"}
     network = (spec.network.decoder, spec.network.encoder, spec.network.encoder_output_stride)
@@ -73,13 +74,15 @@ def test_the_papers_protocols_and_methods_are_asked():
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"tasks": []}, "tasks: "),
-        ({"tasks": [*CONTENT["tasks"], *CONTENT["tasks"]]}, "two tasks have one name"),
-        ({"tasks": [{"dataset": "voc", "protocol": "voc-1-1"}]}, "no file and no protocol"),
-        ({"tasks": [{**CONTENT["tasks"][0], "overrides": {"crop": 7}}]}, "crop"),
+        ({"protocols": []}, "protocols: "),
+        ({"protocols": [*CONTENT["protocols"], *CONTENT["protocols"]]}, "two protocols have the same title"),
+        ({"protocols": [{"dataset": "voc", "protocol": "voc-1-1"}]}, "no file and no protocol"),
+        ({"protocols": [{**CONTENT["protocols"][0], "overrides": {"crop": 7}}]}, "crop"),
         ({"variants": [{"preset": "icss"}]}, "unknown preset 'icss'"),
         ({"pairs": []}, "pairs: Extra inputs"),
-        ({"protocol": "stairs"}, r"one of \['icss', 'steps'\], not 'stairs'"),
+        ({"kind": "stairs"}, r"kind is one of \['continual', 'interactive'\], not 'stairs'"),
+        ({"protocol": "steps"}, "protocol is called kind"),
+        ({"tasks": []}, "tasks is called protocols"),
         ({"plot": {"x": "annotations"}}, "plot.x"),
     ],
 )
@@ -93,10 +96,10 @@ def planned(store_settings, tmp_path):
     storage = Storage(store_settings)
     made = ingest_town(storage, f"{store_settings.data_prefix}/planned", train=2, val=1, size=256, seed=0)
     address = f"{made.base}/dataset.yaml"
-    return made, plan_protocols(read_spec(write(tmp_path)), {"town": address}, store_settings)
+    return made, plan_continual(read_spec(write(tmp_path)), {"town": address}, store_settings)
 
 
-def test_trials_are_every_variant_with_every_seed_the_shared_first_step_first(planned):
+def test_trials_are_every_variant_with_every_seed_the_shared_first_task_first(planned):
     made, trials = planned
     titles = [(trial.variant, *trial.values.values(), trial.seed) for trial in trials]
     assert titles == [
@@ -120,7 +123,7 @@ def test_trials_are_every_variant_with_every_seed_the_shared_first_step_first(pl
         jobs[name] = (config.classes, config.job_name(made.manifest_hash))
     assert jobs["mib-paper/ft"] == jobs["mib-paper/mib"]
     assert jobs["mib-paper/joint"][0] == ("road", "building")
-    assert by_variant["mib-paper/joint"].rivals is None, "it learns at once: no other is as far after a step"
+    assert by_variant["mib-paper/joint"].rivals is None, "it learns at once: no other is as far after a task"
     assert (
         by_variant["mib-paper/ft"].rivals == by_variant["mib-paper/mib"].rivals == "town: roads, overlapped"
     )
@@ -128,7 +131,7 @@ def test_trials_are_every_variant_with_every_seed_the_shared_first_step_first(pl
 
 def test_a_data_set_without_an_address_is_named(store_settings, tmp_path):
     with pytest.raises(InvalidParameterError, match=r"no address for the data sets \['town'\]"):
-        plan_protocols(read_spec(write(tmp_path)), {}, store_settings)
+        plan_continual(read_spec(write(tmp_path)), {}, store_settings)
 
 
 def report(*iou: float):
@@ -145,9 +148,9 @@ def report(*iou: float):
     return segmentation_report(confusion, class_names=names)
 
 
-def history(*steps: tuple[float, ...]) -> TaskHistory:
+def history(*tasks: tuple[float, ...]) -> TaskHistory:
     found = TaskHistory.start([["road"], ["building"]])
-    for iou in steps:
+    for iou in tasks:
         found = found.after(report(*iou))
     return found
 
@@ -179,34 +182,34 @@ def test_rows_have_means_of_groups_and_what_was_forgotten(results):
     assert [one.mean for one in ft.of_groups] == pytest.approx([0, 0.5])
     assert ft.mean.mean == pytest.approx(0.25)
     assert ft.forgotten.mean == pytest.approx(0.8)
-    assert [one.mean for one in ft.by_step] == pytest.approx([0.8, 0.25])
+    assert [one.mean for one in ft.by_task] == pytest.approx([0.8, 0.25])
     assert rows[2].mean.mean == pytest.approx((0.7 + 0.5) / 2)
     joint = rows[3]
     assert [one.mean for one in joint.of_groups] == pytest.approx([0.9, 0.7]), "in the groups of the task"
-    assert (joint.forgotten, len(joint.by_step)) == (None, 1)
+    assert (joint.forgotten, len(joint.by_task)) == (None, 1)
     assert means_of_history(next(iter(results[1].values())))["mean_iou"] == pytest.approx(0.2)
 
 
 def test_the_table_and_the_csv_say_the_same(results):
     rows = rows_of(*results)
-    text = to_markdown(rows, question="Which?", notes=["Code: abc."])
+    text = to_markdown(rows, CONTINUAL_TABLE, question="Which?", notes=["Code: abc."])
     assert "| method | weight | task 0 | task 1 | all | all, with background | forgotten | seeds |" in text
     line = next(line for line in text.splitlines() if line.startswith("| mib-paper/ft "))
     assert line.startswith("| mib-paper/ft | - | 0.0 ± 0.0 | 50.0 ± 14.1 | 25.0 ± 7.1 |")
     assert "task 0: road; task 1: building" in text
-    read = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(to_csv(rows, CONTINUAL_TABLE))))
     assert float(read[0]["mean"]) == pytest.approx(0.25)
     assert float(read[0]["iou_building"]) == pytest.approx(0.5)
     assert [row["regularisers.distillation.weight"] for row in read] == ["", "1", "10", ""]
     assert read[3]["forgotten"] == ""
 
 
-def test_plots_over_steps_and_over_numbers(results):
+def test_plots_over_tasks_and_over_numbers(results):
     rows = rows_of(*results)
-    over_steps, over_weights = (
+    over_tasks, over_weights = (
         np.asarray(Image.open(io.BytesIO(plot_rows(rows, plot))).convert("L"))
         for plot in (None, Plot(x="weight"))
     )
-    assert over_steps.shape == over_weights.shape
-    assert (over_steps != over_weights).any()
-    assert min(len(np.unique(over_steps)), len(np.unique(over_weights))) > 20
+    assert over_tasks.shape == over_weights.shape
+    assert (over_tasks != over_weights).any()
+    assert min(len(np.unique(over_tasks)), len(np.unique(over_weights))) > 20

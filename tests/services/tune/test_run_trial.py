@@ -17,12 +17,12 @@ from services.registry import Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.tune.interactive import run as module
-from services.tune.interactive.answer import write_session_answer
-from services.tune.interactive.run import run_session_trial
-from services.tune.interactive.spec import SessionSweep
-from services.tune.interactive.trial import SessionTrial
+from services.tune.interactive.run import run_interactive_trial
+from services.tune.interactive.spec import InteractiveSweep
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.records import SweepRecords
+from services.tune.write_answer import write_answer
 
 CPU = torch.device("cpu")
 QUICK = {"optimisation.iterations": 1, "crops.size": 64}
@@ -51,8 +51,8 @@ def trial(mlflow_settings, tracking, tmp_path_factory):
     save_model(folder, network, card)
     run_id = tracking.create_run(PRETRAINING, name="trial", tags={})
     version = Registry(mlflow_settings).register("trial-memory", folder, run_id=run_id)
-    return SessionTrial(
-        task="town: road + building",
+    return InteractiveTrial(
+        case="town: road + building",
         variant="icss",
         dataset=f"{made.base}/dataset.yaml",
         manifest_hash=dataset.manifest_hash,
@@ -87,12 +87,12 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
         raise KeyboardInterrupt
 
     with owned(tracking, trial) as (records, work), pytest.raises(KeyboardInterrupt):
-        run_session_trial(trial, work, records, settings=mlflow_settings, device=CPU, on_result=die)
+        run_interactive_trial(trial, work, records, settings=mlflow_settings, device=CPU, on_result=die)
     assert sessions == ["town-01"]
     run_id, told = work.run_id, []
     with owned(tracking, trial, revision="def") as (later, again):
         assert again.run_id == run_id
-        results = run_session_trial(
+        results = run_interactive_trial(
             trial, again, later, settings=mlflow_settings, device=CPU,
             on_result=lambda images, means: told.append((images, means["mean_iou"])),
         )  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_trial_that_died_goes_on_with_the_next_image(mlflow_settings, tracking
 def test_networks_as_they_are_are_scored_without_a_session(mlflow_settings, tracking, trial):
     plain = trial.model_copy(update={"what": "memory", "preset": None, "annotations": 0, "images": 1})
     with owned(tracking, plain) as (records, work):
-        (result,) = run_session_trial(plain, work, records, settings=mlflow_settings, device=CPU)
+        (result,) = run_interactive_trial(plain, work, records, settings=mlflow_settings, device=CPU)
     assert result.last.iou["building"] == 0
     assert (result.clicks, result.iterations) == ({}, 0)
 
@@ -118,14 +118,14 @@ def test_networks_as_they_are_are_scored_without_a_session(mlflow_settings, trac
 def test_a_class_that_the_data_lack_is_an_error(mlflow_settings, tracking, trial):
     other = trial.model_copy(update={"new": "lava"})
     with pytest.raises(DatasetError, match="lava"), owned(tracking, other) as (records, work):
-        run_session_trial(other, work, records, settings=mlflow_settings, device=CPU)
+        run_interactive_trial(other, work, records, settings=mlflow_settings, device=CPU)
     status = tracking.get(work.run_id)
     assert (status.status, status.tags["icss.status"]) == ("FAILED", "failed")
     assert "lava" in status.tags["icss.error"]
 
 
 def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tracking, trial):
-    spec = SessionSweep.model_validate(
+    spec = InteractiveSweep.model_validate(
         {
             "name": "one",
             "question": "which?",
@@ -136,7 +136,7 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     full = trial.model_copy(update={"images": 1, "seed": 1})
     cut = trial.model_copy(update={"seed": 2})
     with owned(tracking, full) as (records, work):
-        run_session_trial(full, work, records, settings=mlflow_settings, device=CPU)
+        run_interactive_trial(full, work, records, settings=mlflow_settings, device=CPU)
         work.succeed()
     with owned(tracking, cut) as (_, failing):
         records.write(failing, records.read(work.run_id, SessionScores))
@@ -144,8 +144,9 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     run_id, other = work.run_id, failing.run_id
     parent, identity = records.sweep(spec, [full, cut])
     runs = {full.trial_id: run_id, cut.trial_id: other}
-    answer = SWEEP_KINDS["icss"].gather(records, [full, cut], runs)
-    (row,) = write_session_answer(tracking, parent, spec, answer, mlflow_settings)
+    kind = SWEEP_KINDS["interactive"]
+    answer = kind.gather(records, [full, cut], runs)
+    (row,) = write_answer(kind, tracking, parent, spec, answer, mlflow_settings)
     assert (row.seeds, row.images, row.below) == (1, 1, None), "no memory network was scored"
     table = tracking.read_bytes(parent, "table.md").decode()
     assert "seed 2 (failed after 1 images, mean IoU" in table

@@ -11,8 +11,8 @@ from services.model_version import MODEL_NAME
 from services.settings import Settings
 from services.training.presets import pretraining_config
 from services.tune.interactive.networks import control_config, memory_config
-from services.tune.interactive.plan import plan_sessions
-from services.tune.interactive.spec import SessionSweep
+from services.tune.interactive.plan import plan_interactive
+from services.tune.interactive.spec import InteractiveSweep
 from services.tune.read_spec import read_spec
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
@@ -84,7 +84,7 @@ def test_a_grid_is_every_combination_and_a_variant_without_is_itself(tmp_path):
 
 
 def test_draws_are_in_range_and_the_same_each_time(tmp_path):
-    vary = {"optimisation.lr": {"loguniform": [1e-5, 1e-2]}, "head_fit.pull": {"uniform": [0, 1]}}
+    vary = {"optimisation.lr": {"loguniform": [1e-5, 1e-2]}, "head_fit.l2_to_start": {"uniform": [0, 1]}}
     path = write(
         tmp_path, variants=[{"preset": "icss", "vary": vary}], search={"kind": "random", "samples": 40}
     )
@@ -123,7 +123,7 @@ def test_a_scale_changes_what_it_names(tmp_path):
         ({"pretraining": {"dataset": "x"}}, "'dataset'"),
         ({"seeds": [0, 0]}, "twice"),
         ({"seeds": [-1]}, "seeds"),
-        ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both known and new"),
+        ({"pairs": [{"dataset": "town", "old": ["road"], "new": "road"}]}, "both old and new"),
         ({"scheduler": {"kind": "asha", "grace": 3}, "images": 2}, "none could stop"),
         ({"plot": {"x": "weight"}}, "plot.x"),
     ],
@@ -136,7 +136,7 @@ def test_faults_are_named_with_the_file(tmp_path, changes, complaint):
 def test_a_data_set_without_an_address_is_named_before_anything_starts(tmp_path):
     settings = Settings(data_prefix="s3://icss", mlflow_uri="http://127.0.0.1:9")
     with pytest.raises(InvalidParameterError, match=r"no address for the data sets \['town'\]"):
-        plan_sessions(read_spec(write(tmp_path)), {}, settings)
+        plan_interactive(read_spec(write(tmp_path)), {}, settings)
 
 
 def test_unknown_scales_and_files_are_named(tmp_path):
@@ -164,7 +164,7 @@ def test_pretraining_by_the_papers_numbers():
     changed = numbers(**{"preset": "icss-paper", "optimisation.lr": 1e-3, "encoder": "resnet18"})
     assert (changed.optimisation.lr, changed.encoder, changed.batch) == (1e-3, "resnet18", 2)
     assert isinstance(
-        SessionSweep.model_validate({k: v for k, v in CONTENT.items() if k != "scales"}), SessionSweep
+        InteractiveSweep.model_validate({k: v for k, v in CONTENT.items() if k != "scales"}), InteractiveSweep
     )
     nested = numbers(optimisation={"iterations": 50})
     assert (nested.optimisation.iterations, nested.optimisation.warmup) == (50, 5)

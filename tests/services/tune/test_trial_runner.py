@@ -13,14 +13,14 @@ from icss_core.errors import DatasetError
 from icss_core.evaluation import ImageScore, SessionScores
 from services.errors import LostOwnershipError, TrackingError
 from services.ownership import Lease, generation_of, take
-from services.settings import environment_of
 from services.tracking import Tracking
-from services.tune import search
-from services.tune.interactive.trial import SessionTrial
+from services.tune import trial_runner
+from services.tune.interactive.trial import InteractiveTrial
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.maps import maps_picture
 from services.tune.records import SweepRecords
-from services.tune.search import run_trial
+from services.tune.trial_order import ORDER_KEY, TrialOrder
+from services.tune.trial_runner import run_trial
 
 SCORE = ImageScore(iou={"background": 1.0}, mean=0.5)
 RESULT = SessionScores(
@@ -30,16 +30,14 @@ RESULT = SessionScores(
 
 
 @pytest.fixture
-def settings(mlflow_settings, monkeypatch):
-    for name, value in environment_of(mlflow_settings).items():
-        monkeypatch.setenv(name, value)
-    return mlflow_settings
+def settings(mlflow_environment):
+    return mlflow_environment
 
 
 @pytest.fixture
 def reports(monkeypatch):
     told = []
-    monkeypatch.setattr(search.tune, "report", told.append)
+    monkeypatch.setattr(trial_runner.tune, "report", told.append)
     return told
 
 
@@ -53,20 +51,26 @@ def make(records):
     """A trial of its own for each seed, as Tune hands it to a worker."""
 
     def config(seed: int, sweep: str = "some sweep") -> dict[str, dict[str, str]]:
-        trial = SessionTrial(
-            task="t", variant="v", dataset="s3://icss/d.yaml", manifest_hash="0", old=("a",), new="b",
+        trial = InteractiveTrial(
+            case="t", variant="v", dataset="s3://icss/d.yaml", manifest_hash="0", old=("a",), new="b",
             memory=("m", 1), seed=seed,
         )  # fmt: skip
-        run = records.run_of(trial, parent="p")
-        asked = {"kind": "icss", "trial": trial.model_dump_json(), "id": trial.trial_id, "run": run}
-        return {"of": {**asked, "sweep": sweep, "title": trial.title}}
+        order = TrialOrder(
+            kind="interactive", trial=trial.model_dump_json(), trial_id=trial.trial_id, title=trial.title,
+            run_id=records.run_of(trial, parent="p"), sweep=sweep,
+        )  # fmt: skip
+        return {ORDER_KEY: order.model_dump()}
 
     return config
 
 
+def run_of(config) -> str:
+    return TrialOrder.of(config).run_id
+
+
 def doing(monkeypatch, work) -> None:
-    kind = dataclasses.replace(SWEEP_KINDS["icss"], run=work)
-    monkeypatch.setitem(search.SWEEP_KINDS, "icss", kind)
+    kind = dataclasses.replace(SWEEP_KINDS["interactive"], run=work)
+    monkeypatch.setitem(trial_runner.SWEEP_KINDS, "interactive", kind)
 
 
 def test_of_two_sweeps_with_one_trial_one_does_it_and_both_have_it(records, make, reports, monkeypatch):
@@ -81,10 +85,10 @@ def test_of_two_sweeps_with_one_trial_one_does_it_and_both_have_it(records, make
     doing(monkeypatch, work)
     config = make(1)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run_trial, [config, {"of": {**config["of"], "sweep": "another"}}]))
+        list(pool.map(run_trial, [config, make(1, sweep="another")]))
     assert len(done) == 1
     assert [(one["units_done"], one["mean_iou"]) for one in reports] == [(1, 0.5)] * 2
-    assert records.status(config["of"]["run"]) == "successful"
+    assert records.status(run_of(config)) == "successful"
 
 
 def test_who_loses_a_trial_leaves_the_winners_result_alone(records, make, reports, monkeypatch):
@@ -119,7 +123,7 @@ def test_who_loses_a_trial_leaves_the_winners_result_alone(records, make, report
         pool.submit(run_trial, config).result()
         finished.set()
         first.result()
-    run_id = config["of"]["run"]
+    run_id = run_of(config)
     assert turns == [1, 2]
     assert len(lost) == 1
     record = records.tracking.get(run_id)
@@ -132,7 +136,7 @@ def test_a_trial_left_as_running_by_a_dead_process_is_done(records, make, report
     monkeypatch.setenv("ICSS_LEASE_SECONDS", "1.5")
     doing(monkeypatch, lambda trial, work, records, /, **_: records.write(work, [RESULT]))
     config = make(3)
-    run_id = config["of"]["run"]
+    run_id = run_of(config)
     take(records.tracking, records.tracking.get(run_id))
     records.tracking.set_tags(run_id, {"icss.status": "running"})
     run_trial(config)
@@ -151,12 +155,12 @@ def test_an_error_that_would_come_again_is_not_tried_again(records, make, report
     doing(monkeypatch, failing(DatasetError("no scene")))
     config = make(4)
     run_trial(config)  # Tune would start again what raises
-    record = records.tracking.get(config["of"]["run"])
+    record = records.tracking.get(run_of(config))
     assert (record.status, record.tags["icss.status"]) == ("FAILED", "failed")
     assert record.tags["icss.error"] == "DatasetError: no scene"
     assert reports == []
-    records.settle(config["of"]["run"], "some sweep", "ended")
-    assert records.status(config["of"]["run"]) == "failed"
+    records.settle(run_of(config), "some sweep", "ended")
+    assert records.status(run_of(config)) == "failed"
 
 
 @pytest.mark.parametrize(("seed", "error"), [(5, TrackingError("away")), (50, RuntimeError("out of memory"))])
@@ -167,7 +171,7 @@ def test_an_error_that_may_pass_is_tried_again(records, make, reports, monkeypat
         run_trial(config)
     doing(monkeypatch, lambda trial, work, records, /, **_: records.write(work, [RESULT]))
     run_trial(config)
-    record = records.tracking.get(config["of"]["run"])
+    record = records.tracking.get(run_of(config))
     assert (record.tags["icss.status"], record.tags["icss.error"]) == ("successful", "")
     assert "pictures" not in record.params
 
@@ -175,7 +179,7 @@ def test_an_error_that_may_pass_is_tried_again(records, make, reports, monkeypat
 def test_a_trial_that_a_scheduler_stops_is_stopped_for_that_sweep_alone(records, make, reports, monkeypatch):
     doing(monkeypatch, failing(SystemExit()))  # as Tune ends a thread
     config = make(6)
-    run_id = config["of"]["run"]
+    run_id = run_of(config)
     with pytest.raises(SystemExit):
         run_trial(config)
     records.settle(run_id, "some sweep", "interrupted")
@@ -186,7 +190,7 @@ def test_a_trial_that_a_scheduler_stops_is_stopped_for_that_sweep_alone(records,
 
 
 def test_a_trial_whose_process_died_has_failed(records, make):
-    run_id = make(7)["of"]["run"]
+    run_id = run_of(make(7))
     take(records.tracking, records.tracking.get(run_id))
     records.tracking.set_tags(run_id, {"icss.status": "running"})
     records.settle(run_id, "some sweep", "failed")
@@ -211,4 +215,4 @@ def test_a_server_that_is_away_is_not_taken_for_a_missing_map(settings, storage,
             return [type("Scene", (), {"name": "s", "mask": "m", "image": "i"})]
 
     with pytest.raises(TrackingError, match="away"):
-        maps_picture(away, {"v": run_id}, Scenes(), ["a"], amount=1, storage=storage)
+        maps_picture(away, {"v": run_id}, Scenes(), ["a"], limit=1, storage=storage)

@@ -1,4 +1,4 @@
-"""What a network says about the tiles of a working area."""
+"""The outputs of a network on the tiles of a working area."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from icss_core.updating.tiles import Tile, WorkingArea
 
 
-def recall(
+def tile_outputs(
     network: Segmenter,
     source: RasterSource,
     area: WorkingArea,
@@ -29,7 +29,7 @@ def recall(
     precision: Precision = "auto",
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, Tile, Pixels, SegmenterOutput]]:
-    """Pass the tiles through a network, one at a time, reading the next while one is computed.
+    """Run a network on the tiles, one at a time; the next tile is read while one is computed.
 
     The network is left in eval mode. Nothing is kept between tiles.
 

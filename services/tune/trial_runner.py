@@ -20,6 +20,7 @@ from services.training.filesystem import checkpoint_filesystem
 from services.tune.kinds import SWEEP_KINDS
 from services.tune.progress import PROGRESS, SweepProgress
 from services.tune.records import SweepRecords
+from services.tune.trial_order import ORDER_KEY, TrialOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 Outcome = Literal["ended", "failed", "interrupted"]
-"""ended: it did everything, or the scheduler stopped it; interrupted: nobody knows."""
+"""ended: the trial did everything, or the scheduler stopped it; interrupted: nobody knows how it ended."""
 
 TUNE_FOLDER: Final = "tune"
-"""Under the data prefix: Tune's own state, by sweep and time."""
+"""Folder under the data prefix where Tune keeps its own state, by sweep and time."""
 _MANY: Final = 1_000_000
 
 
-class Search:
+class TrialRunner:
     """Runs trials of one sweep.
 
     Args:
@@ -61,24 +62,24 @@ class Search:
         self._records = records
 
     def run(self, trials: Sequence[Trial]) -> dict[str, Outcome]:
-        """Run trials; what happened to each, by its id.
+        """Run trials and tell what became of each, by its id.
 
-        Only trials that answer the same question, `Trial.rivals`, are compared by a scheduler.
+        A scheduler compares only trials with the same `Trial.rivals`.
         """
         progress = SweepProgress(
             len(trials),
-            unit=SWEEP_KINDS[self._spec.protocol].unit,
+            unit=SWEEP_KINDS[self._spec.kind].unit,
             failed=lambda trial_id: self._records.status(self._runs[trial_id]) == "failed",
         )
 
-        def question(trial: Trial) -> str:
+        def rivals(trial: Trial) -> str:
             return trial.rivals or ""
 
         if self._spec.scheduler.kind == "all":
             self._run(trials, progress, asha=False)
         else:
-            for asked, group in groupby(sorted(trials, key=question), key=question):
-                self._run(list(group), progress, asha=bool(asked))
+            for compared, group in groupby(sorted(trials, key=rivals), key=rivals):
+                self._run(list(group), progress, asha=bool(compared))
         outcomes: dict[str, Outcome] = {}
         for trial in trials:
             outcomes[trial.trial_id] = progress.outcomes.get(trial.trial_id, "interrupted")
@@ -92,21 +93,21 @@ class Search:
                 time_attr=PROGRESS,
                 metric="mean_iou",
                 mode="max",
-                # more than there are: the last report must not count as being stopped
+                # more images or tasks than there are: a trial that did all of them was not stopped
                 max_t=_MANY,
                 grace_period=spec.scheduler.grace,
                 reduction_factor=spec.scheduler.reduction,
             )
-        # Tune's own state is not what a sweep resumes from, so each start has a folder of its own
+        # a sweep resumes from its records and not from Tune's state, so each start has a new folder
         name = f"{spec.name}-{time.time_ns()}"
         prefix = S3Address.parse(self._settings.data_prefix).child(TUNE_FOLDER)
         tuner = tune.Tuner(
             tune.with_resources(run_trial, spec.resources),
-            param_space={"of": tune.grid_search([self._config(one) for one in trials])},
+            param_space={ORDER_KEY: tune.grid_search([self._order(one).model_dump() for one in trials])},
             tune_config=tune.TuneConfig(
                 scheduler=scheduler,
                 max_concurrent_trials=spec.concurrency,
-                # a process takes ten seconds to start and import
+                # a new process would take ten seconds to start and import
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -123,24 +124,25 @@ class Search:
         for address in list(storage.list(f"{prefix}/{name}")):
             storage.delete(address)
 
-    def _config(self, trial: Trial) -> dict[str, str]:
-        return {
-            "kind": self._spec.protocol,
-            "trial": trial.model_dump_json(),
-            "id": trial.trial_id,
-            "run": self._runs[trial.trial_id],
-            "sweep": self._identity,
-            "title": trial.title,
-        }
+    def _order(self, trial: Trial) -> TrialOrder:
+        return TrialOrder(
+            kind=self._spec.kind,
+            trial=trial.model_dump_json(),
+            trial_id=trial.trial_id,
+            title=trial.title,
+            run_id=self._runs[trial.trial_id],
+            sweep=self._identity,
+        )
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """A trial in a Ray worker. Tune ends its thread by SystemExit where a scheduler stops it.
+    """Do a trial in a Ray worker. If a scheduler stops the trial, Tune ends this thread by SystemExit.
 
-    Tune starts again what raises: so an error that would come again, and is in the record, is not raised.
+    Tune starts a trial again that raises. So an error that would only come again is recorded and not raised.
     """
-    kind = SWEEP_KINDS[config["of"]["kind"]]
-    trial, run_id = kind.trial.model_validate_json(config["of"]["trial"]), config["of"]["run"]
+    order = TrialOrder.of(config)
+    kind = SWEEP_KINDS[order.kind]
+    trial = kind.trial.model_validate_json(order.trial)
     settings = load_settings()
     records = SweepRecords(Tracking(settings), revision=code_revision(settings), ttl=settings.lease_seconds)
 
@@ -149,7 +151,7 @@ def run_trial(config: dict[str, Any]) -> None:
 
     while True:
         try:
-            with records.working_on(run_id, config["of"]["sweep"]) as work:
+            with records.working_on(order.run_id, order.sweep) as work:
                 if work is not None:
                     kind.run(trial, work, records, settings=settings, on_result=on_result)
                     work.succeed()
@@ -162,7 +164,7 @@ def run_trial(config: dict[str, Any]) -> None:
             return
         else:
             if work is None:  # another sweep has done it while this one waited
-                results = records.read(run_id, kind.result)
+                results = records.read(order.run_id, kind.result)
                 if results:
-                    on_result(records.done_of(run_id), kind.means(results))
+                    on_result(records.done_of(order.run_id), kind.means(results))
             return
