@@ -4,11 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up test lint types unit services stack lock clean
+.PHONY: help setup demo up ingest-check test lint types unit services stack lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ demo: $(READY)  ## the main job, from nothing to a class added by clicks
 
 up: $(READY)  ## the same services, staying up for your own clicks
 	$(BIN)/python -m services.demo --up $(DEMO_ARGS)
+
+ingest-check: $(READY)  ## what FOLDER=... would become: a table and a picture, nothing is stored
+	$(BIN)/icss ingest check "$(FOLDER)"
 
 lint: $(READY)  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ A raster is read window by window through one GDAL handle and never as a whole. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rasterio import Band
@@ -118,16 +118,28 @@ class Raster:
         if inside.height == 0 or inside.width == 0:
             nothing = np.zeros((self.bands, window.height, window.width), self.dtype)
             return Pixels(nothing, np.zeros((window.height, window.width), bool))
-        stored = self._orientation.stored(inside, self.height, self.width)
+        return placed(*self.read_stored(inside), inside, window)
+
+    def read_stored(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values (C, h, w) as they are stored, also where there is no data, and where there is (h, w).
+
+        Args:
+            window: inside the raster, not empty.
+
+        Raises:
+            ImageUnreadableError: the bytes of this window are damaged.
+            IcssError: they cannot be fetched from where they are.
+        """
+        stored = self._orientation.stored(window, self.height, self.width)
         area = RasterioWindow(stored.col, stored.row, stored.width, stored.height)
         try:
-            values, valid = map(self._orientation.upright, self._handle.run(self._read, area))
+            values, valid = self._handle.run(self._read, area)
         except RasterioError as error:
             raise ImageUnreadableError(
-                f"{self.address}: rows {inside.row} to {inside.end_row - 1}, columns {inside.col} to "
-                f"{inside.end_col - 1} cannot be read: {self._handle.reason(error)}"
+                f"{self.address}: rows {window.row} to {window.end_row - 1}, columns {window.col} to "
+                f"{window.end_col - 1} cannot be read: {self._handle.reason(error)}"
             ) from error
-        return placed(values, valid, inside, window)
+        return self._orientation.upright(values), self._orientation.upright(valid)
 
     def _read(self, area: RasterioWindow) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         values: NDArray[np.generic] = self._dataset.read(self._stored, window=area)

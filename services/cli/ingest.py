@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from icss_core.seed import MAX_SEED
+from services.cli.check_table import print_check
+from services.ingest.check import PICTURE_FILE, TABLE_FILE, CheckTable
 from services.settings import load_settings
 from services.storage import Storage
 
@@ -31,6 +33,12 @@ NoBoundary = Annotated[
     bool, typer.Option("--no-boundary", help="eroded masks: borders of objects are ignored")
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="leave out tiles that the folder lacks")]
+AlphaIsData = Annotated[
+    bool,
+    typer.Option(
+        "--alpha-is-data", help="a band marked as alpha is one like the others, such as near infrared"
+    ),
+]
 IsprsSplit = Annotated[
     Literal["paper", "isprs"], typer.Option(help="the ICSS paper's, or the contest's train and test")
 ]
@@ -172,12 +180,40 @@ def cityscapes(source: Source, prefix: Prefix) -> None:
 
 @ingest_app.command("folder")
 def folder(
-    source: Source, prefix: Prefix, name: Annotated[str | None, typer.Option(help="of the data set")] = None
+    source: Source,
+    prefix: Prefix,
+    name: Annotated[str | None, typer.Option(help="of the data set")] = None,
+    alpha_is_data: AlphaIsData = False,
 ) -> None:
     """Your own images/, with masks/ (or GeoJSON scribbles), objectness/ and classes.yaml if there are any."""
     from services.ingest import ingest_folder
 
-    _ingest(lambda storage, on_scene: ingest_folder(storage, source, prefix, name=name, on_scene=on_scene))
+    _ingest(
+        lambda storage, on_scene: ingest_folder(
+            storage, source, prefix, name=name, alpha_is_data=alpha_is_data, on_scene=on_scene
+        )
+    )
+
+
+@ingest_app.command("check")
+def check(
+    source: Source,
+    picture: Annotated[
+        Path, typer.Option(help="where the picture of three scenes with their masks goes", dir_okay=False)
+    ] = Path("ingest-check.png"),
+    alpha_is_data: AlphaIsData = False,
+) -> None:
+    """What `folder` would make of a folder: a table and a picture to look at. Stores nothing."""
+    from services.ingest import ingest_folder
+    from services.ingest.dry_run import PREFIX, DryRun
+
+    dry_run = DryRun()
+    with _progress() as on_scene:
+        dataset = ingest_folder(dry_run, source, PREFIX, alpha_is_data=alpha_is_data, on_scene=on_scene)
+    print_check(Console(), dry_run.table, dataset.classes)
+    if dry_run.picture is not None:
+        picture.write_bytes(dry_run.picture)
+        typer.echo(f"{picture}: look whether the masks lie on what they name")
 
 
 @ingest_app.command("derived")
@@ -235,12 +271,16 @@ def town(
 
 def _ingest(convert: Callable[[Storage, OnScene], Dataset]) -> None:
     """Convert a data set into the store of the settings under a progress bar, and print a summary."""
+    storage = Storage(load_settings())
     with _progress() as on_scene:
-        dataset = convert(Storage(load_settings()), on_scene)
+        dataset = convert(storage, on_scene)
     splits = {split: len(dataset.scenes_of(split)) for split in ("train", "val", "test")}
     counts = ", ".join(f"{count} {split}" for split, count in splits.items() if count)
     typer.echo(f"{dataset.base}/dataset.yaml: {len(dataset.scenes)} scenes ({counts})")
-    typer.echo(f"classes: {', '.join(dataset.classes.names)}")
+    table = CheckTable.model_validate_json(storage.read_bytes(f"{dataset.base}/{TABLE_FILE}"))
+    print_check(Console(), table, dataset.classes)
+    if table.scenes > table.scenes_without_mask:
+        typer.echo(f"{dataset.base}/{PICTURE_FILE}: three scenes with their masks, to look at")
     if dataset.notes:
         typer.echo(dataset.notes)
 

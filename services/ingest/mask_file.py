@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from icss_core.raster.reader import Raster
     from services.ingest.mask_meaning import Colour
 
     Indices = npt.NDArray[np.uint8]
@@ -59,7 +58,7 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
         ImageUnreadableError: not a raster we read, or damaged.
     """
     with open_raster(path) as raster:
-        return _whole(raster)
+        return raster.read_stored(Window(0, 0, raster.height, raster.width))[0]
 
 
 def read_mask(path: Path, meaning: MaskMeaning) -> Mask:
@@ -80,9 +79,8 @@ def read_mask(path: Path, meaning: MaskMeaning) -> Mask:
         InvalidParameterError: a tolerance at which one colour could be taken for another.
     """
     with open_mask(path) as raster:
-        pixels = raster.read(Window(0, 0, raster.height, raster.width))
-        values, grid = np.asarray(pixels.values), Grid.of(raster)
-        absent = ~pixels.valid
+        values, there = raster.read_stored(Window(0, 0, raster.height, raster.width))
+        grid, absent = Grid.of(raster), ~there
         nodata, palette = raster.nodata, raster.colour_table
     if len(values) == 1:
         whole = _whole_numbers(values[0], nodata, path)
@@ -101,10 +99,6 @@ def read_mask(path: Path, meaning: MaskMeaning) -> Mask:
         )
     labels, readings = _of_colours(values, absent, meaning, path)
     return Mask(labels, grid, str(path), readings)
-
-
-def _whole(raster: Raster) -> npt.NDArray[Any]:
-    return np.asarray(raster.read(Window(0, 0, raster.height, raster.width)).values)
 
 
 def _whole_numbers(values: npt.NDArray[Any], nodata: float | None, path: Path) -> Indices:
