@@ -95,6 +95,7 @@ class IcssClient:
         image: str,
         clicks: Mapping[str, Any],
         crs: str | None = None,
+        bands: Sequence[int] | None = None,
         colour: Sequence[int] | str | None = None,
         base: int | str = "memory",
         preset: str | None = None,
@@ -110,6 +111,7 @@ class IcssClient:
             image: `s3://` address, or the id of an upload.
             clicks: GeoJSON FeatureCollection of Points with the property `class`.
             crs: of the clicks: `EPSG:...`, or `pixel` for (column, row); None: longitude and latitude.
+            bands: 1-based numbers of the image's bands that the network takes; None: all but alpha.
             colour: 8-bit (red, green, blue) or `#rrggbb`; None: the service picks one.
             base: the version to add to.
             preset: method with its numbers; None: the service's default.
@@ -128,6 +130,8 @@ class IcssClient:
         }
         if preset is not None:
             body["preset"] = preset
+        if bands is not None:
+            body["bands"] = list(bands)
         headers = {} if request_id is None else {"Idempotency-Key": request_id}
         response = self._send("POST", f"/v1/models/{_part(model)}/updates", json=body, headers=headers)
         return _read(response, UpdateStatus)
@@ -218,7 +222,7 @@ class IcssClient:
             model: name of the model.
             version: number or alias; None: `memory`.
             image: `s3://` address, or the id of an upload.
-            options: `confidence`, `format`, `min_area`, `tiling`, `scales` as in the API.
+            options: `bands`, `confidence`, `format`, `min_area`, `tiling`, `scales` as in the API.
         """
         body = {"model": model, "version": version or "memory", "image": _reference(image), "delivery": "s3"}
         return _read(self._send("POST", "/v1/predictions", json=body | options, timeout=None), Prediction)

@@ -75,7 +75,8 @@ def predict_raster(
     """
     opened = nullcontext(image) if isinstance(image, Raster) else open_raster(image, bands=bands)
     with opened as raster:
-        check_image(raster, bands=_bands_of(network), dtype=dtype, name=raster.address)
+        wanted = _bands_of(network)
+        check_image(raster, bands=wanted, dtype=dtype, name=raster.address, hint=raster.alpha_hint(wanted))
         with (
             limited_block_cache(_cache_bytes(raster, tiling)),
             CogSink(out_path, like=raster, label_space=label_space, confidence=confidence) as sink,

@@ -21,7 +21,9 @@ class Image(Protocol):
         """NumPy name of the data type of the values."""
 
 
-def check_image(image: Image, *, bands: int | None, dtype: str | None, name: str = "the image") -> None:
+def check_image(
+    image: Image, *, bands: int | None, dtype: str | None, name: str = "the image", hint: str = ""
+) -> None:
     """Refuse an image whose bands or data type differ from those that the network was trained on.
 
     Normalisation subtracts and divides by fixed numbers: reflectances of a uint16 scene, given to a network
@@ -33,6 +35,7 @@ def check_image(image: Image, *, bands: int | None, dtype: str | None, name: str
         dtype: NumPy name of the data type the network was trained on (`ModelCard.dtype`); None: not known, or
             several, and any is taken. Floating-point types stand for each other: they hold the same numbers.
         name: of the image, for the message.
+        hint: what the message adds where the number of bands is another; see `Raster.alpha_hint`.
 
     Raises:
         BandMismatchError: another number of bands.
@@ -41,7 +44,7 @@ def check_image(image: Image, *, bands: int | None, dtype: str | None, name: str
     if bands is not None and image.bands != bands:
         raise BandMismatchError(
             f"{name} has {image.bands} bands, the network takes {bands}: those of the images it was trained "
-            "on, in the same order"
+            f"on, in the same order{hint}"
         )
     if dtype is None or image.dtype == dtype:
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icss_core.errors import InvalidParameterError
 from services.client import IcssClient
 from services.errors import ConfigurationError
 
@@ -28,6 +29,26 @@ def connect(url: str, token: str) -> IcssClient:
     if not token:
         raise ConfigurationError("no token: give --token, or set ICSS_API_TOKEN")
     return IcssClient(url, token)
+
+
+Bands = Annotated[
+    str | None,
+    typer.Option(help="numbers of the bands the network takes, as 1,2,3,4; default: all but alpha"),
+]
+
+
+def band_numbers(text: str | None) -> list[int] | None:
+    """The numbers between commas.
+
+    Raises:
+        InvalidParameterError: something is no whole number.
+    """
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InvalidParameterError(f"--bands takes numbers as 1,2,3,4, not {text!r}") from error
 
 
 def image_reference(client: IcssClient, image: str) -> str:

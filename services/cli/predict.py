@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from icss_core.errors import InvalidParameterError
-from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
+from services.cli.connection import DEFAULT_URL, Bands, Token, Url, band_numbers, connect, image_reference
 
 
 def predict(
@@ -23,6 +23,7 @@ def predict(
         str | None,
         typer.Option(help="several, as 0.5,1,1.5: highest score of each class; time grows by their squares"),
     ] = None,
+    bands: Bands = None,
     url: Url = DEFAULT_URL,
     token: Token = "",
     *,
@@ -41,6 +42,8 @@ def predict(
         "format": "geojson" if polygons else "cog",
         "min_area": min_area,
     }
+    if bands is not None:
+        options["bands"] = band_numbers(bands)
     if scales is not None:
         options["scales"] = _scales(scales)
     with connect(url, token) as client:

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.seed import MAX_SEED
-from services.cli.connection import DEFAULT_URL, Token, Url, connect, image_reference
+from services.cli.connection import DEFAULT_URL, Bands, Token, Url, band_numbers, connect, image_reference
+from services.text_file import read_json
 
 if TYPE_CHECKING:
     from icss_core.metrics.forgetting import ForgettingReport
@@ -30,6 +31,7 @@ def add_class(
     crs: Annotated[
         str | None, typer.Option(help="of the clicks: EPSG:..., or pixel for (column, row); default: lon/lat")
     ] = None,
+    bands: Bands = None,
     colour: Annotated[str | None, typer.Option(help="#rrggbb; default: one that stands out")] = None,
     base: Annotated[str, typer.Option(help="version or alias to add to")] = "memory",
     preset: Annotated[str | None, typer.Option(help="method with its numbers")] = None,
@@ -52,6 +54,7 @@ def add_class(
             image=image_reference(client, image),
             clicks=posted,
             crs=crs,
+            bands=band_numbers(bands),
             colour=colour,
             base=int(base) if base.isdecimal() else base,
             preset=preset,
@@ -163,10 +166,7 @@ def _percent(value: float | None) -> str:
 
 
 def _read_clicks(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ClickError(f"{path} is not JSON: {error}") from error
+    content = read_json(path, ClickError)
     if not isinstance(content, dict):
         raise ClickError(f"{path} must be a GeoJSON FeatureCollection")
     return content

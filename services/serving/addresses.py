@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -43,6 +43,19 @@ Colour = Annotated[
     Field(examples=[(230, 25, 75)]),
 ]
 """8-bit (red, green, blue), or `#rrggbb`."""
+
+
+Bands = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=1, le=65_535)], ...],
+    Field(min_length=1, max_length=64, examples=[(1, 2, 3, 4)]),
+]
+"""1-based numbers of an image's bands, in the order in which a network takes them."""
+
+BANDS_MEANING: Final = (
+    "1-based numbers of the image's bands that the network takes, in its order; left out: all but alpha. A "
+    "band that is named is data also where the file marks it as alpha, as near infrared after red, green and "
+    "blue often is"
+)
 
 
 class ImageReference(BaseModel):

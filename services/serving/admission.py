@@ -58,7 +58,9 @@ class Admission:
         address = self._images.address(request.image)
         card = base.card
         etag = self._images.etag(address)  # before it is read: one that is overwritten meanwhile is noticed
-        with self._images.opened(address, bands=card.architecture.in_channels, dtype=card.dtype) as raster:
+        with self._images.opened(
+            address, bands=card.architecture.in_channels, band_numbers=request.bands, dtype=card.dtype
+        ) as raster:
             self._check_size(preset, raster)
             clicks = clicks_from_geojson(
                 request.clicks, raster, label_space, crs=request.crs, limit=self._limits.max_clicks
@@ -75,6 +77,7 @@ class Admission:
             base_version=base.version,
             image=address,
             image_etag=etag,
+            bands=request.bands,
             new_class=new_class,
             clicks=request.clicks,
             crs=request.crs,

@@ -152,6 +152,7 @@ class Backend:
             version=version.version,
             image=address,
             content=content,
+            bands=options.bands,
             format=options.format,
             confidence=options.confidence,
             min_area=options.min_area,

@@ -17,7 +17,7 @@ from services.s3_address import S3Address
 from services.serving.responses import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from icss_core.raster.reader import Raster
@@ -85,6 +85,7 @@ class Images:
         address: str | Path,
         *,
         bands: int | None = None,
+        band_numbers: Sequence[int] | None = None,
         dtype: str | None = None,
         name: str | None = None,
     ) -> Iterator[Raster]:
@@ -93,6 +94,7 @@ class Images:
         Args:
             address: checked s3:// address, or a local file that came with the request.
             bands: number of bands it must have; None: any.
+            band_numbers: 1-based, of the bands to be read; None: all but alpha.
             dtype: data type it must have (`ModelCard.dtype`); None: any.
             name: what messages call it, as they must not show where a file of a request lies. None: its
                 address, or "the uploaded image".
@@ -104,9 +106,12 @@ class Images:
             InvalidParameterError: more pixels than the service takes, or more to be decoded at once.
         """
         shown = name or (address if isinstance(address, str) else "the uploaded image")
-        with self._storage.raster_environment(), open_raster(address, name=shown) as raster:
+        with (
+            self._storage.raster_environment(),
+            open_raster(address, bands=band_numbers, name=shown) as raster,
+        ):
             self._check_size(raster)
-            check_image(raster, bands=bands, dtype=dtype, name=shown)
+            check_image(raster, bands=bands, dtype=dtype, name=shown, hint=raster.alpha_hint(bands))
             yield raster
 
     def _check_size(self, raster: Raster) -> None:

@@ -43,6 +43,8 @@ class UpdateOrder(BaseModel):
     image: str
     image_etag: str
     """Entity tag of the image in the object store: it changes with the bytes."""
+    bands: tuple[int, ...] | None
+    """1-based numbers of the bands to be read; None: all but alpha."""
     new_class: ClassInfo
     clicks: dict[str, JsonValue]
     """The GeoJSON FeatureCollection as it was sent; for people."""

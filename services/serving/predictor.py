@@ -50,6 +50,8 @@ class PredictionJob(BaseModel):
     """Checked s3:// address; for an image in the request, a name to show."""
     content: bytes | None = None
     """The image itself, if it came in the request."""
+    bands: tuple[int, ...] | None = None
+    """1-based numbers of the bands to be read; None: all but alpha."""
     format: Format
     confidence: bool
     min_area: float
@@ -108,7 +110,11 @@ class PredictionService:
             folder = Path(scratch)
             source = _source(job, folder)
             with self._images.opened(
-                source, bands=model.card.architecture.in_channels, dtype=model.card.dtype, name=job.image
+                source,
+                bands=model.card.architecture.in_channels,
+                band_numbers=job.bands,
+                dtype=model.card.dtype,
+                name=job.image,
             ) as raster:
                 self._check_cost(job, tiling, raster, model)
                 cost = tiling.network_pixels(raster.height, raster.width, job.scales)

@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from icss_core.inference.scales import Scales
 from icss_core.inference.tiling import SIZE_MULTIPLE
 from icss_core.labels import ClassName
-from services.serving.addresses import Colour, ImageReference, ModelName, ModelReference, VersionNumber
+from services.serving.addresses import (
+    BANDS_MEANING,
+    Bands,
+    Colour,
+    ImageReference,
+    ModelName,
+    ModelReference,
+    VersionNumber,
+)
 
 CLICKS_EXAMPLE: Final[dict[str, Any]] = {
     "type": "FeatureCollection",
@@ -110,6 +118,7 @@ class UpdateRequest(_Request):
         description="CRS of the clicks, e.g. `EPSG:32631`, or `pixel` for (column, row); left out: longitude "
         "and latitude, as GeoJSON says",
     )
+    bands: Bands | None = Field(default=None, description=BANDS_MEANING)
     base: ModelReference = Field(default="memory", description="the version to add the class to")
     preset: str = Field(default="icss", max_length=100, description="method with its numbers")
     overrides: dict[str, JsonValue] = Field(
@@ -171,6 +180,7 @@ class PredictionOptions(_Request):
 
     model: ModelName
     version: ModelReference = Field(default="memory", description="number or alias")
+    bands: Bands | None = Field(default=None, description=BANDS_MEANING)
     confidence: bool = Field(
         default=False, strict=True, description="add a band with the confidence of each pixel"
     )

@@ -93,7 +93,10 @@ class UpdateRun:
         with (
             self._pinned(order, control),
             self._images.opened(
-                order.image, bands=memory.card.architecture.in_channels, dtype=memory.card.dtype
+                order.image,
+                bands=memory.card.architecture.in_channels,
+                band_numbers=order.bands,
+                dtype=memory.card.dtype,
             ) as raster,
             MetricBuffer(self._tracking, update_id) as metrics,
         ):

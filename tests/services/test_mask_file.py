@@ -143,9 +143,7 @@ def test_pixels_that_are_not_numbers_are_ignored(tmp_path: Path) -> None:
 def test_other_numbers_are_named(tmp_path: Path, value: float, dtype: str) -> None:
     values = STRIPES.astype(dtype)
     values[4, 2] = value
-    with pytest.raises(
-        DatasetError, match=r"whole numbers from 0 to 255; row 4, column 2 .* is "
-    ):
+    with pytest.raises(DatasetError, match=r"whole numbers from 0 to 255; row 4, column 2 .* is "):
         read_mask(geotiff(tmp_path / "a.tif", values), meaning(tmp_path, NAMED))
 
 

@@ -36,6 +36,7 @@ def order(name: str = "building", *, seed: int = 0, base_version: int = 1) -> Up
         base_version=base_version,
         image="s3://icss/data/scene.tif",
         image_etag='"0"',
+        bands=None,
         new_class=ClassInfo(name=name, colour=(1, 2, 3)),
         clicks=clicks,
         crs=None,
