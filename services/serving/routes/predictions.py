@@ -1,5 +1,6 @@
 """`/v1/predictions`: the map of an image by a version of a model."""
 
+import codecs
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -86,14 +87,16 @@ async def _parsed(request: Request) -> "tuple[PredictionOptions, ImageReference 
     """The options and the image of either kind of body."""
     try:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            asked = PredictionRequest.model_validate_json(await request.body())
+            content = (await request.body()).removeprefix(codecs.BOM_UTF8)
+            asked = PredictionRequest.model_validate_json(content)
             return asked, asked.image
         async with request.form(max_files=1, max_fields=4) as form:
             file = form_file(form.get("file"))
             text = form.get("request")
             if not isinstance(text, str):
                 raise InvalidParameterError("the form has no JSON in its field 'request'")
-            return PredictionOptions.model_validate_json(text), (file.filename or "image", await file.read())
+            options = PredictionOptions.model_validate_json(text.removeprefix("\ufeff"))
+            return options, (file.filename or "image", await file.read())
     except ValidationError as error:
         problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]
         raise RequestValidationError(problems) from error
