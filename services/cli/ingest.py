@@ -279,7 +279,9 @@ def _ingest(convert: Callable[[Storage, OnScene], Dataset]) -> None:
     typer.echo(f"{dataset.base}/dataset.yaml: {len(dataset.scenes)} scenes ({counts})")
     table = CheckTable.model_validate_json(storage.read_bytes(f"{dataset.base}/{TABLE_FILE}"))
     print_check(Console(), table, dataset.classes)
-    if table.scenes > table.scenes_without_mask:
+    if table.scenes == table.scenes_without_mask:
+        typer.echo(f"no scene has a mask; classes: {', '.join(dataset.classes.names)}")
+    else:
         typer.echo(f"{dataset.base}/{PICTURE_FILE}: three scenes with their masks, to look at")
     if dataset.notes:
         typer.echo(dataset.notes)

@@ -149,5 +149,6 @@ def test_a_check_shows_what_would_become_and_stores_nothing(source: Path, tmp_pa
     assert done.exit_code == 0, done.output
     for part in ("labels of 1 of 2 scenes", "background", "3,896", "road", "200", "value 1"):
         assert part in done.output
-    assert Image.open(picture).size[0] > 200
+    with Image.open(picture) as shown:
+        assert shown.width > 200
     assert sorted(tmp_path.rglob("*")) == sorted([*before, picture])
