@@ -14,6 +14,7 @@ from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import InvalidParameterError, faults_of
 from icss_core.labels import name_key
 from icss_core.seed import Seed
+from icss_core.text_file import read_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -108,7 +109,7 @@ def read_protocol(name: str | Path, setting: Setting | None = None) -> Increment
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, InvalidParameterError)
     elif str(name) in protocol_names():
         text = (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     else:

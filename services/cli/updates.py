@@ -14,8 +14,8 @@ from rich.text import Text
 
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.seed import MAX_SEED
+from icss_core.text_file import read_json
 from services.cli.connection import DEFAULT_URL, Bands, Token, Url, band_numbers, connect, image_reference
-from services.text_file import read_json
 
 if TYPE_CHECKING:
     from icss_core.metrics.forgetting import ForgettingReport

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.text_file import read_table
 from services.ingest.mask_file import read_mask, read_pixels
 from services.ingest.mask_meaning import coloured
 from services.ingest.writer import DatasetWriter
-from services.text_file import read_table
 
 if TYPE_CHECKING:
     from pathlib import Path

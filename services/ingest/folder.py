@@ -31,10 +31,10 @@ from icss_core.errors import ClickError, DatasetError, InvalidParameterError, Un
 from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace, name_key
 from icss_core.raster.formats import IMAGE_EXTENSIONS, MASK_EXTENSIONS
 from icss_core.raster.reader import open_raster
+from icss_core.text_file import read_json, read_plain_yaml, read_table
 from services.ingest.mask_file import read_mask
 from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
-from services.text_file import read_json, read_plain_yaml, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

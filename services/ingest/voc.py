@@ -12,7 +12,6 @@ Read here as everybody has it: `JPEGImages/2007_000032.jpg`, masks of indices wi
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final, Literal
 from xml.etree import ElementTree as ET
 
@@ -21,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE, ClassInfo, LabelSpace
+from icss_core.text_file import read_json, read_text
 from services.ingest.mask_file import read_mask
 from services.ingest.mask_meaning import MaskMeaning
 from services.ingest.writer import DatasetWriter
@@ -130,7 +130,7 @@ def ingest_voc(
 
 def _listed(root: Path, part: str) -> list[str]:
     path = root / "ImageSets" / "Segmentation" / f"{part}.txt"
-    return [line.strip() for line in _existing(path).read_text().splitlines() if line.strip()]
+    return [line.strip() for line in read_text(_existing(path), DatasetError).splitlines() if line.strip()]
 
 
 def _existing(path: Path) -> Path:
@@ -150,8 +150,8 @@ def _weak_masks(
     if supervision == "scribbles":
         return lambda name, height, width: scribble_mask(annotations / f"{name}.xml", height, width)
     try:
-        points = json.loads(annotations.read_text())
-    except (OSError, ValueError) as error:
+        points = read_json(annotations, DatasetError)
+    except OSError as error:
         raise DatasetError(f"{annotations} is no file of points: {error}") from error
     return lambda name, height, width: point_mask(points.get(name, []), height, width)
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
+from icss_core.text_file import read_text
 from services.tune.kinds import SWEEP_KINDS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def read_spec(path: Path, scale: str | None = None) -> SweepSpec:
         InvalidParameterError: no such file or scale, or the file has faults, all of which the message lists.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path, InvalidParameterError))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidParameterError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):

@@ -365,7 +365,7 @@ def test_commands_convert_what_they_are_named_after(store_settings, flat_dubai):
     prefix = "s3://icss/data/by-command"
     commands = {
         f"dubai {flat_dubai} {prefix}/dubai": ("2 scenes (1 train, 1 val)", "■ building", "check.png", "CC0"),
-        f"folder {flat_dubai / 'images'} {prefix}/folder --name mine": ("2 scenes (2 test)", "classes: background"),
+        f"folder {flat_dubai / 'images'} {prefix}/folder --name mine": ("(2 test)", "classes: background"),
         f"town {prefix}/town --train 0 --val 1 --size 64": ("1 scenes (1 val)", "seed 0"),
     }
     for command, lines in commands.items():

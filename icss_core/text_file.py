@@ -1,4 +1,4 @@
-"""Text that people write for us, as editors and spreadsheets save it.
+"""Text that people write, as editors and spreadsheets save it.
 
 Every such file comes through here. A byte order mark is no part of the text, also that of UTF-16, which
 Windows writes; line ends may be those of any system. Other encodings are refused by name: whoever guesses

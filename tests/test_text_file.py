@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from icss_core.errors import ClickError, DatasetError
-from services.text_file import read_json, read_plain_yaml, read_table, read_text
+from icss_core.text_file import read_json, read_plain_yaml, read_table, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
