@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.windows import Window
+from services.ingest.label_counts import label_counts
 from services.pictures import grid_picture, overlay, to_rgb
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Check:
         if labels is None:
             self._without += 1
             return
-        counts = np.bincount(labels.ravel(), minlength=256)
+        counts = label_counts(labels)
         self._pixels += counts
         self._scenes += counts > 0
         self._show(image, labels, frozenset(np.flatnonzero(counts[:IGNORE]).tolist()))

@@ -13,6 +13,7 @@ from icss_core.labels import IGNORE
 from icss_core.raster.alignment import Grid
 from icss_core.raster.reader import open_mask, open_raster
 from icss_core.raster.windows import Window
+from services.ingest.label_counts import label_counts
 from services.ingest.mask_meaning import MaskMeaning, Readings, colour_reading, hexadecimal, value_readings
 
 if TYPE_CHECKING:
@@ -127,10 +128,10 @@ def _of_values(
     grid: Grid,
     name: str,
 ) -> Mask:
-    counts = np.bincount(values.ravel(), minlength=256)
+    counts = label_counts(values)
     present = np.flatnonzero(counts).tolist()
     # values that stand only where the file says that nothing is: they need no meaning
-    there = np.flatnonzero(np.bincount(values[~absent], minlength=256)).tolist()
+    there = np.flatnonzero(label_counts(values[~absent])).tolist() if absent.any() else present
     colours = {value: palette[value][:3] for value in present if value in palette}
     holes = [value for value in present if value not in there and meaning.of_value(value) is None]
     of = meaning.of_values([value for value in present if value not in holes], colours, name=name)

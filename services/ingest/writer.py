@@ -22,6 +22,7 @@ from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
 from icss_core.raster.alignment import Grid, laid_onto
 from icss_core.raster.reader import ArraySource, open_mask, open_raster
 from services.ingest.check import PICTURE_FILE, TABLE_FILE, Check
+from services.ingest.label_counts import label_counts
 from services.ingest.mask_file import Mask
 from services.ingest.upright import TILED, write_upright
 
@@ -262,7 +263,7 @@ class DatasetWriter:
                 f"scene {name!r}: the mask is {mask.shape[0]} x {mask.shape[1]} pixels, "
                 f"the image {shape[0]} x {shape[1]}"
             )
-        values = {int(value) for value in np.unique(mask)} - {IGNORE}
+        values = set(np.flatnonzero(label_counts(mask)).tolist()) - {IGNORE}
         unknown = sorted(value for value in values if value >= len(self._classes))
         if unknown:
             raise DatasetError(
