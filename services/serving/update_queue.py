@@ -217,7 +217,7 @@ class UpdateQueue:
             with self._changed:
                 gone = set(self._queued) - {one.id for one in pending}
                 if time.monotonic() > self._doubtful_until:
-                    gone |= self._doubtful  # their owners live
+                    gone |= self._doubtful - {one.id for one in pending if one.is_free}  # their owners live
                 for update_id in gone:
                     if self._running is None or update_id != self._running.id:
                         self._drop(update_id)

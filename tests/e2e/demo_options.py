@@ -1,7 +1,7 @@
 """A demo that takes seconds, but for the starts of its processes."""
 
 SMALL = {
-    "known": ("road",),
+    "asked_old": ("road",),
     "scenes": 6,
     "size": 192,
     "crop": 64,
