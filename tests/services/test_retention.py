@@ -68,7 +68,7 @@ def update_on(tracking, image: str, status: str) -> str:
     order = UpdateOrder(
         request="0" * 64, model="m", base_version=1, image=image, image_etag="e",
         new_class=ClassInfo(name="b", colour=(1, 2, 3)), clicks={}, crs=None, click_counts=(),
-        points={"rows": [], "cols": [], "labels": []},
+        points={"rows": [], "cols": [], "labels": []}, bands=None,
         preset=get_preset("icss"), overrides={}, seed=0,
     )  # fmt: skip
     run_id = tracking.create_run(UPDATES, name="u", tags={"icss.kind": "update", "icss.status": status})
