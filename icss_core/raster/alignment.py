@@ -103,6 +103,8 @@ def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[
         laid = _by_affine(labels, source, target)
     else:
         laid = _by_gdal(labels, source, target)
+        if same_size and (laid == labels).all():
+            return labels  # one CRS in two spellings
     if (laid == IGNORE).all() and not (labels == IGNORE).all():
         raise MisplacedError(f"it lies elsewhere, {_bounds(source)}, than the image, {_bounds(target)}")
     return laid

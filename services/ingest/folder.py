@@ -209,6 +209,7 @@ def _meaning(content: object) -> MaskMeaning:
     by_value = TypeAdapter(dict[MaskValue, str | ClassInfo]).validate_python(content)
     entries: list[str | ClassInfo] = [BACKGROUND_CLASS]
     values: dict[int, int] = {}
+    named: dict[str, int] = {}  # several values may be one class
     for value, entry in sorted(by_value.items()):
         key = name_key(_name(entry))
         if key.split()[:1] == ["ignore"]:
@@ -216,8 +217,10 @@ def _meaning(content: object) -> MaskMeaning:
         elif key == BACKGROUND_CLASS.name:
             values[value] = BACKGROUND
             entries[BACKGROUND] = entry
+        elif key in named:
+            values[value] = named[key]
         else:
-            values[value] = len(entries)
+            values[value] = named[key] = len(entries)
             entries.append(entry)
     colours = _colours({values[value]: entry for value, entry in by_value.items()})
     return MaskMeaning(classes=_coloured(entries), values=values, colours=colours)

@@ -74,6 +74,12 @@ def test_labels_on_the_same_pixels_are_not_touched() -> None:
     assert laid_onto(LABELS, without_crs, without_crs) is LABELS
 
 
+def test_one_crs_in_two_spellings_is_one_place() -> None:
+    loose = CRS.from_string("+proj=utm +zone=40 +ellps=WGS84 +units=m")
+    assert loose != UTM
+    assert laid_onto(LABELS, replace(IMAGE, crs=loose), IMAGE) is LABELS
+
+
 def test_a_grid_without_crs_is_moved_within_its_own_coordinates() -> None:
     shifted = replace(OTHER_GRIDS["shifted"], crs=None)
     laid = laid_onto(LABELS, shifted, replace(IMAGE, crs=None))

@@ -206,3 +206,13 @@ def test_classes_may_be_words_of_yaml(tmp_path: Path) -> None:
         meaning(tmp_path, "- background\n- {name: road, color: [1, 2, 3]}\n")
     with pytest.raises(DatasetError, match="less than or equal to 255"):
         meaning(tmp_path, "300: road\n")
+
+
+def test_several_values_may_be_one_class(tmp_path: Path) -> None:
+    several = meaning(
+        tmp_path, "0: background\n3: road\n4: Road\n7: {name: path, colour: [1, 2, 3]}\n8: path\n"
+    )
+    assert several.classes.names == ("background", "road", "path")
+    values = np.array([[0, 3, 4, 7, 8]], np.uint8)
+    read = read_mask(picture(tmp_path / "a.png", values), several)
+    assert read.labels.tolist() == [[0, 1, 1, 2, 2]]
