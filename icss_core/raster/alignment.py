@@ -83,31 +83,32 @@ def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[
     """
     same_size = (source.height, source.width) == (target.height, target.width)
     if not (source.is_placed and target.is_placed):
-        if not same_size:
-            raise MisplacedError(
-                f"it is {source.height} x {source.width} pixels, the image {target.height} x {target.width}"
-            )
-        if (source.is_placed and target.points) or (target.is_placed and source.points):
-            raise MisplacedError("one of the two has ground control points, the other a transform")
-        if source.points and target.points and not np.allclose(*_common(source.points, target.points)):
-            raise MisplacedError("its ground control points are not those of the image")
+        _check_same_pixels(source, target)
+        return labels
+    near = same_size and _apart(source, target) <= _SAME
+    if near and (source.crs == target.crs or source.crs is None or target.crs is None):
         return labels
     if (source.crs is None) != (target.crs is None):
-        if same_size and _apart(source, target) <= _SAME:
-            return labels
         which = "its transform has no CRS" if source.crs is None else "the image's transform has no CRS"
         raise MisplacedError(f"{which}, and its pixels are not those of the image")
-    if source.crs == target.crs:
-        if same_size and _apart(source, target) <= _SAME:
-            return labels
-        laid = _by_affine(labels, source, target)
-    else:
-        laid = _by_gdal(labels, source, target)
-        if same_size and (laid == labels).all():
-            return labels  # one CRS in two spellings
+    laid = (_by_affine if source.crs == target.crs else _by_gdal)(labels, source, target)
+    if near and (laid == labels).all():
+        return labels  # one CRS in two spellings
     if (laid == IGNORE).all() and not (labels == IGNORE).all():
         raise MisplacedError(f"it lies elsewhere, {_bounds(source)}, than the image, {_bounds(target)}")
     return laid
+
+
+def _check_same_pixels(source: Grid, target: Grid) -> None:
+    """Raises where two grids, of which one has no transform, cannot be of the same pixels."""
+    if (source.height, source.width) != (target.height, target.width):
+        raise MisplacedError(
+            f"it is {source.height} x {source.width} pixels, the image {target.height} x {target.width}"
+        )
+    if (source.is_placed and target.points) or (target.is_placed and source.points):
+        raise MisplacedError("one of the two has ground control points, the other a transform")
+    if source.points and target.points and not np.allclose(*_common(source.points, target.points)):
+        raise MisplacedError("its ground control points are not those of the image")
 
 
 def _common(
