@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
@@ -58,7 +59,7 @@ class Handle:
                 self._path = _local_path(address)
             try:
                 self.dataset: DatasetReader = self.run(self._open)
-            except RasterioError as error:
+            except (RasterioError, CPLE_BaseError) as error:
                 raise ImageUnreadableError(
                     f"{name} cannot be opened as {FORMAT_NAMES}: {self.reason(error)}"
                 ) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rasterio import Band
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.windows import Window as RasterioWindow
@@ -253,7 +254,7 @@ def _opened(address: str, bands: Sequence[int] | None, *, name: str, indices: bo
     handle = Handle(address, name=name)
     try:
         return handle.run(Raster, handle, bands, indices=indices)
-    except (RasterioError, CRSError) as error:
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
         handle.close()
         raise ImageUnreadableError(f"{name}: its description is damaged: {handle.reason(error)}") from error
     except Exception:
