@@ -20,6 +20,10 @@ class InvalidParameterError(IcssError):
     """A number or option is outside what the function accepts."""
 
 
+class TooManyClassesError(InvalidParameterError):
+    """More classes than the 255 that a label space may have, the background included."""
+
+
 class OutlinesTooLargeError(InvalidParameterError):
     """The outlines of a map take more bytes or memory than they may."""
 

@@ -79,7 +79,9 @@ def prepare(
     needs = needs_of(preset)
     precision = preset.optimisation.precision
     cached = CachedSource(source)
-    area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
+    area = working_area(
+        source.height, source.width, clicks, limit=preset.tiles, seed=seed, taken=memory.input_size
+    )
     windows = count_sweep_windows(source.height, source.width, area, preset.crops)
     clock = UpdateClock(runtime.on_progress, area, preset.iterations_on(windows))
     memory_view = view_of_memory(

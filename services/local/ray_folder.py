@@ -29,7 +29,7 @@ _LONGEST_SOCKET: Final = "/ray/session_2026-11-29_12-00-00_000000_4194304/socket
 _RANDOM: Final = 8
 """Characters that `tempfile` adds to a prefix."""
 _SHORT: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what is made there is closed to others
-MOST_BYTES: Final = _SOCKET_BYTES - len(_LONGEST_SOCKET) - len(_PREFIX) - _RANDOM - 1
+LONGEST_PARENT: Final = _SOCKET_BYTES - len(_LONGEST_SOCKET) - len(_PREFIX) - _RANDOM - 1
 """That the path of the folder which Ray's folder lies in may have."""
 
 
@@ -64,12 +64,12 @@ def short_folder(temporary: Path) -> Path:
         StackError: there is none; the message says how long the path may be.
     """
     for folder in (temporary, *_SHORT):
-        if len(os.fsencode(folder)) <= MOST_BYTES and os.access(folder, os.W_OK | os.X_OK):
+        if len(os.fsencode(folder)) <= LONGEST_PARENT and os.access(folder, os.W_OK | os.X_OK):
             return folder
     raise StackError(
         f"TMPDIR is {temporary}, whose path is too long for Ray's sockets, and neither "
         f"{' nor '.join(map(str, _SHORT))} can be written to; set TMPDIR to a folder whose path has at most "
-        f"{MOST_BYTES} bytes"
+        f"{LONGEST_PARENT} bytes"
     )
 
 

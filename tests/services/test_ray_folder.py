@@ -17,7 +17,7 @@ import pytest
 
 from services.errors import StackError
 from services.local.certificate import make_certificate
-from services.local.ray_folder import MOST_BYTES, ray_folder, remove_abandoned, short_folder
+from services.local.ray_folder import LONGEST_PARENT, ray_folder, remove_abandoned, short_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ def binds(path: Path) -> bool:
 
 
 def test_the_longest_path_that_is_used_has_room_for_every_socket_of_ray(temporary, monkeypatch) -> None:
-    assert len(os.fsencode(temporary)) == MOST_BYTES
+    assert len(os.fsencode(temporary)) == LONGEST_PARENT
     with ray_folder() as folder:
         assert folder.parent == temporary
         session = folder / "ray" / "session_2026-11-29_12-00-00_000000_4194304" / "sockets"
@@ -130,5 +130,5 @@ def test_the_longest_path_that_is_used_has_room_for_every_socket_of_ray(temporar
 def test_without_any_short_folder_the_message_says_how_short(monkeypatch) -> None:
     monkeypatch.setattr("services.local.ray_folder._SHORT", (Path("/nowhere"),))
     long = Path("/scratch_scratch_scratch_scratch")
-    with pytest.raises(StackError, match=rf"TMPDIR is {long}.*at most {MOST_BYTES} bytes"):
+    with pytest.raises(StackError, match=rf"TMPDIR is {long}.*at most {LONGEST_PARENT} bytes"):
         short_folder(long)
