@@ -36,6 +36,10 @@ class ImageUnreadableError(IcssError):
     """The image exists but is not a raster we read, or its bytes are damaged."""
 
 
+class FillValueError(ImageUnreadableError):
+    """The image has a value that marks missing data, and does not declare it as such."""
+
+
 class BandMismatchError(IcssError):
     """The image does not have the bands the network was trained on."""
 

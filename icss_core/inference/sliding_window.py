@@ -18,6 +18,7 @@ from icss_core.inference.sinks import ArraySink, RowSink
 from icss_core.inference.strip import StripAccumulator
 from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING, Layout, Tiling
 from icss_core.labels import check_number_of_classes
+from icss_core.networks.checked_source import checked_for
 from icss_core.networks.input_size import input_size_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def predict(
     Raises:
         CancelledError: `should_stop` said so; the sink has some of the rows.
         ImageUnreadableError: a window cannot be read.
+        FillValueError: pixels have a value that marks missing data, which the source does not say.
         InvalidParameterError: the network takes no windows of this size, it gives another shape than
             (B, n_classes, h, w), or a scale cannot be used.
         TooManyClassesError: more classes than a map can have.
@@ -88,7 +90,9 @@ def predict(
     accumulator = StripAccumulator(
         layout, n_classes, blend=tiling.blend, confidence=confidence, device=device
     )
-    groups = read_groups(source, iter(layout), size=size, ahead=max(1, tiling.batch // size))
+    groups = read_groups(
+        checked_for(network, source), iter(layout), size=size, ahead=max(1, tiling.batch // size)
+    )
     done = 0
     try:
         for group in groups:

@@ -77,6 +77,7 @@ def update(
         ClassExistsError: a new class is in the label space already.
         ClickError: no click at all, or none of a new class, or a click off the raster.
         BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
+        FillValueError: pixels have a value that marks missing data, which the source does not say.
         InvalidParameterError: the label space is not the network's, a label is outside the extended one, or
             the network takes no crops of this size.
         TooManyClassesError: more classes than there may be.
