@@ -45,13 +45,12 @@ def _use_running_statistics(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None
     if getattr(norm, "running_mean", None) is None:
         _refuse(norm, inputs[0])
     norm.training = False
-    setattr(norm, _WAITING, True)
+    norm.__dict__[_WAITING] = True
 
 
 def _use_batch_statistics(norm: nn.Module, _: tuple[Tensor, ...], __: Tensor | None) -> None:
-    if getattr(norm, _WAITING, False):
+    if norm.__dict__.pop(_WAITING, False):
         norm.training = True
-        delattr(norm, _WAITING)
 
 
 def _refuse_single_values(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
