@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from icss_core.errors import DatasetError, UnknownClassError, faults_of
-from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace, name_key
+from icss_core.labels import BACKGROUND, IGNORE, ClassInfo, LabelSpace, check_number_of_classes, name_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,6 +192,7 @@ class Dataset(BaseModel):
 
         Raises:
             DatasetError: a name is not a class of this set.
+            TooManyClassesError: more classes than there may be.
         """
         return LabelSpace(
             classes=(BACKGROUND_CLASS, *(self.classes.classes[index] for index in self._indices(names)))
@@ -224,6 +225,7 @@ class Dataset(BaseModel):
         return table
 
     def _indices(self, names: Sequence[str]) -> list[int]:
+        check_number_of_classes(1 + len(names))
         try:
             indices = [self.classes.index(name) for name in names]
         except UnknownClassError as error:

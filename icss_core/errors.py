@@ -20,6 +20,10 @@ class InvalidParameterError(IcssError):
     """A number or option is outside what the function accepts."""
 
 
+class TooManyClassesError(InvalidParameterError):
+    """More classes than the 255 that a label space may have, the background included."""
+
+
 class OutlinesTooLargeError(InvalidParameterError):
     """The outlines of a map take more bytes or memory than they may."""
 
@@ -30,6 +34,10 @@ class ImageNotFoundError(IcssError):
 
 class ImageUnreadableError(IcssError):
     """The image exists but is not a raster we read, or its bytes are damaged."""
+
+
+class FillValueError(ImageUnreadableError):
+    """The image has a value that marks missing data, and does not declare it as such."""
 
 
 class BandMismatchError(IcssError):

@@ -8,12 +8,14 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from icss_core.errors import ClassExistsError, UnknownClassError
+from icss_core.errors import ClassExistsError, TooManyClassesError, UnknownClassError
 
 BACKGROUND: Final = 0
 """Index of the background class in every label space."""
 IGNORE: Final = 255
 """Value of pixels without label or without data, in masks and in written maps."""
+CLASS_LIMIT: Final = IGNORE
+"""Classes that a label space may have, the background included: their indices are below `IGNORE`."""
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
@@ -73,6 +75,22 @@ class ClassInfo(BaseModel):
     colour: tuple[Channel, Channel, Channel]
 
 
+def check_number_of_classes(number: int) -> None:
+    """Refuse more classes than there may be.
+
+    Args:
+        number: of all classes, the background included.
+
+    Raises:
+        TooManyClassesError: they are too many.
+    """
+    if number > CLASS_LIMIT:
+        raise TooManyClassesError(
+            f"{number} classes; a model has at most {CLASS_LIMIT}, the background included, because maps "
+            f"have 8 bits and {IGNORE} in them means no data: leave classes out, or join some"
+        )
+
+
 class LabelSpace(BaseModel):
     """Ordered classes; the position of a class is its index in masks, logits and maps.
 
@@ -82,7 +100,7 @@ class LabelSpace(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    classes: Annotated[tuple[ClassInfo, ...], Field(min_length=1, max_length=255)]
+    classes: Annotated[tuple[ClassInfo, ...], Field(min_length=1, max_length=CLASS_LIMIT)]
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> LabelSpace:
@@ -133,7 +151,9 @@ class LabelSpace(BaseModel):
 
         Raises:
             ClassExistsError: a new name is already taken, perhaps in another spelling.
+            TooManyClassesError: more classes than there may be.
         """
+        check_number_of_classes(len(self) + len(new))
         taken = set(self._by_key)
         for info in new:
             if name_key(info.name) in taken:

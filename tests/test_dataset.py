@@ -1,10 +1,11 @@
+import json
 import unicodedata
 
 import numpy as np
 import pytest
 
 from icss_core.dataset import Dataset, Scene
-from icss_core.errors import DatasetError
+from icss_core.errors import DatasetError, TooManyClassesError
 from icss_core.labels import ClassInfo, LabelSpace
 
 TEXT = """
@@ -92,6 +93,23 @@ def test_select_makes_the_rest_background():
     assert dataset.lookup(["road"], other_label=255)[mask].tolist() == [[0, 255, 1, 255, 255]]
     sparse = dataset.lookup(["road", "building"], hidden=["road"], other_label=255)
     assert sparse[mask].tolist() == [[0, 2, 255, 255, 255]]
+
+
+def test_a_model_of_255_classes_beside_the_background_is_refused():
+    classes = [{"name": f"class {i}", "colour": [1, 2, 3]} for i in range(255)]
+    scenes = [{"name": "a", "image": "a.tif", "mask": "b.tif", "split": "train"}]
+    dataset = Dataset.model_validate({"name": "many", "classes": classes, "scenes": scenes})
+    names = dataset.classes.names
+    assert dataset.select(names[1:]).names == ("background", *names[1:])
+    for make in (dataset.select, dataset.lookup):
+        with pytest.raises(TooManyClassesError, match="256 classes; a model has at most 255"):
+            make(names)
+    with pytest.raises(DatasetError, match=r"classes.*255"):
+        Dataset.from_yaml(
+            json.dumps(
+                {"name": "many", "classes": [*classes, {"name": "x", "colour": [0, 0, 0]}], "scenes": scenes}
+            )
+        )
 
 
 def test_classes_are_found_by_every_spelling():

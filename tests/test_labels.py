@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from pydantic import ValidationError
 
-from icss_core.errors import ClassExistsError, UnknownClassError
+from icss_core.errors import ClassExistsError, TooManyClassesError, UnknownClassError
 from icss_core.labels import ClassInfo, LabelSpace, name_key
 
 ROADS = LabelSpace(
@@ -119,3 +119,13 @@ def test_equal_names_cannot_be_built_and_json_round_trips():
     with pytest.raises(ValidationError, match="must differ"):
         LabelSpace(classes=(*ROADS.classes, ClassInfo(name="Road", colour=(1, 1, 1))))
     assert LabelSpace.model_validate_json(ROADS.model_dump_json()) == ROADS
+
+
+def test_there_are_at_most_255_classes():
+    full = LabelSpace(classes=tuple(ClassInfo(name=f"class {i}", colour=(1, 2, 3)) for i in range(255)))
+    one_more = ClassInfo(name="one more", colour=(1, 2, 3))
+    with pytest.raises(TooManyClassesError, match="256 classes; a model has at most 255"):
+        full.extend(one_more)
+    with pytest.raises(ValidationError, match="255"):
+        LabelSpace(classes=(*full.classes, one_more))
+    assert len(LabelSpace(classes=full.classes[:-1]).extend(one_more)) == 255

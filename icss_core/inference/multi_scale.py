@@ -11,6 +11,7 @@ from torch.nn import functional
 from icss_core.inference.prepare import PreparedNetwork, logits_of
 from icss_core.inference.scales import check_scales
 from icss_core.inference.tiling import scaled_sizes
+from icss_core.networks.input_size import InputSize, input_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class MultiScale(nn.Module):
 
     Differs from DeepLab: it resizes whole images, here each window is resized, so that memory stays bounded;
     a large scale sees correspondingly less around a pixel at the window's edge. Sizes are rounded to
-    multiples of 32, which encoders need; scales that come to the same size are looked at once.
+    those that the network takes, in steps of 32; scales that come to the same size are looked at once.
 
     Args:
         network: maps raw pixels (B, C, h, w) to logits (B, N, h, w), or to an output with `.logits`.
@@ -47,6 +48,11 @@ class MultiScale(nn.Module):
         super().__init__()
         self.network = network
         self.scales = check_scales(scales)
+
+    @property
+    def input_size(self) -> InputSize:
+        """Heights and widths that the network takes."""
+        return input_size_of(self.network)
 
     @property
     def enlargement(self) -> float:
@@ -66,7 +72,7 @@ class MultiScale(nn.Module):
         height, width = pixels.shape[-2:]
         # one after the other into one buffer: the scores of two scales are held, however many there are
         highest: Tensor | None = None
-        for size in scaled_sizes(height, width, self.scales):
+        for size in scaled_sizes(height, width, self.scales, self.input_size):
             scores = logits_of(self.network(_resized(pixels, size))).float()
             scores = _resized(scores, (height, width))
             highest = scores if highest is None else torch.maximum(highest, scores)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from icss_core.compute.layout import to_channels_last
 from icss_core.compute.precision import Precision, resolve_precision
 from icss_core.errors import InvalidParameterError
+from icss_core.networks.input_size import InputSize, input_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,11 @@ class PreparedNetwork(nn.Module):
         self.dtype = dtype
         self.eval()
 
+    @property
+    def input_size(self) -> InputSize:
+        """Heights and widths that the network takes."""
+        return input_size_of(self.network)
+
     def forward(self, pixels: Tensor) -> object:
         """The network's output for raw pixel values (B, C, H, W) of any real dtype."""
         return self.network(pixels)
@@ -44,7 +51,8 @@ def prepare_for_inference(network: nn.Module, precision: Precision = "auto") -> 
 
     Batch norms are folded into the convolutions before them in float32, weights are laid out channels-last,
     and weights are cast once to bfloat16 where the device multiplies it natively (autocast would cast them at
-    each call). Logits of a `Segmenter` are float32 in any case.
+    each call), as long as the network runs so: some attention layers mix types, and stay float32. Logits of a
+    `Segmenter` are float32 in any case.
 
     Args:
         network: a `Segmenter`, or any module that maps pixels (B, C, H, W) to logits or to an output with
@@ -55,10 +63,18 @@ def prepare_for_inference(network: nn.Module, precision: Precision = "auto") -> 
         return network
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     dtype = resolve_precision(precision, device)
-    prepared = _folded(network, device)
+    plain = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    example = _example(plain, device)
+    prepared = plain if example is None else _folded(plain, example)
     if dtype != torch.float32:
-        _narrow(prepared, dtype)
-    return PreparedNetwork(prepared.to(memory_format=torch.channels_last), dtype)
+        narrow = copy.deepcopy(prepared)
+        _narrow(narrow, dtype)
+        if example is None or _runs(narrow, example):
+            prepared = narrow
+        else:
+            dtype = torch.float32
+    to_channels_last(prepared)
+    return PreparedNetwork(prepared, dtype)
 
 
 def logits_of(output: object) -> Tensor:
@@ -69,14 +85,28 @@ def logits_of(output: object) -> Tensor:
     return logits
 
 
-def _folded(network: nn.Module, device: torch.device) -> nn.Module:
-    """An evaluation copy with batch norms folded, or plain where folding would change what it computes."""
-    plain = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-    bands = next((layer.in_channels for layer in plain.modules() if isinstance(layer, nn.Conv2d)), None)
+def _example(network: nn.Module, device: torch.device) -> Tensor | None:
+    """A small picture that the network takes; None for one without convolutions."""
+    bands = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
     if bands is None:
-        return plain
+        return None
+    side = input_size_of(network).fitting(_EXAMPLE)
     generator = torch.Generator().manual_seed(0)
-    example = torch.rand(1, bands, _EXAMPLE, _EXAMPLE, generator=generator).to(device) * 255
+    return torch.rand(1, bands, side, side, generator=generator).to(device) * 255
+
+
+def _runs(network: nn.Module, example: Tensor) -> bool:
+    """Whether a narrow network computes at all."""
+    try:
+        with torch.inference_mode():
+            logits_of(network(example))
+    except RuntimeError:  # torch's only error for types that do not go together
+        return False
+    return True
+
+
+def _folded(plain: nn.Module, example: Tensor) -> nn.Module:
+    """A copy with batch norms folded, or the network itself where folding would change what it computes."""
     pairs, expected = _convolution_norm_pairs(plain, example)
     folded = copy.deepcopy(plain)
     names = {module: name for name, module in plain.named_modules()}

@@ -17,6 +17,9 @@ from icss_core.inference.read_ahead import Group, read_groups
 from icss_core.inference.sinks import ArraySink, RowSink
 from icss_core.inference.strip import StripAccumulator
 from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING, Layout, Tiling
+from icss_core.labels import check_number_of_classes
+from icss_core.networks.checked_source import checked_for
+from icss_core.networks.input_size import input_size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,21 +73,26 @@ def predict(
     Raises:
         CancelledError: `should_stop` said so; the sink has some of the rows.
         ImageUnreadableError: a window cannot be read.
-        InvalidParameterError: the network gives another shape than (B, n_classes, h, w), or a scale
-            cannot be used.
+        FillValueError: pixels have a value that marks missing data, which the source does not say.
+        InvalidParameterError: the network takes no windows of this size, it gives another shape than
+            (B, n_classes, h, w), or a scale cannot be used.
+        TooManyClassesError: more classes than a map can have.
     """
+    check_number_of_classes(n_classes)
+    layout = tiling.layout(source.height, source.width, input_size_of(network))
     prepared = prepare_for_inference(network, precision)
     if scales is not None:
         prepared = at_scales(prepared, scales)
     device = next((weight.device for weight in prepared.parameters()), torch.device("cpu"))
-    layout = tiling.layout(source.height, source.width)
     inner = prepared.network
     enlargement = inner.enlargement if isinstance(inner, MultiScale) else 1.0
     size = windows_per_call(layout, device, prepared.dtype, enlargement=enlargement)
     accumulator = StripAccumulator(
         layout, n_classes, blend=tiling.blend, confidence=confidence, device=device
     )
-    groups = read_groups(source, iter(layout), size=size, ahead=max(1, tiling.batch // size))
+    groups = read_groups(
+        checked_for(network, source), iter(layout), size=size, ahead=max(1, tiling.batch // size)
+    )
     done = 0
     try:
         for group in groups:

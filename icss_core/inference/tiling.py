@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from icss_core.errors import InvalidParameterError
+from icss_core.networks.input_size import STEP, USUAL, InputSize, check_side
 from icss_core.raster.windows import Window, count_origins, origins
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 Blend = Literal["constant", "gaussian"]
 
-SIZE_MULTIPLE: Final = 32
-"""Window sizes are multiples of this: the coarsest stride of the usual encoders."""
+SIZE_MULTIPLE: Final = STEP
+"""Window sizes are multiples of this."""
 
 OPEN_WIDTH: Final = 768
 """Columns whose sums are open together. Reducing them a few windows at a time saves starting the threads of
@@ -51,12 +52,21 @@ class Tiling:
         if self.batch < 1:
             raise InvalidParameterError(f"batch must be at least 1, not {self.batch}")
 
-    def layout(self, height: int, width: int) -> Layout:
+    def layout(self, height: int, width: int, size: InputSize = USUAL) -> Layout:
         """The windows of one raster.
 
         A raster smaller than a window gets a window just large enough, so that little is computed in vain.
+
+        Args:
+            height: of the raster, pixels.
+            width: of the raster, pixels.
+            size: what the network takes.
+
+        Raises:
+            InvalidParameterError: the network takes no windows of this size.
         """
-        window_height, window_width = self._window_in(height, width)
+        check_side(size, self.window, name="window")
+        window_height, window_width = self._window_in(height, width, size)
         return Layout(
             height=height,
             width=width,
@@ -66,7 +76,9 @@ class Tiling:
             cols=tuple(origins(width, self.window, self._stride)),
         )
 
-    def network_pixels(self, height: int, width: int, scales: Sequence[float] | None = None) -> int:
+    def network_pixels(
+        self, height: int, width: int, scales: Sequence[float] | None = None, size: InputSize = USUAL
+    ) -> int:
         """Pixels that go through the network for one raster, all windows and scales together.
 
         Computed from the sizes only, so that the cost of a prediction is known before anything is read.
@@ -75,22 +87,24 @@ class Tiling:
             height: of the raster, pixels.
             width: of the raster, pixels.
             scales: see `MultiScale`; None: as it is.
+            size: what the network takes.
         """
         down = count_origins(height, self.window, self._stride)
         across = count_origins(width, self.window, self._stride)
-        window_height, window_width = self._window_in(height, width)
-        sizes = scaled_sizes(window_height, window_width, (1.0,) if scales is None else scales)
+        window_height, window_width = self._window_in(height, width, size)
+        sizes = scaled_sizes(window_height, window_width, (1.0,) if scales is None else scales, size)
         return down * across * sum(rows * cols for rows, cols in sizes)
 
-    def held_bytes(self, height: int, width: int, n_classes: int) -> int:
+    def held_bytes(self, height: int, width: int, n_classes: int, size: InputSize = USUAL) -> int:
         """Bytes of the sums of logits that are held at once, about; see `StripAccumulator`.
 
         Args:
             height: of the raster, pixels.
             width: of the raster, pixels.
             n_classes: K.
+            size: what the network takes.
         """
-        window_height, window_width = self._window_in(height, width)
+        window_height, window_width = self._window_in(height, width, size)
         shared = self.overlap * width if height > self.window else 0
         open_width = min(max(window_width, OPEN_WIDTH), max(width, window_width))
         return 4 * n_classes * (2 * window_height * open_width + shared)
@@ -99,9 +113,9 @@ class Tiling:
     def _stride(self) -> int:
         return self.window - self.overlap
 
-    def _window_in(self, height: int, width: int) -> tuple[int, int]:
+    def _window_in(self, height: int, width: int, size: InputSize) -> tuple[int, int]:
         """Height and width of the windows of a raster: smaller where the raster is."""
-        return min(self.window, _rounded_up(height)), min(self.window, _rounded_up(width))
+        return min(self.window, size.fitting(height)), min(self.window, size.fitting(width))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,25 +161,22 @@ DEFAULT_TILING: Final = Tiling()
 """A third of the paper's network passes: 1.3 per pixel instead of 4."""
 
 
-def _rounded_up(length: int) -> int:
-    return -(-length // SIZE_MULTIPLE) * SIZE_MULTIPLE
-
-
-def scaled_sizes(height: int, width: int, scales: Sequence[float]) -> tuple[tuple[int, int], ...]:
+def scaled_sizes(
+    height: int, width: int, scales: Sequence[float], size: InputSize = USUAL
+) -> tuple[tuple[int, int], ...]:
     """Sizes at which a window of `height` x `width` is looked at: multiples of 32, each once.
 
     Scale 1 is the window as it is.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        scales: see `MultiScale`.
+        size: what the network takes.
     """
     return tuple(
         dict.fromkeys(
-            (height, width)
-            if scale == 1
-            else (_nearest_multiple(height * scale), _nearest_multiple(width * scale))
+            (height, width) if scale == 1 else (size.nearest(height * scale), size.nearest(width * scale))
             for scale in scales
         )
     )
-
-
-def _nearest_multiple(length: float) -> int:
-    """The nearest multiple of 32, the larger of two; at least 32."""
-    return max(int(length / SIZE_MULTIPLE + 0.5), 1) * SIZE_MULTIPLE

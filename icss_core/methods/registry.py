@@ -29,7 +29,7 @@ from icss_core.methods.sdr import SDR
 from icss_core.methods.sdr_match import SDR_MATCH
 from icss_core.methods.sdr_published import SDR_PUBLISHED
 from icss_core.methods.sdr_shape import SDR_SHAPE
-from icss_core.networks.segmenter import output_stride_of
+from icss_core.networks.architecture import output_stride_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

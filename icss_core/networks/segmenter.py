@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import segmentation_models_pytorch as smp
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from icss_core.errors import BandMismatchError, InvalidParameterError, WeightsUnavailableError
+from icss_core.errors import BandMismatchError, InvalidParameterError
+from icss_core.labels import check_number_of_classes
+from icss_core.networks.architecture import Architecture, Decoder, build_body
 from icss_core.networks.head import HeadInit, extend_classifier
+from icss_core.networks.input_size import input_size_of_body
+from icss_core.networks.single_values import allow_single_values
 
 if TYPE_CHECKING:
     from icss_core.networks.normalisation import Normalisation
 
-Decoder = Literal[
-    "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan",
-    "upernet", "segformer",
-]  # fmt: skip
-"""Architectures of segmentation-models-pytorch whose head is one convolution (DPT's is not)."""
-
-
-_DILATED = ("deeplabv3", "deeplabv3plus", "pan")
-
-
-class Architecture(BaseModel):
-    """What is needed to build the same network again, without its weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    decoder: Decoder = "linknet"
-    encoder: str = "resnet34"
-    in_channels: int = Field(default=3, ge=1, le=512)
-    n_classes: int = Field(ge=1, le=255)
-    encoder_output_stride: Literal[8, 16] | None = None
-    """Of dilated encoders (deeplabv3, deeplabv3plus, pan): pixels to one of the deepest level. None: the
-    library's own, which for deeplabv3 is 8; MiB and its rivals have 16."""
-    encoder_weights: str | None = None
-    """Pretrained encoder weights of segmentation-models-pytorch ("imagenet"), downloaded when first built."""
+__all__ = ["Architecture", "Decoder", "Segmenter", "SegmenterOutput"]
 
 
 class SegmenterOutput(NamedTuple):
@@ -70,7 +49,8 @@ class Segmenter(nn.Module):
         normalisation: per-band statistics; their number must equal `architecture.in_channels`.
 
     Raises:
-        InvalidParameterError: unknown encoder, or an encoder that this decoder does not take.
+        InvalidParameterError: unknown encoder, one that this decoder does not take, or one that takes images
+            of a single size only.
         WeightsUnavailableError: pretrained weights were named and cannot be had.
         BandMismatchError: statistics for another number of bands.
     """
@@ -87,7 +67,10 @@ class Segmenter(nn.Module):
             )
         self.architecture = architecture
         self.normalisation = normalisation
-        self.body = _build_body(architecture)
+        self.body = build_body(architecture)
+        self.input_size = input_size_of_body(self.body, architecture)
+        """Heights and widths that the network takes."""
+        allow_single_values(self.body)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1), persistent=False)
         std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
         self.register_buffer("inverse_std", 1 / std, persistent=False)
@@ -105,19 +88,19 @@ class Segmenter(nn.Module):
 
     @property
     def output_stride(self) -> int:
-        """Heights and widths of inputs must be multiples of this."""
+        """Pixels to one of the deepest encoder level."""
         return int(self.body.encoder.output_stride)
 
     def forward(self, pixels: Tensor, *, with_levels: bool = False) -> SegmenterOutput:
         """Logits and features of raw pixel values.
 
         Args:
-            pixels: (B, C, H, W), any real dtype; H and W multiples of `output_stride`.
+            pixels: (B, C, H, W), any real dtype; H and W as `input_size` says.
             with_levels: give the encoder's levels too; in training they are there, and always given.
 
         Raises:
             BandMismatchError: another number of bands than the network was built for.
-            InvalidParameterError: H or W is no multiple of `output_stride`.
+            InvalidParameterError: H or W is none that the network takes.
         """
         levels = self._levels(pixels)
         decoded = self.body.decoder(levels)
@@ -135,10 +118,8 @@ class Segmenter(nn.Module):
         _, bands, height, width = pixels.shape
         if bands != self.architecture.in_channels:
             raise BandMismatchError(f"the network takes {self.architecture.in_channels} bands, not {bands}")
-        if height % self.output_stride or width % self.output_stride:
-            raise InvalidParameterError(
-                f"height and width must be multiples of {self.output_stride}, not {height} x {width}"
-            )
+        if not (self.input_size.fits(height) and self.input_size.fits(width)):
+            raise InvalidParameterError(f"height and width must be {self.input_size}, not {height} x {width}")
         normalised = (pixels.to(self.mean.dtype) - self.mean) * self.inverse_std
         levels: list[Tensor] = self.body.encoder(normalised)
         return levels
@@ -156,55 +137,17 @@ class Segmenter(nn.Module):
             n_new: classes to add, at least 1.
             init: see `icss_core.networks.head`.
             generator: source of randomness for the random initialisations.
+
+        Raises:
+            InvalidParameterError: `n_new` is less than 1.
+            TooManyClassesError: more classes than there may be.
         """
         if n_new < 1:
             raise InvalidParameterError(f"n_new must be at least 1, not {n_new}")
+        check_number_of_classes(self.n_classes + n_new)
         grown = copy.deepcopy(self)
         grown.architecture = self.architecture.model_copy(update={"n_classes": self.n_classes + n_new})
         grown.body.segmentation_head[0] = extend_classifier(
             self.classifier, n_new, init=init, generator=generator
         )
         return grown
-
-
-def output_stride_of(architecture: Architecture) -> int:
-    """Pixels to one of the deepest encoder level, without weights being made.
-
-    Raises:
-        InvalidParameterError: as `Segmenter`.
-    """
-    with torch.device("meta"):
-        body: Any = _build_body(architecture.model_copy(update={"encoder_weights": None}))
-    return int(body.encoder.output_stride)
-
-
-def _build_body(architecture: Architecture) -> nn.Module:
-    if architecture.decoder not in get_args(Decoder):
-        raise InvalidParameterError(f"unknown decoder {architecture.decoder!r}; one of {get_args(Decoder)}")
-    dilation = {}
-    if architecture.encoder_output_stride is not None:
-        # the library passes over what it does not know
-        if architecture.decoder not in _DILATED:
-            raise InvalidParameterError(
-                f"encoder_output_stride is for {', '.join(_DILATED)}, not for {architecture.decoder}"
-            )
-        dilation = {"encoder_output_stride": architecture.encoder_output_stride}
-    try:
-        body: nn.Module = smp.create_model(
-            architecture.decoder,
-            encoder_name=architecture.encoder,
-            encoder_weights=architecture.encoder_weights,
-            in_channels=architecture.in_channels,
-            classes=architecture.n_classes,
-            **dilation,
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise InvalidParameterError(
-            f"cannot build {architecture.decoder} with encoder {architecture.encoder!r}: {error}"
-        ) from error
-    except OSError as error:
-        raise WeightsUnavailableError(
-            f"pretrained weights {architecture.encoder_weights!r} of {architecture.encoder!r} cannot be "
-            f"fetched from here ({error}); use encoder_weights=None or start from a registered model"
-        ) from error
-    return body

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from icss_core.compute.layout import to_channels_last
 from icss_core.compute.precision import resolve_precision
 from icss_core.compute.prefetch import prefetched
 from icss_core.errors import CancelledError, TrainingDivergedError
@@ -85,7 +86,7 @@ class Fit:
         self.iteration = 0
         self._modules = nn.ModuleDict(dict(learner.modules()))
         # before the wrapper for data parallelism, which remembers how gradients lie in memory
-        self._modules.to(device).to(memory_format=torch.channels_last)
+        to_channels_last(self._modules.to(device))
         self.train_mode()
         self._groups = learner.parameter_groups()
         dtype = resolve_precision(optimisation.precision, device)

@@ -12,6 +12,7 @@ from icss_core.compute.device import default_device
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import ClickTask, TaskContext, build_objective, needs_of, provide_from_clicks
 from icss_core.methods.memory_needs import MEMORY_LABELS, MEMORY_LOGITS, PROTOTYPES
+from icss_core.networks.checked_source import checked_for
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
@@ -78,8 +79,10 @@ def prepare(
     memory = memory.to(device)
     needs = needs_of(preset)
     precision = preset.optimisation.precision
-    cached = CachedSource(source)
-    area = working_area(source.height, source.width, clicks, limit=preset.tiles, seed=seed)
+    cached = CachedSource(checked_for(memory, source))
+    area = working_area(
+        source.height, source.width, clicks, limit=preset.tiles, seed=seed, taken=memory.input_size
+    )
     windows = count_sweep_windows(source.height, source.width, area, preset.crops)
     clock = UpdateClock(runtime.on_progress, area, preset.iterations_on(windows))
     memory_view = view_of_memory(

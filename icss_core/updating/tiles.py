@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icss_core.networks.input_size import USUAL, InputSize
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
@@ -52,7 +53,14 @@ class WorkingArea:
 
 
 def working_area(
-    height: int, width: int, clicks: ClickSet, *, size: int = 512, limit: int = 64, seed: int = 0
+    height: int,
+    width: int,
+    clicks: ClickSet,
+    *,
+    size: int = 512,
+    limit: int = 64,
+    seed: int = 0,
+    taken: InputSize = USUAL,
 ) -> WorkingArea:
     """Tiles for an update of a raster of `height` x `width` pixels.
 
@@ -66,8 +74,9 @@ def working_area(
         size: side length of a tile in pixels, a multiple of 32.
         limit: most tiles; at 512 pixels, 64 tiles are 17 megapixels.
         seed: of the choice of tiles without clicks.
+        taken: sizes that the network takes.
     """
-    size = min(size, _next_multiple(max(height, width), 32))
+    size = min(size, taken.fitting(max(height, width)))
     down, across = -(-height // size), -(-width // size)
     chosen = np.arange(down * across)
     if down * across > limit:
@@ -84,7 +93,3 @@ def _tile(i: int, j: int, height: int, width: int, size: int) -> Tile:
     row, col = max(min(i * size, height - size), 0), max(min(j * size, width - size), 0)
     cell = Window(i * size, j * size, size, size).clip(height, width)
     return Tile(Window(row, col, size, size), cell)
-
-
-def _next_multiple(length: int, step: int) -> int:
-    return -(-length // step) * step

@@ -11,6 +11,7 @@ import numpy as np
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import BACKGROUND
 from icss_core.networks.compatibility import check_image
+from icss_core.networks.input_size import check_side
 from icss_core.updating.prepare import prepare
 from icss_core.updating.report import report
 from icss_core.updating.runtime import Runtime
@@ -76,7 +77,10 @@ def update(
         ClassExistsError: a new class is in the label space already.
         ClickError: no click at all, or none of a new class, or a click off the raster.
         BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
-        InvalidParameterError: the label space is not the network's, or a label is outside the extended one.
+        FillValueError: pixels have a value that marks missing data, which the source does not say.
+        InvalidParameterError: the label space is not the network's, a label is outside the extended one, or
+            the network takes no crops of this size.
+        TooManyClassesError: more classes than there may be.
         TrainingDivergedError: the loss became infinite or undefined.
         CancelledError: `runtime.should_stop` said so.
     """
@@ -84,6 +88,7 @@ def update(
     runtime = runtime or Runtime()
     extended = label_space.extend(*new_classes)
     _validate_args(memory, label_space, extended, source, clicks)
+    check_side(memory.input_size, preset.crops.size, name="crops.size", network=memory.architecture)
     check_image(source, bands=memory.architecture.in_channels, dtype=dtype)
     prepared = prepare(memory, label_space, extended, source, clicks, preset, seed=seed, runtime=runtime)
     history = train(prepared, preset, runtime)

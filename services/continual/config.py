@@ -13,6 +13,7 @@ from icss_core.errors import InvalidParameterError
 from icss_core.learners.continual import CONTINUAL
 from icss_core.methods import DensePreset
 from icss_core.methods.registry import misfit
+from icss_core.networks.input_size import check_crop
 from icss_core.networks.segmenter import Architecture, Decoder
 from icss_core.seed import Seed
 from services.model_version import MODEL_NAME
@@ -63,6 +64,7 @@ class ProtocolRun(BaseModel):
             n_classes=2,
         )
         try:
+            check_crop(architecture, self.preset.crop)
             reason = misfit(self.preset, architecture=architecture, crop=self.preset.crop)
         except InvalidParameterError as error:
             raise ValueError(str(error)) from error

@@ -10,6 +10,7 @@ from icss_core.data.labelled_scene import LabelledScene
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import DatasetError
 from icss_core.labels import name_key
+from icss_core.networks.checked_source import CheckedSource
 from icss_core.raster.reader import open_mask, open_raster
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from icss_core.data.scene_request import SceneKind
     from icss_core.dataset import Dataset, Scene, Split
+    from icss_core.networks.normalisation import Normalisation
     from icss_core.raster.raster_pool import Opener, RasterPool
     from icss_core.raster.source import RasterSource
     from services.storage import Storage
@@ -33,6 +35,7 @@ def open_scenes(
     pool: RasterPool,
     request: SceneRequest | None = None,
     only: Collection[str] | None = None,
+    statistics: Normalisation | None = None,
 ) -> list[LabelledScene]:
     """The scenes of a split; nothing is opened before it is read.
 
@@ -47,6 +50,7 @@ def open_scenes(
         pool: opens and closes their rasters; one for all scenes that a process reads.
         request: which scenes, and how they are read; None: those with a mask.
         only: names of scenes; None: all.
+        statistics: of the network, which notice undeclared fill values; None: nothing is noticed.
 
     Raises:
         UriNotAllowedError: a scene lies outside the allowed prefixes.
@@ -58,9 +62,13 @@ def open_scenes(
     def raster(address: str, opener: Opener = open_mask) -> RasterSource:
         return pool.source(storage.check_allowed(dataset.address(address)), opener)
 
+    def image(scene: Scene) -> RasterSource:
+        opened = raster(scene.image, open_raster)
+        return opened if statistics is None else CheckedSource(opened, statistics, name=scene.image)
+
     return [
         LabelledScene(
-            image=raster(scene.image, open_raster),
+            image=image(scene),
             mask=None if scene.mask is None else raster(scene.mask),
             lookup=lookup,
             possible=_possible(scene, classes, request) if request.image_labels else None,

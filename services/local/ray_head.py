@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,9 @@ def start_ray(
 ) -> ManagedProcess:
     """Start the head. `temp_folder` must be short: Ray puts sockets under it, whose paths may have 107 bytes.
 
+    Where it lies elsewhere than in the temporary folder, because that has a long path, Ray's processes get
+    what it lies in as theirs: Python, too, puts sockets into the temporary folder.
+
     `num_cpus` is what Ray may hand out, which need not be what the machine has.
     """
     client, agent, agent_grpc, metrics, runtime_env, objects, nodes, autoscaler, dashboard = free_ports(9)
@@ -74,6 +78,8 @@ def start_ray(
         "DASHBOARD_METRIC_PORT": str(dashboard),
         "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1",  # a small /dev/shm is no reason not to start
     }
+    if temp_folder.parent.parent != Path(tempfile.gettempdir()):
+        own["TMPDIR"] = str(temp_folder.parent)
     command = [
         *(str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"),
         *("--log-style", "record", "--log-color", "false"),

@@ -68,6 +68,7 @@ def learner_context(
             pool=pool,
             request=request,
             only=plan.scenes,
+            statistics=plan.card.normalisation,
         )
 
     def crops(

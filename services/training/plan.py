@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from icss_core.dataset import BACKGROUND_CLASS, Dataset
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import name_key
+from icss_core.networks.input_size import check_crop
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
@@ -71,7 +72,9 @@ def make_plan(
 
     Raises:
         DatasetError: no training scene with a mask, or an unknown class.
-        InvalidParameterError: the version before knows other classes, or the method does not fit the network.
+        InvalidParameterError: the version before knows other classes, the method does not fit the network,
+            or the network cannot be built or takes no crops of this size.
+        TooManyClassesError: more classes than there may be.
         BandMismatchError: scenes with different numbers of bands.
         ImageNotFoundError, ImageUnreadableError: a scene cannot be opened.
     """
@@ -90,6 +93,7 @@ def make_plan(
         if memory is None
         else _grown_card(config, dataset, names, memory)
     )
+    check_crop(card.architecture, config.crop)
     _, parameters = config.learner.resolve()
     parameters.check(card=card, crop=config.crop)
     made_by = {"method": parameters.method, "preset": parameters.preset_name}

@@ -119,7 +119,14 @@ class Worker:
                 self._progress = load_checkpoint(folder, self._fit)
             self._set_iterations(self._progress.iterations)
         self._validation = Validation(
-            open_scenes(plan.dataset, "val", classes=plan.classes, storage=storage, pool=pool),
+            open_scenes(
+                plan.dataset,
+                "val",
+                classes=plan.classes,
+                storage=storage,
+                pool=pool,
+                statistics=plan.card.normalisation,
+            ),
             size=config.crop,
             limit=config.validation_windows,
             batch=config.batch,

@@ -5,7 +5,7 @@ import torch
 from same_weights import same_weights
 
 from icss_core.data.batch import Batch
-from icss_core.errors import BandMismatchError, InvalidParameterError
+from icss_core.errors import BandMismatchError, InvalidParameterError, TooManyClassesError
 from icss_core.networks import Architecture, Normalisation, Segmenter, identity, load_model, save_model
 from icss_core.networks.model_folder import ModelCard
 from icss_core.training import Fit, Optimisation, SegmentationLearner
@@ -111,6 +111,8 @@ def test_replace_draws_all_rows_anew_and_random_keeps_the_old_ones():
     assert replaced.classifier.weight.abs().max() <= bound
     with pytest.raises(InvalidParameterError, match="at least 1"):
         memory.extend(0)
+    with pytest.raises(TooManyClassesError, match="at most 255"):
+        memory.extend(254)
 
 
 @pytest.mark.parametrize("stride", [8, 16])

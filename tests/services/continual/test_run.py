@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pydantic import ValidationError
 
 from icss_core.continual import IncrementalProtocol, TaskHistory
 from icss_core.methods import get_dense_preset
@@ -42,6 +43,12 @@ def asked(town: str, model: str, **more) -> ProtocolRun:
         encoder="tu-test_resnet",
         **{"workers": 0, **more},
     )
+
+
+def test_a_network_that_does_not_take_the_crops_is_refused_with_the_request():
+    request = asked("s3://icss/none/dataset.yaml", "none").model_dump()
+    with pytest.raises(ValidationError, match=r"crop is 64 pixels, and pan .*set crop to 128"):
+        ProtocolRun.model_validate(request | {"decoder": "pan"})
 
 
 def record_of(settings, model: str):

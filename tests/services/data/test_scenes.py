@@ -11,8 +11,9 @@ from icss_core.data.random_crops import RandomCrops
 from icss_core.data.scene_request import SceneRequest
 from icss_core.data.scene_windows import spread_windows
 from icss_core.dataset import Dataset, Scene
-from icss_core.errors import DatasetError
+from icss_core.errors import DatasetError, FillValueError
 from icss_core.labels import ClassInfo, LabelSpace
+from icss_core.networks import Normalisation
 from icss_core.raster.raster_pool import RasterPool
 from icss_core.raster.windows import Window
 from services.data.image_labels import image_labels
@@ -58,6 +59,16 @@ def test_where_labels_are_few_those_of_other_classes_say_nothing(storage, datase
         [True, False, True],
         [True, False, True],
     ]
+
+
+def test_a_scene_with_a_value_far_from_the_statistics_is_named(storage, dataset):
+    statistics = Normalisation(mean=(5000.0,) * 3, std=(10.0,) * 3)
+    with storage.raster_environment(), RasterPool() as pool:
+        (scene,) = open_scenes(
+            dataset, "train", classes=("a",), storage=storage, pool=pool, only={"one"}, statistics=statistics
+        )
+        with pytest.raises(FillValueError, match=r"images/one\S*: 1600 .*have the value 0, 500 standard"):
+            scene.crop(Window(0, 0, 40, 40))
 
 
 @pytest.mark.parametrize("background", [True, False])

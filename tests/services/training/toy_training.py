@@ -46,13 +46,12 @@ def toy_plan(
     config = TrainingConfig(
         dataset=f"{dataset.base}/dataset.yaml",
         model=name,
-        encoder="tu-test_resnet",
         crop=32,
         batch=2,
         workers=0,
         checkpoint_every=2,
         optimisation=Optimisation(iterations=iterations, lr=0.01, precision="float32"),
-        **changes,
+        **{"encoder": "tu-test_resnet", **changes},
     )
     return make_plan(config, dataset, storage, code_version="test")
 
