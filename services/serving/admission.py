@@ -12,6 +12,7 @@ from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import get_preset
+from icss_core.networks.input_size import check_side, input_size_of_architecture
 from icss_core.updating.crops import count_sweep_windows
 from icss_core.updating.tiles import working_area
 from services.serving.colours import distinct_colour
@@ -51,6 +52,13 @@ class Admission:
         self._check_preset(preset)
         self._check_number_of_clicks(request)
         base = self._registry.resolve(model, request.base)
+        architecture = base.card.architecture
+        check_side(
+            input_size_of_architecture(architecture),
+            preset.crops.size,
+            name="crops.size",
+            network=architecture,
+        )
         classes = base.card.label_space
         colour = request.new_class.colour or distinct_colour(classes.colours)
         new_class = ClassInfo(name=request.new_class.name, colour=colour)

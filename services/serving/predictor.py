@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from icss_core.errors import InvalidParameterError, OutlinesTooLargeError
 from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_for_inference
 from icss_core.inference.scales import Scales
+from icss_core.networks.input_size import input_size_of
 from icss_core.raster.polygons import write_polygons
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
@@ -117,7 +118,9 @@ class PredictionService:
                 name=job.image,
             ) as raster:
                 self._check_cost(job, tiling, raster, model)
-                cost = tiling.network_pixels(raster.height, raster.width, job.scales)
+                cost = tiling.network_pixels(
+                    raster.height, raster.width, job.scales, input_size_of(model.network)
+                )
                 asked = time.monotonic()
                 with self._lanes.turn(cost, should_stop):
                     started += time.monotonic() - asked  # waiting is no work
@@ -153,14 +156,15 @@ class PredictionService:
         height, width, limits = raster.height, raster.width, self._limits
         if job.inline:
             self._check_inline(height * width, "pixels", limits.max_inline_pixels)
-        cost = tiling.network_pixels(height, width, job.scales)
+        size = input_size_of(model.network)
+        cost = tiling.network_pixels(height, width, job.scales, size)
         if cost > limits.max_network_pixels:
             raise InvalidParameterError(
                 f"{height} x {width} pixels with this tiling and these scales put {cost} pixels through the "
                 f"network; this service takes {limits.max_network_pixels}: ask for less overlap, fewer "
                 "scales or a part of the image"
             )
-        held = tiling.held_bytes(height, width, model.card.architecture.n_classes)
+        held = tiling.held_bytes(height, width, model.card.architecture.n_classes, size)
         if held > limits.max_held_bytes:
             raise InvalidParameterError(
                 f"{width} columns with an overlap of {tiling.overlap} need {held} bytes of memory; this "

@@ -45,11 +45,11 @@ class White:
 class Parts:
     """The registry and the images that an admission asks, with one version and one image."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self, side: int, **architecture: Any) -> None:
         self.opened_with: list[dict[str, Any]] = []
         self._image = White(side, side)
         self._card = SimpleNamespace(
-            label_space=CLASSES, architecture=Architecture(n_classes=2), dtype="uint8"
+            label_space=CLASSES, architecture=Architecture(n_classes=2, **architecture), dtype="uint8"
         )
 
     def resolve(self, name: str, reference: str | int) -> Any:
@@ -87,7 +87,9 @@ def test_order_leaves_nothing_to_be_looked_up() -> None:
     assert order.base_version == 7
     assert order.image == "s3://icss/white.tif"
     assert order.new_class.colour not in CLASSES.colours
-    assert parts.opened_with == [{"bands": 3, "dtype": "uint8"}], "once, and for this network"
+    assert parts.opened_with == [{"bands": 3, "band_numbers": None, "dtype": "uint8"}], (
+        "once, and for this network"
+    )
 
 
 def test_sweep_of_millions_of_windows_is_refused_without_a_list_of_them() -> None:
@@ -121,6 +123,15 @@ def test_what_needs_no_image_is_refused_before_it_is_opened(
     parts = Parts(512)
     with pytest.raises(error, match=says):
         admit(parts, limits, **changes)
+    assert parts.opened_with == []
+
+
+def test_crops_that_the_network_does_not_take_are_refused_before_the_image_is_opened() -> None:
+    parts = Parts(512, decoder="pan", encoder="resnet18")
+    with pytest.raises(
+        InvalidParameterError, match=r"crops\.size is 64 pixels, and pan .* set crops.size to 128"
+    ):
+        admit(parts, overrides={"crops.size": 64})
     assert parts.opened_with == []
 
 
