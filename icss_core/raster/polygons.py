@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from itertools import islice
-from math import hypot
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import rasterio.features
 from affine import Affine
-from pyproj import Geod
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform_geom
-from shapely import segmentize
-from shapely import transform as transform_coordinates
-from shapely.geometry import MultiPolygon, Polygon, mapping, shape
-from shapely.geometry.polygon import orient
+from shapely.geometry import mapping
 
 from icss_core.errors import BandMismatchError, InvalidParameterError, OutlinesTooLargeError
-from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.raster.environment import gdal_ready
-from icss_core.raster.georeference import applied, pixel_corner_to_map, raster_crs
+from icss_core.raster.antimeridian import cut, turned
+from icss_core.raster.edges import Edges
+from icss_core.raster.ellipsoid import ring_areas
+from icss_core.raster.georeference import applied
+from icss_core.raster.lon_lat import LONGITUDE_LATITUDE, LonLat
+from icss_core.raster.outlines import Outlines, outlines_of
 from icss_core.raster.reader import open_mask
-from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
-    from rasterio.crs import CRS
 
     from icss_core.labels import LabelSpace
     from icss_core.raster.reader import Raster
 
-LONGITUDE_LATITUDE: Final = "EPSG:4326"
-MAX_CORNERS: Final = 8_000_000
-"""Of all outlines of a map: GDAL has them in memory at once before the first is given back, up to some GB."""
-_TOGETHER: Final = 1000
-_EDGE: Final = 64
-"""Pixels: longest edge that goes to longitude and latitude in one piece. A straight line of a map bends by
-its length squared over 8 radii of the Earth there: less than a pixel for pixels up to 10 km."""
-_STRIP: Final = 512
-"""Rows read at a time to count corners."""
-_ELLIPSOID: Final = Geod(ellps="WGS84")
+Coordinates: TypeAlias = Literal["EPSG:4326", "map", "pixel"]
+"""Longitude and latitude; x and y of the map's own transform; column and row."""
+AREAS: Final[dict[Coordinates, str]] = {
+    LONGITUDE_LATITUDE: "area_m2",
+    "map": "area_map_units",
+    "pixel": "area_pixels",
+}
+"""The property that has a region's area, by coordinates."""
+_SLIVER: Final = 1e-3
+"""Pixels: what the antimeridian cuts off is left out if it is smaller; it comes from rounding."""
 
 Feature: TypeAlias = dict[str, Any]
 
@@ -58,6 +50,14 @@ class Written(NamedTuple):
     bytes: int
 
 
+class Placed(NamedTuple):
+    """The regions that are large enough."""
+
+    indices: NDArray[np.int64]
+    areas: NDArray[np.float64]
+    geometries: Iterable[dict[str, Any]]
+
+
 def polygons(
     class_map: str | Path,
     label_space: LabelSpace,
@@ -67,9 +67,14 @@ def polygons(
 ) -> Iterator[Feature]:
     """Connected regions of one class (by edges, not corners) as GeoJSON features, one after another.
 
-    Coordinates are longitude and latitude (RFC 7946; polygons across the antimeridian are cut there) and
-    areas geodesic on WGS 84. Long straight edges of the map come in pieces, as they are not straight there.
-    If the map has no CRS, coordinates are pixels (col, row) and areas are in pixels.
+    Coordinates are longitude and latitude (RFC 7946), and areas those on the ellipsoid of WGS 84. Edges that
+    are straight on the map and not there get points, so that they stay within a tenth of a pixel of it
+    everywhere, and within a hundredth where they are measured.
+    Regions across the antimeridian are cut there, those around a pole go up to it.
+
+    Where nobody knows the way there, because the map has a transform without CRS, or a CRS of a site or a
+    machine, coordinates are x and y of the map, and areas in its square units. A map that lies nowhere has
+    pixels: column and row. See `coordinates_of`.
 
     Memory is bounded by `MAX_CORNERS`: GDAL goes through the map line by line but keeps all outlines, whose
     corners are therefore counted first. A thousand of them at a time become features.
@@ -77,27 +82,34 @@ def polygons(
     Args:
         class_map: address of a map as `CogSink` writes it; its band 1 is taken.
         label_space: names and colours by index.
-        min_area: regions smaller than this are left out; square metres, or pixels without georeference.
+        min_area: regions smaller than this are left out; in square metres, or as the areas are.
         include_background: whether the background has outlines too.
 
     Yields:
-        Features with the properties `class`, `index`, `colour` ("#rrggbb"), and `area_m2` or `area_pixels`;
-        outer rings turn counter-clockwise.
+        Features with the properties `class`, `index`, `colour` ("#rrggbb"), and `area_m2`,
+        `area_map_units` or `area_pixels`; outer rings turn counter-clockwise.
 
     Raises:
         ImageNotFoundError, ImageUnreadableError: the map cannot be read.
         BandMismatchError: it is no uint8 map.
         OutlinesTooLargeError: the outlines have more than `MAX_CORNERS` corners.
-        InvalidParameterError: `min_area` is negative, the map's CRS has no way to EPSG:4326, or a value of
-            the map is not in the label space.
+        InvalidParameterError: `min_area` is negative, no way leads from the map's CRS to EPSG:4326, its
+            transform has no inverse, or a value of the map is not in the label space.
     """
     with _opened(class_map, min_area) as raster:
-        crs = _system(raster)
-        unit = "area_pixels" if crs is None else "area_m2"
-        for several in _in_lists(_regions(raster, label_space, include_background=include_background)):
-            for feature in _features(raster, several, crs, label_space):
-                if feature["properties"][unit] >= min_area:
-                    yield feature
+        coordinates = coordinates_of(raster)
+        place = _placement(raster, coordinates)
+        for outlines in outlines_of(raster, label_space, include_background=include_background):
+            indices, areas, geometries = place(outlines, min_area)
+            for index, area, geometry in zip(indices.tolist(), areas.tolist(), geometries, strict=True):
+                info = label_space.classes[index]
+                properties = {
+                    "class": info.name,
+                    "index": index,
+                    "colour": "#{:02x}{:02x}{:02x}".format(*info.colour),
+                    AREAS[coordinates]: area,
+                }
+                yield {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def write_polygons(
@@ -111,7 +123,7 @@ def write_polygons(
 ) -> Written:
     """Write the features of `polygons` to a stream as one FeatureCollection (UTF-8), feature by feature.
 
-    Its member `coordinates` says what those are: "EPSG:4326", or "pixel" for a map without georeference.
+    Its member `coordinates` says what those are: "EPSG:4326", "map" or "pixel"; see `coordinates_of`.
 
     Args:
         file: where to; written from its present position on.
@@ -122,11 +134,13 @@ def write_polygons(
         max_bytes: the collection may have no more; None: any number.
 
     Raises:
+        InvalidParameterError: the stream is the file of the map, or as `polygons`.
         OutlinesTooLargeError: more than `max_bytes`, of which at most so many were written, or as `polygons`.
         IcssError: as `polygons`.
     """
     with _opened(class_map, min_area) as raster:
-        coordinates = "pixel" if _system(raster) is None else LONGITUDE_LATITUDE
+        _check_stream(file, raster)
+        coordinates = coordinates_of(raster)
     end = b"\n]}\n"
     head = f'{{"type": "FeatureCollection", "coordinates": "{coordinates}", "features": ['.encode()
     size = file.write(head) + len(end)
@@ -156,113 +170,108 @@ def _opened(class_map: str | Path, min_area: float) -> Raster:
     return raster
 
 
-def _system(raster: Raster) -> CRS | None:
-    """The CRS of the map; None if it has none, so that only pixel coordinates can be given."""
-    placed_by_points = raster.transform == Affine.identity()
-    if placed_by_points and not raster.gcps:
-        return None
-    own = (raster.gcps_crs or raster.crs) if placed_by_points else raster.crs
-    return None if own is None else raster_crs(raster)
+def coordinates_of(raster: Raster) -> Coordinates:
+    """In what the polygons of a map are given.
 
-
-def _check_corners(raster: Raster) -> None:
-    """Raises where outlines have more corners than memory is meant for; reads the map once, in strips.
-
-    A corner is a point where the four pixels around it are neither alike in both rows nor in both columns.
+    "EPSG:4326" with a transform or ground control points in a CRS of the Earth; "map" with a transform in no
+    CRS that is known, or in one that belongs to no place on Earth (of a site, an engine); "pixel" otherwise.
     """
-    count = 0
-    for top in range(0, raster.height, _STRIP):
-        rows = min(_STRIP + 1, raster.height - top)
-        labels = raster.read(Window(top, 0, rows, raster.width)).values[0]
-        across, down = labels[:, 1:] == labels[:, :-1], labels[1:] == labels[:-1]
-        straight = (across[1:] & across[:-1]) | (down[:, 1:] & down[:, :-1])
-        count += straight.size - int(np.count_nonzero(straight))
-        if count > MAX_CORNERS:
-            raise OutlinesTooLargeError(
-                f"the outlines of {raster.address} have more than {MAX_CORNERS} corners; take the map itself"
-            )
+    by_transform = raster.transform != Affine.identity()
+    crs = raster.crs if by_transform else raster.gcps_crs or raster.crs
+    if crs is not None and (crs.is_geographic or crs.is_projected) and (by_transform or raster.gcps):
+        return LONGITUDE_LATITUDE
+    return "map" if by_transform else "pixel"
 
 
-def _regions(
-    raster: Raster, label_space: LabelSpace, *, include_background: bool
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Class index and outline of every region with data.
-
-    GDAL gives map coordinates where the raster has a transform, else pixel coordinates (col, row).
-    """
-    _check_corners(raster)
-    with gdal_ready():
-        for outline, value in rasterio.features.shapes(raster.gdal_band()):
-            index = int(value)
-            if index == IGNORE or (index == BACKGROUND and not include_background):
-                continue
-            if index >= len(label_space):
-                raise InvalidParameterError(
-                    f"{raster.address} has the value {index}, the label space only {len(label_space)} classes"
-                )
-            yield index, outline
-
-
-def _features(
-    raster: Raster, regions: list[tuple[int, dict[str, Any]]], crs: CRS | None, label_space: LabelSpace
-) -> Iterator[dict[str, Any]]:
-    shapes = [shape(outline) for _, outline in regions]
-    if crs is not None:
-        shapes = _on_earth(raster, shapes, crs)
-    elif raster.transform != Affine.identity():
-        shapes = [transform_coordinates(one, partial(_to_pixels, ~raster.transform)) for one in shapes]
-    for (index, _), outline in zip(regions, shapes, strict=True):
-        info = label_space.classes[index]
-        properties: dict[str, Any] = {
-            "class": info.name,
-            "index": index,
-            "colour": "#{:02x}{:02x}{:02x}".format(*info.colour),
-        }
-        geometry = _oriented(outline)
-        if crs is None:
-            properties["area_pixels"] = geometry.area
-        else:  # Karney 2013, as in GeographicLib; positive as the rings turn
-            properties["area_m2"] = float(_ELLIPSOID.geometry_area_perimeter(geometry)[0])
-        yield {"type": "Feature", "geometry": mapping(geometry), "properties": properties}
-
-
-def _on_earth(raster: Raster, outlines: list[Polygon], crs: CRS) -> list[Polygon | MultiPolygon]:
-    """Outlines in longitude and latitude, cut at the antimeridian."""
-    by_points = raster.transform == Affine.identity()
-    pixel = 1.0 if by_points else min(hypot(*raster.transform[0::3]), hypot(*raster.transform[1::3]))
-    pieces = list(segmentize(outlines, _EDGE * pixel))
-    if by_points:
-        pieces = [transform_coordinates(piece, partial(_by_points, raster)) for piece in pieces]
+def _check_stream(file: IO[bytes], raster: Raster) -> None:
+    """Raises where polygons would go into the map that they are made of."""
+    dataset = raster.gdal_band().ds
     try:
-        with gdal_ready():
-            return [shape(one) for one in transform_geom(crs, LONGITUDE_LATITUDE, list(map(mapping, pieces)))]
-    except (RasterioError, CRSError, CPLE_BaseError) as error:
-        raise InvalidParameterError(
-            f"{raster.address}: no way from its CRS to longitude and latitude: {str(error)[:200]}"
-        ) from error
+        same = os.path.samestat(os.fstat(file.fileno()), Path(dataset.name).stat())
+    except OSError:  # one of the two is no file of this machine
+        return
+    if same:
+        raise InvalidParameterError(f"{raster.address} is the map; its polygons go into another file")
 
 
-def _by_points(raster: Raster, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pixel coordinates (n, 2) of col and row, placed by the raster's ground control points."""
-    x, y = pixel_corner_to_map(raster, corners[:, 1], corners[:, 0])
-    return np.column_stack([x, y])
+def _placement(raster: Raster, coordinates: Coordinates) -> Callable[[Outlines, float], Placed]:
+    """What gives class indices, areas and geometries of the regions of at least some area."""
+    if coordinates == LONGITUDE_LATITUDE:
+        return _OnEarth(raster).placed
+    transform = raster.transform if coordinates == "map" else Affine.identity()
+
+    def in_plane(outlines: Outlines, min_area: float) -> Placed:
+        rings = outlines.ring_areas()
+        areas = outlines.of_regions(rings) * abs(transform.determinant)
+        points = np.column_stack(applied(transform, outlines.points[:, 0], outlines.points[:, 1]))
+        kept = np.flatnonzero(areas >= min_area)
+        left = rings * transform.determinant > 0
+        geometries = _polygons(replace(outlines, points=points), left, kept)
+        return Placed(outlines.indices[kept], areas[kept], geometries)
+
+    return in_plane
 
 
-def _to_pixels(inverse: Affine, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map coordinates (n, 2) of corners of pixels as whole cols and rows."""
-    cols, rows = applied(inverse, corners[:, 0], corners[:, 1])
-    pixels: NDArray[np.float64] = np.rint(np.column_stack([cols, rows]))
-    return pixels
+class _OnEarth:
+    """Regions of one map in longitude and latitude."""
+
+    def __init__(self, raster: Raster) -> None:
+        self._place = LonLat(raster)
+        self._edges = Edges(self._place, raster.height, raster.width)
+        self._handed, self._pixel = self._middle_pixel(raster)
+
+    def placed(self, outlines: Outlines, min_area: float) -> Placed:
+        left = outlines.ring_areas() * self._handed > 0
+        regions = turned(self._edges.placed(outlines), counts_on=self._place.counts_on)
+        on_earth = regions.outlines
+        areas = on_earth.of_regions(ring_areas(on_earth.points, on_earth.first_points))
+        geometries: dict[int, dict[str, Any]] = {}
+        for number in np.flatnonzero(~regions.is_whole):
+            rings = range(on_earth.first_rings[number], on_earth.first_rings[number + 1])
+            geometry = cut(
+                [_ring(on_earth, ring, turns_left=bool(left[ring])) for ring in rings],
+                [int(regions.turns[ring]) * (1 if left[ring] else -1) for ring in rings],
+                smallest=_SLIVER * self._pixel,
+            )
+            geometries[int(number)] = {} if geometry is None else mapping(geometry)
+            areas[number] = -1.0 if geometry is None else _area(geometry)
+        kept = np.flatnonzero(areas >= min_area)
+        whole = iter(_polygons(on_earth, left, kept[regions.is_whole[kept]]))
+        made = [geometries[number] if number in geometries else next(whole) for number in kept.tolist()]
+        return Placed(outlines.indices[kept], areas[kept], made)
+
+    def _middle_pixel(self, raster: Raster) -> tuple[float, float]:
+        """Whether rings keep their turn, 1 or -1, and how large a pixel is, in square degrees."""
+        cols, rows = np.meshgrid(np.linspace(0, raster.width, 9)[:-1], np.linspace(0, raster.height, 9)[:-1])
+        corners = np.column_stack([cols.ravel(), rows.ravel()])
+        here, right, below = (self._place(corners + step) for step in ([0.0, 0.0], [0.5, 0.0], [0.0, 0.5]))
+        across, down = self._place.difference(right, here), self._place.difference(below, here)
+        sizes = 4 * (across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0])
+        return float(np.sign(np.median(sizes))), float(np.median(np.abs(sizes)))
 
 
-def _oriented(outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    """With outer rings counter-clockwise and holes clockwise, as RFC 7946 asks."""
-    if isinstance(outline, MultiPolygon):
-        return MultiPolygon([orient(part) for part in outline.geoms])
-    return orient(outline)
+def _polygons(
+    outlines: Outlines, left: NDArray[np.bool_], regions: NDArray[np.int64]
+) -> Iterator[dict[str, Any]]:
+    for region in regions:
+        first, end = outlines.first_rings[region], outlines.first_rings[region + 1]
+        rings = [
+            _ring(outlines, ring, turns_left=(ring == first) == left[ring]) for ring in range(first, end)
+        ]
+        yield {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]}
 
 
-def _in_lists(regions: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    """Regions a thousand at a time: a coordinate transformation costs far more to set up than to use."""
-    while several := list(islice(regions, _TOGETHER)):
-        yield several
+def _ring(outlines: Outlines, ring: int, *, turns_left: bool) -> NDArray[np.float64]:
+    """The points (n, 2) of a ring, the other way around unless `turns_left`."""
+    points = outlines.points[outlines.first_points[ring] : outlines.first_points[ring + 1]]
+    return points if turns_left else points[::-1]
+
+
+def _area(geometry: Any) -> float:
+    """Square metres of a polygon, or several, in longitude and latitude."""
+    total = 0.0
+    for part in getattr(geometry, "geoms", [geometry]):
+        for ring in (part.exterior, *part.interiors):  # counter-clockwise and clockwise
+            points = np.asarray(ring.coords)
+            total += float(ring_areas(points, np.array([0, len(points)]))[0])
+    return total

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-from xml.etree import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
