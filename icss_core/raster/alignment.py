@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from icss_core.errors import MisplacedError
 from icss_core.labels import IGNORE
 from icss_core.raster.crs import without_files
 from icss_core.raster.environment import gdal_ready
-from icss_core.raster.georeference import applied
+from icss_core.raster.georeference import applied, full_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Grid:
 def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
     """Labels on the pixels of another grid, each pixel the label of the one in which its centre lies.
 
+    Grids whole turns around the Earth apart, such as from 0 to 360 degrees and from -180 to 180, meet.
     Where one of the grids lies nowhere, pixels are taken to be the same ones, as of a picture drawn over an
     image; sizes must agree then. Where both lie on the map, their places decide, whatever their sizes.
 
@@ -98,9 +99,10 @@ def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[
         which = "its transform has no CRS" if source.crs is None else "the image's transform has no CRS"
         raise MisplacedError(f"{which}, and its pixels are not those of the image")
     if source.crs == target.crs:
-        if same_size and _apart(source, target) <= _SAME:
+        grids = _turned(source, target)
+        if same_size and any(_apart(grid, target) <= _SAME for grid in grids):
             return labels
-        laid = _by_affine(labels, source, target)
+        laid = _by_affine(labels, grids, target)
     else:
         laid = _by_gdal(labels, source, target)
     if (laid == IGNORE).all() and not (labels == IGNORE).all():
@@ -128,11 +130,32 @@ def _apart(source: Grid, target: Grid) -> float:
     return float(np.hypot(cols, rows).max())
 
 
-def _by_affine(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
+def _turned(source: Grid, target: Grid) -> list[Grid]:
+    """The grid as it lies, and whole turns around the Earth from there, wherever it may meet the other."""
+    turn = None if source.crs is None else full_turn(source.crs)
+    if turn is None:
+        return [source]
+    xs, others = source.corners()[:, 0], target.corners()[:, 0]
+    first, last = np.ceil((others.min() - xs.max()) / turn), np.floor((others.max() - xs.min()) / turn)
+    numbers = sorted({0, *range(int(first), int(last) + 1)}, key=abs)
+    return [
+        replace(source, transform=Affine.translation(turn * number, 0) @ source.transform)
+        for number in numbers
+    ]
+
+
+def _by_affine(labels: NDArray[np.uint8], sources: list[Grid], target: Grid) -> NDArray[np.uint8]:
+    laid = np.full((target.height, target.width), IGNORE, np.uint8)
+    for source in sources:
+        _lay(labels, source, target, laid)
+    return laid
+
+
+def _lay(labels: NDArray[np.uint8], source: Grid, target: Grid, laid: NDArray[np.uint8]) -> None:
+    """Lay labels onto `laid`, the pixels of the target, in place."""
     if source.transform.is_degenerate:
         raise MisplacedError("its transform has no inverse")
     between = ~source.transform @ target.transform
-    laid = np.full((target.height, target.width), IGNORE, np.uint8)
     centres = np.arange(target.width) + 0.5
     for top in range(0, target.height, _ROWS):
         rows = np.arange(top, min(top + _ROWS, target.height))[:, None] + 0.5
@@ -141,7 +164,6 @@ def _by_affine(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray
         row = np.floor(between.d * centres + between.e * rows + between.f + 1e-9).astype(np.int64)
         inside = (col >= 0) & (col < source.width) & (row >= 0) & (row < source.height)
         laid[top : top + _ROWS][inside] = labels[row[inside], col[inside]]
-    return laid
 
 
 def _by_gdal(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
