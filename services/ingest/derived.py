@@ -16,6 +16,7 @@ from icss_core.clicks import point_per_region, scribble_per_region
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.source import Pixels
 from icss_core.raster.windows import Window
 from services.data.dataset import read_dataset
 from services.ingest.writer import DatasetWriter
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset, Scene
-    from icss_core.raster.source import Pixels
+    from icss_core.raster.reader import Raster
     from services.ingest.writer import Progress
     from services.storage import Storage
 
@@ -49,7 +50,7 @@ def ingest_derived(
 
     The copy lies where the images do: by transform, ground control points and RPCs, of which each tile has
     its own. A new pixel is the mean of those with data, and has the commonest of their labels; where none
-    has data, it has neither data nor label. Maps of scenes, such as objectness, are not copied.
+    has data, it has neither data nor label. Maps of scenes, such as objectness, become means alike.
 
     Args:
         storage: where both are.
@@ -78,22 +79,26 @@ def ingest_derived(
     )
     unlabelled = 0
     for number, scene in enumerate(dataset.scenes, start=1):
-        image, mask = _read(storage, dataset, scene)
-        pixels, valid = _mean(image.pixels, shrink)
+        image, mask, maps = _read(storage, dataset, scene)
+        pixels, maps = _mean(image.pixels, shrink), {kind: _mean(one, shrink) for kind, one in maps.items()}
         mask = None if mask is None else _commonest(mask, image.pixels.valid, shrink)
         training = scene.split == "train"
-        for suffix, rows, columns in _tiles(pixels.shape[1:], tile if training else None):
+        for suffix, rows, columns in _tiles(pixels.valid.shape, tile if training else None):
             name, part = f"{scene.name}{suffix}", None if mask is None else mask[rows, columns]
             if part is not None and training and labels != "masks":
                 part = _sparse(part, labels, background=background, seed=[seed, zlib.crc32(name.encode())])
                 unlabelled += part is None
             writer.add_array(
                 name,
-                pixels[:, rows, columns],
+                pixels.values[:, rows, columns],
                 part,
                 split=scene.split,
-                valid=valid[rows, columns],
+                valid=pixels.valid[rows, columns],
                 nodata=image.nodata,
+                maps={
+                    kind: Pixels(one.values[:, rows, columns], one.valid[rows, columns])
+                    for kind, one in maps.items()
+                },
                 **image.place(shrink, rows.start, columns.start),
             )
         if on_scene is not None:
@@ -149,26 +154,35 @@ class _Image:
         return place
 
 
-def _read(storage: Storage, dataset: Dataset, scene: Scene) -> tuple[_Image, npt.NDArray[np.uint8] | None]:
-    """An image, and its mask (H, W) without label where there is no data; or None."""
+def _read(
+    storage: Storage, dataset: Dataset, scene: Scene
+) -> tuple[_Image, npt.NDArray[np.uint8] | None, dict[str, Pixels]]:
+    """An image; its mask (H, W) without label where there is no data, or None; its maps by name."""
     with storage.raster_environment():
         with open_raster(storage.check_allowed(dataset.address(scene.image))) as raster:
             placed = not raster.transform.is_identity
             crs = raster.crs if placed else raster.gcps_crs or raster.crs
             image = _Image(
-                pixels=raster.read(Window(0, 0, raster.height, raster.width)),
+                pixels=_all_of(raster),
                 nodata=_representable(raster.nodata, raster.dtype),
                 crs=None if crs is None else crs.to_wkt(),
                 transform=raster.transform if placed else None,
                 gcps=() if placed else raster.gcps,
                 rpcs=raster.rpcs,
             )
-        if scene.mask is None:
-            return image, None
-        with open_mask(storage.check_allowed(dataset.address(scene.mask))) as raster:
-            mask = raster.read(Window(0, 0, raster.height, raster.width)).values[0].astype(np.uint8)
-    mask[~image.pixels.valid] = IGNORE
-    return image, mask
+        maps, mask = {}, None
+        for kind, address in scene.maps.items():
+            with open_mask(storage.check_allowed(dataset.address(address))) as raster:
+                maps[kind] = _all_of(raster)
+        if scene.mask is not None:
+            with open_mask(storage.check_allowed(dataset.address(scene.mask))) as raster:
+                mask = _all_of(raster).values[0].astype(np.uint8)
+                mask[~image.pixels.valid] = IGNORE
+    return image, mask, maps
+
+
+def _all_of(raster: Raster) -> Pixels:
+    return raster.read(Window(0, 0, raster.height, raster.width))
 
 
 def _representable(nodata: float | None, dtype: str) -> float | None:
@@ -202,17 +216,16 @@ def _blocks(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     return blocks
 
 
-def _mean(pixels: Pixels, side: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """The mean (C, h, w) of the pixels with data in each block, 0 where there are none; where there are."""
+def _mean(pixels: Pixels, side: int) -> Pixels:
+    """Of the pixels with data in each block their mean; 0, and no data, where there are none."""
     if side == 1:
-        return pixels.values, pixels.valid
+        return pixels
     kind = pixels.values.dtype
     counts = _blocks(pixels.valid, side).sum(axis=-1)
     # pixels without data are 0
-    sums = _blocks(pixels.values, side).sum(axis=-1, dtype=np.float64)
-    mean = sums / np.maximum(counts, 1)
+    mean = _blocks(pixels.values, side).sum(axis=-1, dtype=np.float64) / np.maximum(counts, 1)
     rounded: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(kind, np.integer) else mean
-    return rounded.astype(kind), counts > 0
+    return Pixels(rounded.astype(kind), counts > 0)
 
 
 def _commonest(mask: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.uint8]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rasterio.rpc import RPC
 
     from icss_core.dataset import Split
+    from icss_core.raster.source import Pixels
 
     Progress = Callable[[int, int, str], None]
     """Called after each scene: how many are done, how many there are, the scene's name."""
@@ -92,6 +93,7 @@ class DatasetWriter:
         rpcs: RPC | None = None,
         valid: npt.NDArray[np.bool_] | None = None,
         nodata: float | None = None,
+        maps: Mapping[str, Pixels] | None = None,
     ) -> Scene:
         """Add a scene from arrays.
 
@@ -106,6 +108,7 @@ class DatasetWriter:
             rpcs: Of the sensor, which some images have instead or as well.
             valid: (H, W), True where there is data; None: everywhere.
             nodata: Value that pixels without data are given in all bands; None: 0, and the file has none.
+            maps: More of the scene by name (`Scene.maps`), each with one uint8 band of the image's size.
 
         Raises:
             DatasetError: the mask has another size than the image, or values that are no class.
@@ -115,7 +118,11 @@ class DatasetWriter:
         points = {"gcps": list(gcps), "crs": crs} if gcps and transform is None else {}
         profile = place | points | ({} if rpcs is None else {"rpcs": rpcs})
         image = _geotiff(pixels, profile, valid, nodata)
-        scene = self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:])
+        with tempfile.TemporaryDirectory() as folder:
+            files = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
+            for kind, values in (maps or {}).items():
+                files[kind].write_bytes(_geotiff(values.values, place, values.valid))
+            scene = self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:], maps=files)
         self.check.add(ArraySource(pixels, valid), mask)
         return scene
 

@@ -145,6 +145,25 @@ def test_a_shrink_or_a_tile_below_one_is_refused(storage, source):
         ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", tile=0)
 
 
+def test_maps_of_scenes_are_means_too(storage, tmp_path):
+    values = np.random.default_rng(3).integers(0, 256, (1, 24, 36)).astype(np.uint8)
+    place = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
+    values[0, :, :6] = 9
+    write(tmp_path / "objectness" / "one.tif", values, nodata=9, **place)
+    base = a_set(storage, tmp_path, "maps", np.repeat(values, 3, 0), np.ones((24, 36), np.uint8), **place)
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-tiles", shrink=4, tile=6)
+    with rasterio.open(tmp_path / "objectness" / "one.tif") as file:
+        theirs = file.read(1, out_shape=(6, 9), resampling=Resampling.average, masked=True)
+    assert [scene.name for scene in copy.scenes] == ["one_0_0", "one_0_1"]
+    for scene, columns in zip(copy.scenes, (slice(0, 4), slice(4, 9)), strict=True):
+        address = copy.address(scene.maps["objectness"])
+        ours, raster = pixels_of(storage, address)
+        valid = valid_of(storage, address)
+        np.testing.assert_array_equal(valid, ~theirs.mask[:, columns])
+        assert np.abs(ours[0].astype(int) - theirs.data[:, columns])[valid].max() <= 1
+        assert raster.transform == Affine(4, 0, 5e5 + 4 * columns.start, 0, -4, 5e6)
+
+
 def a_set(storage, folder, name, values, mask, **profile):
     """A data set of one training scene."""
     for part, array, options in (("images", values, profile), ("masks", mask[None], {})):
