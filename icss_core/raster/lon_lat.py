@@ -36,7 +36,7 @@ class LonLat:
         self._raster = raster
         self._crs = raster_crs(raster)
         self._target = CRS.from_string(LONGITUDE_LATITUDE)
-        self._degrees = degrees_of(self._crs)
+        self._degrees = degrees_of(self._crs) if self._is_upright() else None
         self.counts_on = self._degrees is not None
         """Whether longitudes are those of the raster and may go on beyond 180; else from -180 to 180."""
 
@@ -65,6 +65,17 @@ class LonLat:
         if not self.counts_on:
             apart[:, 0] -= 360 * np.rint(apart[:, 0] / 360)
         return apart
+
+    def _is_upright(self) -> bool:
+        """Whether x and y of the CRS are longitude and latitude, rather than those of another pole."""
+        degrees = degrees_of(self._crs)
+        if degrees is None:
+            return False
+        lon, _ = self._reprojected(
+            np.array([0.0, 40, 0, 40]) / degrees, np.array([10.0, 10, 50, 50]) / degrees
+        )
+        steps = np.array([lon[1] - lon[0] - 40, lon[3] - lon[2] - 40, lon[2] - lon[0]])
+        return bool((np.abs(steps) < 1).all())
 
     def _reprojected(
         self, x: NDArray[np.float64], y: NDArray[np.float64]

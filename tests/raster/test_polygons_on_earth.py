@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LABELS = LabelSpace(classes=tuple(ClassInfo(name=name, colour=(1, 2, 3)) for name in ("background", "road")))
 WHOLE_EARTH = 510_065_621_724_088.0
 """Square metres, as GeographicLib has it for WGS 84."""
+ROTATED = "+proj=ob_tran +o_proj=longlat +o_lon_p=0 +o_lat_p=39.25 +lon_0=18 +datum=WGS84"
 SQUARE = np.ones((40, 40), np.uint8)
 FRAME = np.pad(np.zeros((10, 10), np.uint8), 15, constant_values=1)
 
@@ -55,6 +56,7 @@ def empty_map(folder: Path, size: int, crs: str, transform: Affine) -> Path:
         ("EPSG:3413", 100, 2000, 300_000, -300_000),
         ("EPSG:3413", 100, 2000, -100_000, 100_000),  # the pole in its middle
         ("EPSG:4314", 0.01, 1000, 8, 50),
+        (ROTATED, 0.1, 300, -150, 30),  # degrees, but of another pole
         ("EPSG:32660", 30, 3000, 600_000, 7_000_000),  # across the antimeridian
     ],
 )
