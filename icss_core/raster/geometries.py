@@ -31,6 +31,9 @@ AREAS: Final[dict[Coordinates, str]] = {
     "pixel": "area_pixels",
 }
 """The property that has a region's area, by coordinates."""
+_DECIMALS: Final = 10
+"""Of longitudes and latitudes: a hundredth of a millimetre, in fewer bytes than all digits. What has been cut
+keeps all, as it would not stay valid."""
 _SLIVER: Final = 1e-3
 """Pixels: what the antimeridian cuts off is left out if it is smaller; it comes from rounding."""
 
@@ -60,14 +63,14 @@ def placement_of(raster: Raster, coordinates: Coordinates) -> Callable[[Outlines
     """What gives class indices, areas and geometries of the regions of at least some area."""
     if coordinates == LONGITUDE_LATITUDE:
         return _OnEarth(raster).placed
-    transform = raster.transform if coordinates == "map" else Affine.identity()
+    to_plane = raster.transform if coordinates == "map" else Affine.identity()
 
     def in_plane(outlines: Outlines, min_area: float) -> Placed:
         rings = outlines.ring_areas()
-        areas = outlines.of_regions(rings) * abs(transform.determinant)
-        points = np.column_stack(applied(transform, outlines.points[:, 0], outlines.points[:, 1]))
+        areas = outlines.of_regions(rings) * abs(to_plane.determinant)
+        points = np.column_stack(applied(to_plane, outlines.points[:, 0], outlines.points[:, 1]))
         kept = np.flatnonzero(areas >= min_area)
-        left = rings * transform.determinant > 0
+        left = rings * to_plane.determinant > 0
         geometries = _polygons(replace(outlines, points=points), left, kept)
         return Placed(outlines.indices[kept], areas[kept], geometries)
 
@@ -98,7 +101,8 @@ class _OnEarth:
             geometries[int(number)] = {} if geometry is None else mapping(geometry)
             areas[number] = -1.0 if geometry is None else _area(geometry)
         kept = np.flatnonzero(areas >= min_area)
-        whole = iter(_polygons(on_earth, left, kept[regions.is_whole[kept]]))
+        rounded = replace(on_earth, points=np.round(on_earth.points, _DECIMALS))
+        whole = iter(_polygons(rounded, left, kept[regions.is_whole[kept]]))
         made = [geometries[number] if number in geometries else next(whole) for number in kept.tolist()]
         return Placed(outlines.indices[kept], areas[kept], made)
 
