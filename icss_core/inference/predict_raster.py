@@ -54,7 +54,8 @@ def predict_raster(
         network: see `predict`.
         image: an open raster, which stays open and is used from another thread meanwhile, or the address of
             one; see `open_raster`.
-        out_path: local file; appears when it is complete, and only then.
+        out_path: local file; appears when it is complete, and only then. Beside it comes a file with the
+            names of the classes; what an old map has left there is removed. See `CogSink`.
         label_space: of the network's classes.
         tiling: windows, overlap and blending.
         scales: see `predict`.
@@ -69,8 +70,8 @@ def predict_raster(
     Raises:
         ImageNotFoundError, ImageUnreadableError: the image cannot be read.
         BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
-        InvalidParameterError: the label space has another number of classes than the network, or a scale
-            cannot be used.
+        InvalidParameterError: the label space has another number of classes than the network; a scale
+            cannot be used; or the map would take the place of the image, or of a file that belongs to it.
         CancelledError: `should_stop` said so; no file is left.
     """
     opened = nullcontext(image) if isinstance(image, Raster) else open_raster(image, bands=bands)

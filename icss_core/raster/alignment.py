@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from icss_core.errors import MisplacedError
 from icss_core.labels import IGNORE
 from icss_core.raster.crs import without_files
 from icss_core.raster.environment import gdal_ready
-from icss_core.raster.georeference import applied
+from icss_core.raster.georeference import applied, full_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class Grid:
 def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
     """Labels on the pixels of another grid, each pixel the label of the one in which its centre lies.
 
+    Grids whole turns around the Earth apart, such as from 0 to 360 degrees and from -180 to 180, meet.
     Where one of the grids lies nowhere, pixels are taken to be the same ones, as of a picture drawn over an
     image; sizes must agree then. Where both lie on the map, their places decide, whatever their sizes.
 
@@ -91,9 +92,12 @@ def laid_onto(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[
     if (source.crs is None) != (target.crs is None):
         which = "its transform has no CRS" if source.crs is None else "the image's transform has no CRS"
         raise MisplacedError(f"{which}, and its pixels are not those of the image")
-    laid = (_by_affine if source.crs == target.crs else _by_gdal)(labels, source, target)
-    if near and (laid == labels).all():
-        return labels  # one CRS in two spellings
+    if source.crs == target.crs:
+        laid = _within_one_crs(labels, source, target)
+    else:
+        laid = _by_gdal(labels, source, target)
+        if near and (laid == labels).all():
+            return labels  # one CRS in two spellings
     if (laid == IGNORE).all() and not (labels == IGNORE).all():
         raise MisplacedError(f"it lies elsewhere, {_bounds(source)}, than the image, {_bounds(target)}")
     return laid
@@ -131,11 +135,36 @@ def _apart(source: Grid, target: Grid) -> float:
     return float(np.hypot(cols, rows).max())
 
 
-def _by_affine(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
+def _turned(source: Grid, target: Grid) -> list[Grid]:
+    """The grid as it lies, and whole turns around the Earth from there, wherever it may meet the other."""
+    turn = None if source.crs is None else full_turn(source.crs)
+    if turn is None:
+        return [source]
+    xs, others = source.corners()[:, 0], target.corners()[:, 0]
+    first, last = np.ceil((others.min() - xs.max()) / turn), np.floor((others.max() - xs.min()) / turn)
+    numbers = sorted({0, *range(int(first), int(last) + 1)}, key=abs)
+    return [
+        replace(source, transform=Affine.translation(turn * number, 0) @ source.transform)
+        for number in numbers
+    ]
+
+
+def _within_one_crs(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:
+    grids = _turned(source, target)
+    same_size = (source.height, source.width) == (target.height, target.width)
+    if same_size and any(_apart(grid, target) <= _SAME for grid in grids):
+        return labels
+    laid = np.full((target.height, target.width), IGNORE, np.uint8)
+    for grid in grids:
+        _lay(labels, grid, target, laid)
+    return laid
+
+
+def _lay(labels: NDArray[np.uint8], source: Grid, target: Grid, laid: NDArray[np.uint8]) -> None:
+    """Lay labels onto `laid`, the pixels of the target, in place."""
     if source.transform.is_degenerate:
         raise MisplacedError("its transform has no inverse")
     between = ~source.transform @ target.transform
-    laid = np.full((target.height, target.width), IGNORE, np.uint8)
     centres = np.arange(target.width) + 0.5
     for top in range(0, target.height, _ROWS):
         rows = np.arange(top, min(top + _ROWS, target.height))[:, None] + 0.5
@@ -144,7 +173,6 @@ def _by_affine(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray
         row = np.floor(between.d * centres + between.e * rows + between.f + 1e-9).astype(np.int64)
         inside = (col >= 0) & (col < source.width) & (row >= 0) & (row < source.height)
         laid[top : top + _ROWS][inside] = labels[row[inside], col[inside]]
-    return laid
 
 
 def _by_gdal(labels: NDArray[np.uint8], source: Grid, target: Grid) -> NDArray[np.uint8]:

@@ -16,8 +16,10 @@ from rasterio.windows import Window as RasterioWindow
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.raster.class_names import CLASS_TAG, write_description
 from icss_core.raster.environment import gdal_ready, georeference_optional
 from icss_core.raster.extra_samples import mark_extra_sample_unspecified
+from icss_core.raster.side_files import check_output, description_of, remove_side_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,12 +39,15 @@ class CogSink:
 
     Band 1 is the class: label-space indices, nodata 255, a colour table, and the names as band tags
     `CLASS_<index>`. Band 2, if asked for, is the probability of that class. Both carry the source's CRS with
-    its transform, ground control points or RPCs. (GDAL keeps category names in a second file beside a
-    GeoTIFF, which is lost as soon as the map is copied; tags are not.)
+    its transform, ground control points or RPCs. The names are also in NAME.tif.aux.xml beside the map, where
+    GDAL and QGIS look for them (`icss_core.raster.class_names`); it can be lost when a map is copied, tags
+    cannot.
 
     Rows are collected to whole tiles and go into a tiled file beside `path`; when the block ends without an
     error that file is rewritten in COG order with overviews, by GDAL and in bounded memory, and takes the
-    place of `path` at once. After an error nothing is left.
+    place of `path` at once. What an old map at `path` has left beside it, such as statistics, overviews, a
+    mask or a world file, is removed then, as GDAL would take it for the new map's. After an error nothing is
+    left, and an old map keeps what it has.
 
     Args:
         path: the local file to write; replaced if it exists.
@@ -51,7 +56,9 @@ class CogSink:
         confidence: whether to write band 2; then every `write` must bring it.
 
     Raises:
-        InvalidParameterError: the folder does not exist, or rows come out of order or are missing.
+        InvalidParameterError: the folder does not exist; `path`, or a file beside it that would be replaced
+            or removed, is a file of `like`, or may belong to somebody else (`check_output`); rows come out of
+            order or are missing.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class CogSink:
             raise InvalidParameterError(
                 f"there is no folder {self.path.parent} to write {self.path.name} into"
             )
+        check_output(self.path, _files_of(like))
         self._height, self._width = like.height, like.width
         self._label_space = label_space
         self._georeference = _georeference(like)
@@ -93,7 +101,7 @@ class CogSink:
         finally:
             self._file = None
             self._tiled_path.unlink(missing_ok=True)
-            for leftover in (self._cog_path, self._cog_path.with_name(self._cog_path.name + ".aux.xml")):
+            for leftover in (self._cog_path, description_of(self._cog_path)):
                 leftover.unlink(missing_ok=True)
 
     def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
@@ -145,17 +153,26 @@ class CogSink:
                 raise OSError(f"the map {self.path} cannot be written: {error}") from error
         if self._bands == 2:
             mark_extra_sample_unspecified(self._cog_path)
+        description = write_description(self._cog_path, self._label_space)
+        remove_side_files(self.path)
         self._cog_path.replace(self.path)
+        description.replace(description_of(self.path))
 
     def _describe(self, file: DatasetWriter) -> None:
         table = {index: (*colour, 255) for index, colour in enumerate(self._label_space.colours)}
         file.write_colormap(1, table | {IGNORE: (0, 0, 0, 0)})
         file.set_band_description(1, "class")
-        names = {f"CLASS_{index}": name for index, name in enumerate(self._label_space.names)}
+        names = {f"{CLASS_TAG}{index}": name for index, name in enumerate(self._label_space.names)}
         file.update_tags(1, **names)
         if self._bands == 2:
             file.set_band_description(2, "confidence")
             file.scales = (1.0, 1 / CONFIDENCE_STEPS)
+
+
+def _files_of(like: Raster) -> list[Path]:
+    """The files of this machine that a raster is read from: itself, its mask, its world file and so on."""
+    dataset = like.gdal_band().ds
+    return [] if dataset.name.startswith("/vsi") else [Path(name) for name in dataset.files]
 
 
 def _georeference(like: Raster) -> dict[str, Any]:

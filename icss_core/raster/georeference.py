@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from affine import Affine
 from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import GCPTransformer
 from rasterio.warp import transform as reproject
@@ -17,9 +18,11 @@ from icss_core.raster.environment import gdal_ready
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-    from rasterio.crs import CRS
 
     from icss_core.raster.reader import Raster
+
+
+_LON_LAT: Final = CRS.from_string("OGC:CRS84")
 
 
 def pixel_to_map(
@@ -50,6 +53,10 @@ def map_to_position(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Positions of map points on a raster, or off it (negative, or beyond its size).
 
+    Longitudes that are whole turns around the Earth apart are one place: a raster whose longitudes go from 0
+    to 360, or on beyond 180, has the points that are given from -180 to 180, and the other way round. So have
+    those in a cylindrical projection, such as Web Mercator, that goes on beyond its edge.
+
     Args:
         raster: gives the transform, or ground control points where it has no transform.
         xs: (n,) in units of `crs`; the longitude for EPSG:4326.
@@ -64,15 +71,48 @@ def map_to_position(
         InvalidParameterError: the raster has no georeference, or `crs` is unknown.
         ClickError: a point has no place in the raster's CRS; the message names the first.
     """
-    x, y = _reprojected(_vector(xs), _vector(ys), parse_crs(crs), raster_crs(raster))
-    if raster.transform == Affine.identity() and raster.gcps:
-        with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
-            row, col = transformer.rowcol(x, y, op=np.positive)  # without op it would give whole numbers
-    elif raster.transform.is_degenerate:
-        raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
-    else:
-        col, row = applied(~raster.transform, x, y)
-    return np.asarray(row, np.float64), np.asarray(col, np.float64)
+    own = raster_crs(raster)
+    x, y = _reprojected(_vector(xs), _vector(ys), parse_crs(crs), own)
+    row, col = _map_to_pixel(raster, x, y)
+    off = ~((row >= 0) & (row < raster.height) & (col >= 0) & (col < raster.width))
+    if off.any() and (turn := full_turn(own)) is not None:
+        middle, _ = pixel_corner_to_map(raster, _vector(raster.height / 2), _vector(raster.width / 2))
+        nearest = x[off] + turn * np.rint((middle - x[off]) / turn)
+        row[off], col[off] = _map_to_pixel(raster, nearest, y[off])
+    return row, col
+
+
+def degrees_of(crs: CRS) -> float | None:
+    """Degrees in a unit of a CRS of longitude and latitude; None of any other."""
+    if not crs.is_geographic:
+        return None
+    _, radians = crs.units_factor
+    return float(np.degrees(radians))
+
+
+def full_turn(crs: CRS) -> float | None:
+    """Once around the Earth along x, in units of a CRS; None where x does not come back.
+
+    It does in longitude and latitude, and in cylindrical projections: at any latitude the same step of
+    longitude is the same step of x, and none of y.
+    """
+    degrees = degrees_of(crs)
+    if degrees is not None:
+        return 360 / degrees
+    if not crs.is_projected:
+        return None
+    latitudes = np.array([10.0, 10.0, 10.0, 55.0, 55.0])
+    start = 0.0
+    for start in (-150.0, 10.0):  # of the two, one is far from where longitudes jump
+        try:
+            x, y = _reprojected(np.array([0.0, 1.0, 40.0, 0.0, 40.0]) + start, latitudes, _LON_LAT, crs)
+        except ClickError:
+            return None
+        step = x[1] - x[0]
+        off = np.abs([x[2] - x[0] - 40 * step, x[4] - x[3] - 40 * step, *(y[:3] - y[0]), y[4] - y[3]])
+        if step != 0 and off.max() < 1e-6 * abs(step):
+            return float(360 * abs(step))
+    return None
 
 
 def floored(positions: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -90,13 +130,40 @@ def raster_crs(raster: Raster) -> CRS:
     """
     crs = raster.crs if raster.transform != Affine.identity() else raster.gcps_crs or raster.crs
     if crs is None or (raster.transform == Affine.identity() and not raster.gcps):
-        raise InvalidParameterError(
-            f"{raster.address} has no georeference; give pixel coordinates (col, row) instead"
-        )
+        raise InvalidParameterError(f"{raster.address} {_why_nowhere(raster)}")
     try:
         return without_files(crs)
     except InvalidParameterError as error:
         raise InvalidParameterError(f"{raster.address}: {error}") from error
+
+
+def _why_nowhere(raster: Raster) -> str:
+    """Why map coordinates mean nothing on a raster, and what can be done."""
+    if raster.transform != Affine.identity() or raster.gcps:
+        return (
+            "has a place, but no CRS says in what; give it one (gdal_edit.py -a_srs EPSG:...), or give pixel "
+            "coordinates (col, row) instead"
+        )
+    if raster.rpcs is not None:
+        return (
+            "has no georeference but the RPCs of its sensor, which place a pixel only where its height is "
+            "known; orthorectify it (gdalwarp -rpc), or give pixel coordinates (col, row) instead"
+        )
+    return "has no georeference; give pixel coordinates (col, row) instead"
+
+
+def _map_to_pixel(
+    raster: Raster, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns, the inverse of `pixel_corner_to_map`."""
+    if raster.transform == Affine.identity() and raster.gcps:
+        with gdal_ready(), GCPTransformer(list(raster.gcps)) as transformer:
+            row, col = transformer.rowcol(x, y, op=np.positive)  # without op it would give whole numbers
+    elif raster.transform.is_degenerate:
+        raise InvalidParameterError(f"{raster.address} has a transform without inverse: {raster.transform!r}")
+    else:
+        col, row = applied(~raster.transform, x, y)
+    return np.array(row, np.float64), np.array(col, np.float64)
 
 
 def pixel_corner_to_map(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 
 from icss_core.clicks import point_per_region, scribble_per_region
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.source import Pixels
 from icss_core.raster.windows import Window
 from services.data.dataset import read_dataset
 from services.ingest.writer import DatasetWriter
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from icss_core.dataset import Dataset, Scene
+    from icss_core.raster.reader import Raster
     from services.ingest.writer import Progress
     from services.storage import Storage
 
@@ -43,13 +48,15 @@ def ingest_derived(
 ) -> Dataset:
     """Write a changed copy of a data set. A scene at a time is in memory, whole.
 
-    Where an image has no data, the copy has zeros without label. Objectness is not copied.
+    The copy lies where the images do: by transform, ground control points and RPCs, of which each tile has
+    its own. A new pixel is the mean of those with data, and has the commonest of their labels; where none
+    has data, it has neither data nor label. Maps of scenes, such as objectness, become means alike.
 
     Args:
         storage: where both are.
         source: address of the other's dataset.yaml.
         prefix: s3:// prefix of the new one.
-        shrink: pixels of the source along each side of a new one: their mean, and their commonest label.
+        shrink: pixels of the source along each side of a new one.
         tile: training scenes are cut into tiles of about this many pixels (of the copy) along each side, all
             of a scene as large as each other; None leaves them whole. A loss on image labels
             learns from classes that an image lacks: a tile lacks some, a whole city none.
@@ -72,17 +79,28 @@ def ingest_derived(
     )
     unlabelled = 0
     for number, scene in enumerate(dataset.scenes, start=1):
-        pixels, mask, place = _read(storage, dataset, scene)
-        pixels, mask = _mean(pixels, shrink), None if mask is None else _commonest(mask, shrink)
+        image, mask, maps = _read(storage, dataset, scene)
+        pixels, maps = _mean(image.pixels, shrink), {kind: _mean(one, shrink) for kind, one in maps.items()}
+        mask = None if mask is None else _commonest(mask, image.pixels.valid, shrink)
         training = scene.split == "train"
-        for suffix, rows, columns in _tiles(pixels.shape[1:], tile if training else None):
+        for suffix, rows, columns in _tiles(pixels.valid.shape, tile if training else None):
             name, part = f"{scene.name}{suffix}", None if mask is None else mask[rows, columns]
             if part is not None and training and labels != "masks":
                 part = _sparse(part, labels, background=background, seed=[seed, zlib.crc32(name.encode())])
                 unlabelled += part is None
-            corner = Affine.scale(shrink) @ Affine.translation(columns.start, rows.start)
-            where = {**place, "transform": place["transform"] @ corner} if place else {}
-            writer.add_array(name, pixels[:, rows, columns], part, split=scene.split, **where)
+            writer.add_array(
+                name,
+                pixels.values[:, rows, columns],
+                part,
+                split=scene.split,
+                valid=pixels.valid[rows, columns],
+                nodata=image.nodata,
+                maps={
+                    kind: Pixels(one.values[:, rows, columns], one.valid[rows, columns])
+                    for kind, one in maps.items()
+                },
+                **image.place(shrink, rows.start, columns.start),
+            )
         if on_scene is not None:
             on_scene(number, len(dataset.scenes), scene.name)
     return writer.finish(notes=_notes(dataset.name, shrink, tile, labels, unlabelled=unlabelled))
@@ -102,23 +120,78 @@ def _notes(source: str, shrink: int, tile: int | None, labels: Labels, *, unlabe
     return notes
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image in memory, and where it lies."""
+
+    pixels: Pixels
+    nodata: float | None
+    crs: str | None
+    transform: Affine | None
+    gcps: tuple[GroundControlPoint, ...]
+    rpcs: RPC | None
+
+    def place(self, shrink: int, top: int, left: int) -> dict[str, Any]:
+        """Where a part of the coarser copy lies that begins at these of its rows and columns."""
+        place: dict[str, Any] = {"crs": self.crs}
+        if self.transform is not None:
+            place["transform"] = self.transform @ Affine.scale(shrink) @ Affine.translation(left, top)
+        place["gcps"] = [
+            GroundControlPoint(
+                point.row / shrink - top, point.col / shrink - left, point.x, point.y, point.z, point.id
+            )
+            for point in self.gcps
+        ]
+        if self.rpcs is not None:
+            # they count from the centre of the first pixel
+            moved = {
+                "line_off": (self.rpcs.line_off + 0.5) / shrink - 0.5 - top,
+                "line_scale": self.rpcs.line_scale / shrink,
+                "samp_off": (self.rpcs.samp_off + 0.5) / shrink - 0.5 - left,
+                "samp_scale": self.rpcs.samp_scale / shrink,
+            }
+            place["rpcs"] = RPC(**self.rpcs.to_dict() | moved)
+        return place
+
+
 def _read(
     storage: Storage, dataset: Dataset, scene: Scene
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None, dict[str, Any]]:
-    """Pixels (C, H, W), zero where there is no data, mask (H, W) or None, and the place on the map."""
+) -> tuple[_Image, npt.NDArray[np.uint8] | None, dict[str, Pixels]]:
+    """An image; its mask (H, W) without label where there is no data, or None; its maps by name."""
     with storage.raster_environment():
         with open_raster(storage.check_allowed(dataset.address(scene.image))) as raster:
-            pixels = raster.read(Window(0, 0, raster.height, raster.width))
-            place: dict[str, Any] = {}
-            if not raster.transform.is_identity:
-                crs = None if raster.crs is None else raster.crs.to_wkt()
-                place = {"crs": crs, "transform": raster.transform}
-        if scene.mask is None:
-            return pixels.values, None, place
-        with open_mask(storage.check_allowed(dataset.address(scene.mask))) as raster:
-            mask = raster.read(Window(0, 0, raster.height, raster.width)).values[0].astype(np.uint8)
-    mask[~pixels.valid] = IGNORE
-    return pixels.values, mask, place
+            placed = not raster.transform.is_identity
+            crs = raster.crs if placed else raster.gcps_crs or raster.crs
+            image = _Image(
+                pixels=_all_of(raster),
+                nodata=_representable(raster.nodata, raster.dtype),
+                crs=None if crs is None else crs.to_wkt(),
+                transform=raster.transform if placed else None,
+                gcps=() if placed else raster.gcps,
+                rpcs=raster.rpcs,
+            )
+        maps, mask = {}, None
+        for kind, address in scene.maps.items():
+            with open_mask(storage.check_allowed(dataset.address(address))) as raster:
+                maps[kind] = _all_of(raster)
+        if scene.mask is not None:
+            with open_mask(storage.check_allowed(dataset.address(scene.mask))) as raster:
+                mask = _all_of(raster).values[0].astype(np.uint8)
+                mask[~image.pixels.valid] = IGNORE
+    return image, mask, maps
+
+
+def _all_of(raster: Raster) -> Pixels:
+    return raster.read(Window(0, 0, raster.height, raster.width))
+
+
+def _representable(nodata: float | None, dtype: str) -> float | None:
+    """A nodata value that pixels of a type can have; None otherwise."""
+    kind = np.dtype(dtype)
+    if nodata is None or np.issubdtype(kind, np.floating):
+        return nodata
+    limits = np.iinfo(kind)
+    return nodata if float(nodata).is_integer() and limits.min <= nodata <= limits.max else None
 
 
 def _tiles(shape: tuple[int, ...], tile: int | None) -> Iterator[tuple[str, slice, slice]]:
@@ -143,22 +216,27 @@ def _blocks(values: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     return blocks
 
 
-def _mean(pixels: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
+def _mean(pixels: Pixels, side: int) -> Pixels:
+    """Of the pixels with data in each block their mean; 0, and no data, where there are none."""
     if side == 1:
         return pixels
-    mean = _blocks(pixels, side).mean(axis=-1)
-    rounded: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(pixels.dtype, np.integer) else mean
-    return rounded.astype(pixels.dtype)
+    kind = pixels.values.dtype
+    counts = _blocks(pixels.valid, side).sum(axis=-1)
+    # pixels without data are 0
+    mean = _blocks(pixels.values, side).sum(axis=-1, dtype=np.float64) / np.maximum(counts, 1)
+    rounded: npt.NDArray[Any] = np.rint(mean) if np.issubdtype(kind, np.integer) else mean
+    return Pixels(rounded.astype(kind), counts > 0)
 
 
-def _commonest(mask: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+def _commonest(mask: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.uint8]:
+    """The commonest label of the pixels with data in each block; 255 where there are none."""
     if side == 1:
         return mask
-    blocks = _blocks(mask, side)
+    blocks, data = _blocks(mask, side), _blocks(valid, side)
     present = np.unique(mask)
-    counts = np.stack([(blocks == label).sum(axis=-1) for label in present])
+    counts = np.stack([((blocks == label) & data).sum(axis=-1) for label in present])
     commonest: npt.NDArray[np.uint8] = present[counts.argmax(axis=0)]
-    return commonest
+    return np.where(counts.any(axis=0), commonest, np.uint8(IGNORE))
 
 
 def _sparse(

@@ -27,12 +27,15 @@ from services.ingest.mask_file import Mask
 from services.ingest.upright import TILED, write_upright
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     from affine import Affine
+    from rasterio.control import GroundControlPoint
+    from rasterio.rpc import RPC
 
     from icss_core.dataset import Split
+    from icss_core.raster.source import Pixels
 
     Progress = Callable[[int, int, str], None]
     """Called after each scene: how many are done, how many there are, the scene's name."""
@@ -87,6 +90,11 @@ class DatasetWriter:
         split: Split,
         crs: str | None = None,
         transform: Affine | None = None,
+        gcps: Sequence[GroundControlPoint] = (),
+        rpcs: RPC | None = None,
+        valid: npt.NDArray[np.bool_] | None = None,
+        nodata: float | None = None,
+        maps: Mapping[str, Pixels] | None = None,
     ) -> Scene:
         """Add a scene from arrays.
 
@@ -95,17 +103,28 @@ class DatasetWriter:
             pixels: (C, H, W), any real type.
             mask: (H, W) uint8, indices of the set's classes, 255 = ignore; None where there is none.
             split: Part of the set the scene belongs to.
-            crs: Of the transform; None for an image that lies nowhere.
+            crs: Of the transform, or the control points; None for an image that lies nowhere.
             transform: From (col, row) to map coordinates.
+            gcps: Ground control points, which some images have instead.
+            rpcs: Of the sensor, which some images have instead or as well.
+            valid: (H, W), True where there is data; None: everywhere.
+            nodata: Value that pixels without data are given in all bands; None: 0, and the file has none.
+            maps: More of the scene by name (`Scene.maps`), each with one uint8 band of the image's size.
 
         Raises:
             DatasetError: the mask has another size than the image, or values that are no class.
         """
         place: dict[str, Any] = {} if transform is None else {"crs": crs, "transform": transform}
-        scene = self._add(
-            name, _geotiff(pixels, place), mask, split=split, place=place, shape=pixels.shape[1:]
-        )
-        self.check.add(ArraySource(pixels, None), mask)
+        # a mask needs neither, as it is read by the pixels of its image
+        points = {"gcps": list(gcps), "crs": crs} if gcps and transform is None else {}
+        profile = place | points | ({} if rpcs is None else {"rpcs": rpcs})
+        image = _geotiff(pixels, profile, valid, nodata)
+        with tempfile.TemporaryDirectory() as folder:
+            files = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
+            for kind, values in (maps or {}).items():
+                files[kind].write_bytes(_geotiff(values.values, place, values.valid))
+            scene = self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:], maps=files)
+        self.check.add(ArraySource(pixels, valid), mask)
         return scene
 
     def add_file(
@@ -325,14 +344,37 @@ def _unmark_alpha(path: Path) -> None:
             ]
 
 
-def _geotiff(values: npt.NDArray[Any], profile: dict[str, Any]) -> bytes:
-    """Bytes of a tiled, deflated GeoTIFF of an array (C, H, W)."""
+def _geotiff(
+    values: npt.NDArray[Any],
+    profile: dict[str, Any],
+    valid: npt.NDArray[np.bool_] | None = None,
+    nodata: float | None = None,
+) -> bytes:
+    """Bytes of a tiled, deflated GeoTIFF of an array (C, H, W).
+
+    It has a mask where `valid` (H, W) says so, and where a pixel with data looks as if it had none.
+    """
     bands, height, width = values.shape
     colours = {"photometric": "RGB"} if bands == 3 and values.dtype == np.uint8 else {}
-    with warnings.catch_warnings(), MemoryFile() as memory:
+    present = np.ones((height, width), bool) if valid is None else valid
+    if nodata is not None:
+        profile = profile | {"nodata": nodata}
+        with np.errstate(over="ignore"):
+            absent = np.array(nodata).astype(values.dtype)
+        masked = not present.all() or bool((values == absent).all(axis=0).any())
+        values = np.where(present, values, absent)
+    else:
+        masked = not present.all()
+    with (
+        warnings.catch_warnings(),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        MemoryFile() as memory,
+    ):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # not every set lies on the map
         with memory.open(
             count=bands, height=height, width=width, dtype=values.dtype, **TILED, **colours, **profile
         ) as target:
             target.write(values)
+            if masked:
+                target.write_mask(present)
         return bytes(memory.read())

@@ -14,6 +14,7 @@ from icss_core.inference import DEFAULT_TILING, Tiling, predict_raster, prepare_
 from icss_core.inference.scales import Scales
 from icss_core.networks.input_size import input_size_of
 from icss_core.raster.polygons import write_polygons
+from icss_core.raster.side_files import DESCRIPTION, description_of
 from services.s3_address import S3Address
 from services.serving.model_cache import ModelCache
 from services.serving.requests import TilingRequest
@@ -146,6 +147,8 @@ class PredictionService:
                 )
             pixels = prediction.height * prediction.width
             if not job.inline:
+                if job.format == "cog":  # first, so that whoever sees the map finds its class names
+                    self._storage.upload(description_of(result), prediction.href + DESCRIPTION)
                 self._storage.upload(result, prediction.href)
                 return PredictionOutcome(prediction=prediction, content=None, pixels=pixels)
             self._check_inline(prediction.bytes, "bytes", self._limits.max_inline_bytes)

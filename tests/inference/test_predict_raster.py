@@ -82,6 +82,15 @@ def test_wrong_requests_leave_no_file(scene: Path, tmp_path: Path) -> None:
     assert not list(out.iterdir())
 
 
+def test_a_map_never_takes_the_place_of_its_image(scene: Path) -> None:
+    before = scene.read_bytes()
+    (scene.parent / "link.tif").hardlink_to(scene)
+    for out in (scene, scene.parent / "link.tif"):
+        with pytest.raises(InvalidParameterError, match="write it under another name"):
+            predict_raster(lived_in_segmenter(), scene, out, label_space=LABELS, bands=[1, 2, 3])
+        assert out.read_bytes() == before
+
+
 def test_a_limited_block_cache_is_given_back(scene: Path, tmp_path: Path) -> None:
     before = rasterio.env.get_gdal_config("GDAL_CACHEMAX")
     predict_raster(

@@ -88,7 +88,7 @@ def test_rows_become_a_valid_cog(size: tuple[int, int], confidence: bool, tmp_pa
             sink.write(row, made[row : row + 97], scores[row : row + 97] if confidence else None)
             assert not path.exists()
     assert_valid_cog(path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["map.tif", "source.tif"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["map.tif", "map.tif.aux.xml", "source.tif"]
     with rasterio.open(path) as file, rasterio.open(source) as before:
         np.testing.assert_array_equal(file.read(1), made)
         assert (file.crs, file.transform, file.nodata) == (before.crs, before.transform, 255)

@@ -9,10 +9,9 @@ import pytest
 import rasterio
 from affine import Affine
 from awkward_rasters import RASTERS, write
-from pyproj import Geod
 from rasterio.warp import transform
-from shapely import segmentize
-from shapely.geometry import LineString, box, shape
+from shapely import Polygon
+from shapely.geometry import shape
 
 from icss_core.errors import (
     BandMismatchError,
@@ -129,28 +128,6 @@ def test_ground_control_points_place_outlines(tmp_path: Path) -> None:
     )
 
 
-def test_outlines_across_the_antimeridian_are_cut(tmp_path: Path) -> None:
-    path = class_map(tmp_path, crs="EPSG:4326", transform=Affine(0.01, 0, 179.7, 0, -0.01, 10))
-    road = next(f for f in polygons(path, LABELS) if f["properties"]["class"] == "road")
-    whole, _ = Geod(ellps="WGS84").geometry_area_perimeter(
-        shape({
-            "type": "Polygon",
-            "coordinates": [[(10.1, 9.9), (10.1, 9.7), (10.5, 9.7), (10.5, 9.9), (10.1, 9.9)]],
-        })
-    )  # fmt: skip
-    assert road["properties"]["area_m2"] == pytest.approx(abs(whole), rel=1e-4)
-    longitudes = [
-        longitude
-        for part in (
-            [road["geometry"]["coordinates"]]
-            if road["geometry"]["type"] == "Polygon"
-            else road["geometry"]["coordinates"]
-        )
-        for longitude, _ in part[0]
-    ]
-    assert max(longitudes) - min(longitudes) < 1 or road["geometry"]["type"] == "MultiPolygon"
-
-
 def test_a_collection_of_too_many_bytes_is_not_written(tmp_path: Path) -> None:
     path = class_map(tmp_path)
     whole = io.BytesIO()
@@ -167,7 +144,7 @@ def test_corners_are_counted_before_outlines_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of a grid of single pixels are known; strips of the count overlap as they should."""
-    monkeypatch.setattr("icss_core.raster.polygons._STRIP", 7)
+    monkeypatch.setattr("icss_core.raster.outlines._STRIP", 7)
     source = write(tmp_path / "source.tif", np.zeros((1, 41, 30), np.uint8))
     labels = np.zeros((41, 30), np.uint8)
     labels[1:-1:2, 1:-1:2] = 1
@@ -175,35 +152,44 @@ def test_corners_are_counted_before_outlines_are_made(
     path = tmp_path / "map.tif"
     with open_raster(source) as raster, CogSink(path, like=raster, label_space=LABELS) as sink:
         sink.write(0, labels, None)
-    monkeypatch.setattr("icss_core.raster.polygons.MAX_CORNERS", corners)
+    monkeypatch.setattr("icss_core.raster.outlines.MAX_CORNERS", corners)
     assert sum(1 for _ in polygons(path, LABELS)) == labels.sum()
-    monkeypatch.setattr("icss_core.raster.polygons.MAX_CORNERS", corners - 1)
+    monkeypatch.setattr("icss_core.raster.outlines.MAX_CORNERS", corners - 1)
     with pytest.raises(OutlinesTooLargeError, match="corners; take the map itself"):
         next(polygons(path, LABELS))
 
 
-def test_a_place_in_no_known_crs_gives_pixels(tmp_path: Path) -> None:
+LOCAL = 'LOCAL_CS["site",UNIT["metre",1]]'
+ENGINEERING = (
+    'ENGCRS["site",EDATUM["stake"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]'
+)
+
+
+@pytest.mark.parametrize("crs", [None, LOCAL, ENGINEERING], ids=["none", "local", "engineering"])
+@pytest.mark.parametrize("turn", [0, 30])
+def test_a_place_in_no_crs_of_the_earth_gives_coordinates_of_the_map(
+    crs: str | None, turn: float, tmp_path: Path
+) -> None:
     """As world files give it: a transform, and nobody says of what."""
-    collection = collection_of(class_map(tmp_path, crs=None), LABELS, min_area=2)
-    assert collection["coordinates"] == "pixel"
+    placed = Affine(0.5, 0, 500_000, 0, -0.5, 5_300_000) @ Affine.rotation(turn)
+    collection = collection_of(class_map(tmp_path, crs=crs, transform=placed), LABELS, min_area=0.5)
+    assert collection["coordinates"] == "map"
+    assert len(collection["features"]) == 2
     road = next(f for f in collection["features"] if f["properties"]["class"] == "road")
-    assert road["properties"]["area_pixels"] == 800
-    assert shape(road["geometry"]).bounds == (10, 10, 50, 30)
+    expected = Polygon([placed @ corner for corner in ((10, 10), (50, 10), (50, 30), (10, 30))])
+    outline = shape(road["geometry"])
+    assert outline.exterior.is_ccw
+    assert outline.symmetric_difference(expected).area < 1e-6
+    assert road["properties"]["area_map_units"] == pytest.approx(expected.area)
+    assert all(shape(feature["geometry"]).is_valid for feature in collection["features"])
 
 
-def test_long_edges_stay_where_the_map_has_them(tmp_path: Path) -> None:
-    """Edges of GeoJSON are straight in longitude and latitude, those of the map on the map."""
-    pixel, size = 1000.0, 140
-    transform_of_map = Affine(pixel, 0, 399_960, 0, -pixel, 5_000_040)
-    source = write(tmp_path / "a.tif", np.zeros((1, size, size), np.uint8), transform=transform_of_map)
-    path = tmp_path / "map.tif"
-    with open_raster(source) as raster, CogSink(path, like=raster, label_space=LABELS) as sink:
-        sink.write(0, np.ones((size, size), np.uint8), None)
-    (feature,) = polygons(path, LABELS)
-    along = np.asarray(segmentize(shape(feature["geometry"]), 0.001).exterior.coords).T
-    outline = LineString(np.column_stack(transform("EPSG:4326", "EPSG:32632", *along)))
-    truth = box(*transform_of_map @ (0, size), *transform_of_map @ (size, 0)).exterior
-    assert outline.hausdorff_distance(segmentize(truth, 500)) < 0.5 * pixel
+def test_polygons_do_not_go_into_their_own_map(tmp_path: Path) -> None:
+    path = class_map(tmp_path)
+    before = path.read_bytes()
+    with path.open("r+b") as file, pytest.raises(InvalidParameterError, match="go into another file"):
+        write_polygons(file, path, LABELS)
+    assert path.read_bytes() == before
 
 
 def test_what_is_no_class_map_is_refused(tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
+from rasterio.rpc import RPC
+from rasterio.transform import GCPTransformer, RPCTransformer
 from scenes_in_store import pixels_of, stored
 from tiny_tiles import write
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import IGNORE
+from icss_core.raster.reader import open_raster
+from icss_core.raster.windows import Window
 from services.ingest import ingest_derived, ingest_folder
 
 
@@ -138,3 +143,124 @@ def test_a_shrink_or_a_tile_below_one_is_refused(storage, source):
         ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", shrink=0)
     with pytest.raises(InvalidParameterError, match="tile is at least 1"):
         ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", tile=0)
+
+
+def test_maps_of_scenes_are_means_too(storage, tmp_path):
+    values = np.random.default_rng(3).integers(0, 256, (1, 24, 36)).astype(np.uint8)
+    place = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
+    values[0, :, :6] = 9
+    write(tmp_path / "objectness" / "one.tif", values, nodata=9, **place)
+    base = a_set(storage, tmp_path, "maps", np.repeat(values, 3, 0), np.ones((24, 36), np.uint8), **place)
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-tiles", shrink=4, tile=6)
+    with rasterio.open(tmp_path / "objectness" / "one.tif") as file:
+        theirs = file.read(1, out_shape=(6, 9), resampling=Resampling.average, masked=True)
+    assert [scene.name for scene in copy.scenes] == ["one_0_0", "one_0_1"]
+    for scene, columns in zip(copy.scenes, (slice(0, 4), slice(4, 9)), strict=True):
+        address = copy.address(scene.maps["objectness"])
+        ours, raster = pixels_of(storage, address)
+        valid = valid_of(storage, address)
+        np.testing.assert_array_equal(valid, ~theirs.mask[:, columns])
+        assert np.abs(ours[0].astype(int) - theirs.data[:, columns])[valid].max() <= 1
+        assert raster.transform == Affine(4, 0, 5e5 + 4 * columns.start, 0, -4, 5e6)
+
+
+def a_set(storage, folder, name, values, mask, **profile):
+    """A data set of one training scene."""
+    for part, array, options in (("images", values, profile), ("masks", mask[None], {})):
+        write(folder / part / "one.tif", array, **options)
+    (folder / "classes.yaml").write_text("[background, roof, road]")
+    return ingest_folder(storage, folder, f"s3://icss/derived/{name}", name=name)
+
+
+@pytest.mark.parametrize("nodata", [0, 7, None])
+def test_pixels_without_data_take_no_part_in_a_mean(storage, tmp_path, nodata):
+    """As in GDAL's average, which leaves out what has no data."""
+    rng = np.random.default_rng(1)
+    values = rng.integers(8, 4000, (2, 40, 60), np.uint16)
+    hole = np.zeros((40, 60), bool)
+    hole[:, :25] = hole[10:21] = hole[33, 33] = True
+    values[:, hole] = 0 if nodata is None else nodata
+    mask = np.where(np.indices((40, 60))[1] % 3 == 0, 1, 2).astype(np.uint8)
+    profile = {"crs": "EPSG:32633", "transform": Affine(1, 0, 5e5, 0, -1, 5e6)}
+    profile |= {} if nodata is None else {"nodata": nodata}
+    path = tmp_path / "set" / "images" / "one.tif"
+    base = a_set(storage, tmp_path / "set", f"holes-{nodata}", values, mask, **profile)
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-coarse", shrink=4)
+    with rasterio.open(path) as file:
+        theirs = file.read(out_shape=(2, 10, 15), resampling=Resampling.average, masked=True)
+    ours, raster = pixels_of(storage, copy.address(copy.scenes[0].image))
+    assert raster.nodata == nodata
+    valid = valid_of(storage, copy.address(copy.scenes[0].image))
+    np.testing.assert_array_equal(valid, ~theirs.mask.all(axis=0))
+    assert np.abs(ours.astype(int) - theirs.filled(0))[:, valid].max() <= 1
+    labels = mask_of(storage, copy, "one")
+    np.testing.assert_array_equal(labels == IGNORE, ~valid)
+    blocks = np.where(hole, 255, mask).reshape(10, 4, 15, 4).swapaxes(1, 2).reshape(10, 15, 16)
+    if nodata is not None:
+        for place in zip(*np.nonzero(valid), strict=True):
+            counts = np.bincount(blocks[place], minlength=256)[:255]
+            assert counts[labels[place]] == counts.max()
+
+
+def valid_of(storage, address):
+    with storage.raster_environment(), open_raster(address) as raster:
+        return raster.read(Window(0, 0, raster.height, raster.width)).valid
+
+
+def test_a_mean_that_looks_like_no_data_has_data(storage, tmp_path):
+    values = np.full((1, 20, 20), 2, np.uint8)
+    values[0, :10] = 1 + 2 * (np.indices((10, 20)).sum(axis=0) % 2)
+    base = a_set(storage, tmp_path, "faint", values, np.ones((20, 20), np.uint8), nodata=2)
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-coarse", shrink=4)
+    values, _ = pixels_of(storage, copy.address(copy.scenes[0].image))
+    assert (values[0, :3] == 2).all()
+    np.testing.assert_array_equal(
+        valid_of(storage, copy.address(copy.scenes[0].image)), [[True] * 5] * 3 + [[False] * 5] * 2
+    )
+
+
+def test_tiles_have_their_own_control_points(storage, tmp_path):
+    points = [
+        GroundControlPoint(row, col, 9 + col * 1e-4 + row * 1e-5, 48 - row * 1e-4, 5.0)
+        for row, col in ((0, 0), (0, 64), (48, 0), (48, 64), (20, 30))
+    ]
+    values = np.random.default_rng(0).integers(1, 255, (3, 48, 64)).astype(np.uint8)
+    base = a_set(
+        storage, tmp_path, "points", values, np.ones((48, 64), np.uint8), gcps=points, crs="EPSG:4326"
+    )
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-tiles", shrink=2, tile=12)
+    assert len(copy.scenes) > 4
+    with GCPTransformer(points) as whole:
+        for scene in copy.scenes:
+            coarse, raster = pixels_of(storage, copy.address(scene.image))
+            _, row, column = scene.name.split("_")
+            top, (left, right) = 12 * int(row), ((0, 10), (10, 21), (21, 32))[int(column)]
+            assert (coarse.shape[1:], len(raster.gcps)) == ((12, right - left), 5)
+            assert raster.gcps_crs.to_epsg() == 4326
+            assert {point.z for point in raster.gcps} == {5.0}
+            with GCPTransformer(list(raster.gcps)) as own:
+                here = own.xy([0, 5], [0, 7], offset="ul")
+            there = whole.xy([2 * top, 2 * (top + 5)], [2 * left, 2 * (left + 7)], offset="ul")
+            np.testing.assert_allclose(here, there, rtol=0, atol=1e-9)
+
+
+def test_tiles_have_their_own_rpcs(storage, tmp_path):
+    """Pixels lie where GDAL says, at one height, by those of the whole image and those of the tile."""
+    linear = [0.0, 0.9, 0.1, 0.02, *[0.0] * 16], [0.0, -0.1, 0.95, 0.01, *[0.0] * 16]
+    one = [1.0, *[0.0] * 19]
+    rpcs = RPC(
+        height_off=200, height_scale=500, lat_off=48, lat_scale=0.01, line_den_coeff=one,
+        line_num_coeff=linear[1], line_off=24, line_scale=24, long_off=9, long_scale=0.01,
+        samp_den_coeff=one, samp_num_coeff=linear[0], samp_off=32, samp_scale=32,
+    )  # fmt: skip
+    values = np.random.default_rng(0).integers(1, 255, (3, 48, 64)).astype(np.uint8)
+    base = a_set(storage, tmp_path, "rpcs", values, np.ones((48, 64), np.uint8), rpcs=rpcs)
+    copy = ingest_derived(storage, f"{base.base}/dataset.yaml", f"{base.base}-tiles", shrink=2, tile=12)
+    with RPCTransformer(rpcs, rpc_height=200) as whole:
+        for name, top, left in (("one_0_0", 0, 0), ("one_1_2", 12, 21)):
+            scene = next(scene for scene in copy.scenes if scene.name == name)
+            _, raster = pixels_of(storage, copy.address(scene.image))
+            with RPCTransformer(raster.rpcs, rpc_height=200) as own:
+                here = own.xy([3, 10], [1, 8], offset="ul")
+            there = whole.xy([2 * (top + 3), 2 * (top + 10)], [2 * (left + 1), 2 * (left + 8)], offset="ul")
+            np.testing.assert_allclose(here, there, rtol=0, atol=1e-7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -109,6 +110,8 @@ def test_prediction_in_the_store_is_a_map_of_the_scene(
         labels = made.read(1)
         assert (labels[:, :NODATA_COLUMNS] == 255).all()
         assert set(np.unique(labels[:, NODATA_COLUMNS:])) <= {0, 1, 2}
+    names = ET.fromstring(service.storage.read_bytes(f"{prediction.href}.aux.xml"))  # noqa: S314 - our own
+    assert [name.text for name in names.iter("Category")] == ["background", "road", "building"]
 
 
 def test_small_file_comes_back_as_a_map(client: IcssClient, tmp_path: Path) -> None:
