@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cached_property
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from icss_core.errors import ClassExistsError, TooManyClassesError, UnknownClassError
 
@@ -66,13 +66,26 @@ ClassName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_l
 """Text of at most 64 characters in any script, without control characters and what cannot be seen."""
 
 
+def from_hexadecimal(value: Any) -> Any:
+    """`#rrggbb` as (red, green, blue); anything else as it came, for the type to judge."""
+    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
+        try:
+            return tuple(bytes.fromhex(value[1:]))
+        except ValueError:
+            return value
+    return value
+
+
 class ClassInfo(BaseModel):
-    """One class: its name, unique in a label space, and its colour as 8-bit (red, green, blue)."""
+    """One class: its name, unique in a label space, and its colour as 8-bit (red, green, blue).
+
+    The colour may be given as `#rrggbb`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassName
-    colour: tuple[Channel, Channel, Channel]
+    colour: Annotated[tuple[Channel, Channel, Channel], BeforeValidator(from_hexadecimal)]
 
 
 def check_number_of_classes(number: int) -> None:

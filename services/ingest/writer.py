@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import rasterio
-import rasterio.shutil
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
 
 from icss_core.dataset import Dataset, Scene
 from icss_core.errors import DatasetError, MisplacedError
 from icss_core.labels import BACKGROUND, IGNORE, LabelSpace
 from icss_core.raster.alignment import Grid, laid_onto
-from icss_core.raster.reader import ArraySource, open_mask, open_raster
+from icss_core.raster.reader import ArraySource, open_raster
 from services.ingest.check import PICTURE_FILE, TABLE_FILE, Check
 from services.ingest.label_counts import label_counts
 from services.ingest.mask_file import Mask
-from services.ingest.upright import TILED, write_upright
+from services.ingest.scene_rasters import copy_image, copy_map, digest_of, geotiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,11 +111,11 @@ class DatasetWriter:
         # a mask needs neither, as it is read by the pixels of its image
         points = {"gcps": list(gcps), "crs": crs} if gcps and transform is None else {}
         profile = place | points | ({} if rpcs is None else {"rpcs": rpcs})
-        image = _geotiff(pixels, profile, valid, nodata)
+        image = geotiff(pixels, profile, valid, nodata)
         with tempfile.TemporaryDirectory() as folder:
             files = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
             for kind, values in (maps or {}).items():
-                files[kind].write_bytes(_geotiff(values.values, place, values.valid))
+                files[kind].write_bytes(geotiff(values.values, place, values.valid))
             scene = self._add(name, image, mask, split=split, place=place, shape=pixels.shape[1:], maps=files)
         self.check.add(ArraySource(pixels, valid), mask)
         return scene
@@ -156,28 +149,12 @@ class DatasetWriter:
             DatasetError: it is damaged, or mask or maps do not fit it.
             MisplacedError: the mask does not lie where the image does.
         """
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            warnings.catch_warnings(),
-            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        ):
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # plain pictures are welcome
+        with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "image.tif"
-            with open_raster(path) as source:
-                grid = Grid.of(source)
-                turned = source.is_turned
-                if turned:
-                    write_upright(source, target)
-            try:
-                if not turned:
-                    rasterio.shutil.copy(path, target, **TILED, **({"ALPHA": "NO"} if alpha_is_data else {}))
-                if alpha_is_data:
-                    _unmark_alpha(target)
-            except (RasterioError, CPLE_BaseError) as error:
-                raise DatasetError(f"{path} cannot be copied: {_without(folder, error)}") from error
+            grid = copy_image(path, target, alpha_is_data=alpha_is_data)
             copies = {kind: Path(folder) / f"{kind}.map.tif" for kind in maps or {}}
             for kind, raster in (maps or {}).items():
-                _copy_map(name, kind, raster, copies[kind], grid)
+                copy_map(name, kind, raster, copies[kind], grid)
             labels = self._laid(name, mask, grid) if isinstance(mask, Mask) else mask
             # a mask needs no control points, as it is read by the pixels of its image
             place = {"crs": grid.crs, "transform": grid.transform}
@@ -245,13 +222,13 @@ class DatasetWriter:
         labels, masked = None, None
         if mask is not None:
             labels = self._labels(name, mask, shape)
-            masked = _geotiff(mask[None], place)
+            masked = geotiff(mask[None], place)
         rasters: dict[str, bytes | Path | None] = {"images": image, "masks": masked, **(maps or {})}
         addresses: dict[str, str] = {}
         checksum = hashlib.sha256()
         for kind, raster in rasters.items():
             if raster is not None:
-                digest = _digest(raster)
+                digest = digest_of(raster)
                 checksum.update(digest)
                 addresses[kind] = f"{kind}/{name}-{digest.hex()[:_HASH_LENGTH]}.tif"
                 self._put(raster, f"{self._prefix}/{addresses[kind]}")
@@ -290,91 +267,3 @@ class DatasetWriter:
                 f"({', '.join(self._classes.names)}) with indices from 0, and 255 for ignore"
             )
         return tuple(self._classes.names[value] for value in sorted(values) if value != BACKGROUND)
-
-
-def _digest(raster: bytes | Path) -> bytes:
-    """SHA-256 of a raster file's bytes."""
-    if isinstance(raster, bytes):
-        return hashlib.sha256(raster).digest()
-    with raster.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def _copy_map(name: str, kind: str, path: Path, target: Path, grid: Grid) -> None:
-    """A map of a scene as a tiled GeoTIFF, after checking that it is one, and on the image's pixels."""
-    with open_mask(path) as raster:
-        own = Grid.of(raster)
-        nothing = np.empty((own.height, own.width), np.uint8)
-        try:
-            moved = laid_onto(nothing, own, grid) is not nothing
-        except MisplacedError as error:
-            raise MisplacedError(f"scene {name!r}: the {kind} does not fit its image: {error}") from error
-        if moved:
-            raise MisplacedError(
-                f"scene {name!r}: the {kind} lies on other pixels than its image; warp it onto the image's"
-            )
-        if raster.bands != 1 or raster.dtype != "uint8" or raster.colour_table is not None:
-            what = "with a palette" if raster.colour_table else f"of {raster.dtype}"
-            raise DatasetError(
-                f"scene {name!r}: {kind} is one band of uint8 from 0 to 255, not {raster.bands} {what}"
-            )
-        if raster.is_turned:
-            write_upright(raster, target)
-            return
-    try:
-        rasterio.shutil.copy(path, target, **TILED)
-    except (RasterioError, CPLE_BaseError) as error:
-        raise DatasetError(f"{path} cannot be copied: {_without(target.parent, error)}") from error
-
-
-def _without(folder: str | Path, error: BaseException) -> str:
-    """What GDAL said, without the temporary folder that it was copying to."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).replace(f"{folder}/", "the copy's ")
-
-
-def _unmark_alpha(path: Path) -> None:
-    """Make alpha bands plain ones; GDAL's ALPHA=NO does so for RGBA, but not for gray with extra bands."""
-    with rasterio.open(path, "r+") as target:
-        kinds = target.colorinterp
-        if ColorInterp.alpha in kinds:
-            target.colorinterp = [
-                ColorInterp.undefined if kind == ColorInterp.alpha else kind for kind in kinds
-            ]
-
-
-def _geotiff(
-    values: npt.NDArray[Any],
-    profile: dict[str, Any],
-    valid: npt.NDArray[np.bool_] | None = None,
-    nodata: float | None = None,
-) -> bytes:
-    """Bytes of a tiled, deflated GeoTIFF of an array (C, H, W).
-
-    It has a mask where `valid` (H, W) says so, and where a pixel with data looks as if it had none.
-    """
-    bands, height, width = values.shape
-    colours = {"photometric": "RGB"} if bands == 3 and values.dtype == np.uint8 else {}
-    present = np.ones((height, width), bool) if valid is None else valid
-    if nodata is not None:
-        profile = profile | {"nodata": nodata}
-        with np.errstate(over="ignore"):
-            absent = np.array(nodata).astype(values.dtype)
-        masked = not present.all() or bool((values == absent).all(axis=0).any())
-        values = np.where(present, values, absent)
-    else:
-        masked = not present.all()
-    with (
-        warnings.catch_warnings(),
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        MemoryFile() as memory,
-    ):
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # not every set lies on the map
-        with memory.open(
-            count=bands, height=height, width=width, dtype=values.dtype, **TILED, **colours, **profile
-        ) as target:
-            target.write(values)
-            if masked:
-                target.write_mask(present)
-        return bytes(memory.read())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from icss_core.labels import from_hexadecimal
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", examples=["town"])]
 """Name of a registered model."""
@@ -25,21 +27,11 @@ UploadId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", examples=["1b4e28ba2f
 """Id of an uploaded image."""
 
 
-def _from_hex(value: Any) -> Any:
-    """`#rrggbb` as (red, green, blue); anything else as it came, for the type to judge."""
-    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
-        try:
-            return tuple(bytes.fromhex(value[1:]))
-        except ValueError:
-            return value
-    return value
-
-
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 Colour = Annotated[
     tuple[Channel, Channel, Channel],
-    BeforeValidator(_from_hex, json_schema_input_type=tuple[Channel, Channel, Channel] | str),
+    BeforeValidator(from_hexadecimal, json_schema_input_type=tuple[Channel, Channel, Channel] | str),
     Field(examples=[(230, 25, 75)]),
 ]
 """8-bit (red, green, blue), or `#rrggbb`."""

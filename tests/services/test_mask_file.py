@@ -216,3 +216,12 @@ def test_several_values_may_be_one_class(tmp_path: Path) -> None:
     values = np.array([[0, 3, 4, 7, 8]], np.uint8)
     read = read_mask(picture(tmp_path / "a.png", values), several)
     assert read.labels.tolist() == [[0, 1, 1, 2, 2]]
+
+
+def test_colours_may_be_hexadecimal(tmp_path: Path) -> None:
+    written = meaning(
+        tmp_path, "- {name: background, colour: '#A0A0A0'}\n- {name: road, colour: \"#345ac8\"}\n"
+    )
+    assert written == meaning(tmp_path, LISTED)
+    with pytest.raises(DatasetError, match=r"colour"):
+        meaning(tmp_path, "- background\n- {name: road, colour: '#345ac'}\n")
