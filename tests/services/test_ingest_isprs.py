@@ -361,7 +361,7 @@ def test_commands_convert_both_sets(store_settings, one_tile):
     assert "Bands irrg, split isprs. Left out, as the download has no image: tiles 2_11, 2_12" in done.output
     done = runner.invoke(app, ["ingest", "vaihingen", str(one_tile), f"{prefix}/v", *options])
     assert done.exit_code == 0, done.output
-    assert "classes: clutter, impervious surfaces, building" in done.output
+    assert "■ impervious surfaces" in done.output
     command = ["ingest", "vaihingen", str(one_tile), f"{prefix}/v"]
     for more, fault in (([], "no top/top_mosaic_09cm_area38.tif"), (["--no-boundary"], "no mask of the set")):
         refused = runner.invoke(app, [*command, *more])
