@@ -37,10 +37,10 @@ lint: $(READY)  ## ruff: rules and formatting
 	$(BIN)/ruff format --check .
 
 types: $(READY)  ## mypy, strict on icss_core and services
-	$(BIN)/mypy
+	nice -n 5 $(BIN)/mypy
 
 unit: $(READY)  ## pytest without what needs a server
-	$(BIN)/pytest -m "not services and not stack"
+	nice -n 5 $(BIN)/pytest -m "not services and not stack"
 
 services: $(READY)  ## pytest of what needs S3 or MLflow
 	$(BIN)/pytest -m services
@@ -48,9 +48,10 @@ services: $(READY)  ## pytest of what needs S3 or MLflow
 stack: $(READY)  ## pytest of what needs all services, Ray and Serve among them
 	$(BIN)/pytest -m stack
 
-# two at a time, the longest first; each prints its lines when it is done
+# three at a time, the longest first: those with servers wait for them half of the time, and what only computes
+# gives way to them; each prints its lines when it is done
 test: lint  ## everything CI runs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target stack services unit types
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target stack services unit types
 
 lock:  ## resolve pyproject.toml into requirements.lock again (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements.lock

@@ -80,8 +80,8 @@ class Reports(ray.train.UserCallback):
 
 
 def main(folder: str) -> None:
-    """Train on two workers of a Ray of our own."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    """Train on two workers of the Ray that the environment names."""
+    ray.init(log_to_driver=False, configure_logging=False)
     TorchTrainer(
         work,
         train_loop_config={"folder": folder},

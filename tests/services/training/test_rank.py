@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -28,14 +27,13 @@ def same(found: dict[str, list[float]], wanted: dict[str, list[float]]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def ran(stack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     subprocess.run(
         [sys.executable, ranks.__file__, str(folder)],
         check=True,
         timeout=240,
-        env={**environment, "RAY_TRAIN_ENABLE_PRINT_PATCH": "0"},
+        env={**stack.environment(), "RAY_TRAIN_ENABLE_PRINT_PATCH": "0"},
         capture_output=True,
     )
     return SimpleNamespace(
