@@ -161,14 +161,18 @@ class Raster:
         """Whether rows and columns are not those of the file."""
         return self._orientation is not AS_STORED
 
+    @property
+    def all_bands(self) -> tuple[int, ...]:
+        """1-based numbers of the bands that the file stores, alpha among them."""
+        return tuple(sorted({*self._stored, *self._alpha}))
+
     def alpha_hint(self, wanted: int | None) -> str:
         """What to say where another number of bands is wanted that alpha would make up; empty otherwise."""
         if wanted is None or not self._alpha or self.bands + len(self._alpha) != wanted:
             return ""
-        numbers = sorted([*self._stored, *self._alpha])
         return (
             f"; band {', '.join(map(str, self._alpha))} of the file is marked as alpha: if it is data, such "
-            f"as near infrared, name the bands: {numbers}"
+            f"as near infrared, name the bands: {list(self.all_bands)}"
         )
 
     def _read_orientation(self) -> Orientation:

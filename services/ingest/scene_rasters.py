@@ -89,10 +89,11 @@ def copy_image(path: Path, target: Path, *, alpha_is_data: bool) -> Grid:
     """
     with open_raster(path) as source:
         grid = Grid.of(source)
-        turned = source.is_turned
-        if turned:
+        turned, bands = source.is_turned, source.all_bands if alpha_is_data else None
+    if turned:
+        with open_raster(path, bands=bands) as source:
             write_upright(source, target)
-    if not turned:
+    else:
         _copy(path, target, **({"ALPHA": "NO"} if alpha_is_data else {}))
     if alpha_is_data:
         _unmark_alpha(target)

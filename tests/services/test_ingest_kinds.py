@@ -141,6 +141,17 @@ def test_infrared_marked_as_alpha_is_a_band_where_the_user_says_so(source: Path,
     assert Ingested(source, tmp_path).image().shape == (3, 64, 64)
 
 
+def test_infrared_of_a_photo_is_turned_with_it(source: Path, tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(1, 255, (48, 64, 4), np.uint8)
+    image = Image.fromarray(values, mode="RGBA")
+    exif = image.getexif()
+    exif[274] = 6
+    (source / "images").mkdir()
+    image.save(source / "images/a.png", exif=exif)
+    made = Ingested(source, tmp_path, alpha_is_data=True)
+    np.testing.assert_array_equal(made.image(), np.rot90(values, -1).transpose(2, 0, 1))
+
+
 def test_a_check_shows_what_would_become_and_stores_nothing(source: Path, tmp_path: Path) -> None:
     write_folder(source, {"images/a.png": RGB, "images/b.png": RGB, "masks/a.png": MASK})
     picture = tmp_path / "check.png"
