@@ -113,11 +113,18 @@ class SweepCrops:
         image: what to cut from.
         rule: size, overlap, batch and flips.
         seed: decides everything random.
+        windows: of one sweep, all of one size; None: those of `sweep_windows`.
     """
 
-    def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
+    def __init__(
+        self, image: CropSource, rule: CropRule, *, seed: int, windows: Sequence[Window] | None = None
+    ) -> None:
         self._image, self._rule, self._seed = image, rule, seed
-        self.windows = sweep_windows(image.source.height, image.source.width, image.area, rule)
+        self.windows = (
+            sweep_windows(image.source.height, image.source.width, image.area, rule)
+            if windows is None
+            else windows
+        )
         self._last: tuple[int, NDArray[np.int64]] | None = None
 
     def __call__(self, iteration: int) -> Batch:

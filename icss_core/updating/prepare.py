@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,18 +13,20 @@ from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.methods import ClickTask, TaskContext, build_objective, needs_of, provide_from_clicks
 from icss_core.methods.memory_needs import MEMORY_LABELS, MEMORY_LOGITS, PROTOTYPES
 from icss_core.networks.checked_source import checked_for
-from icss_core.raster.tile_cache import CachedSource
+from icss_core.raster.tile_cache import CachedSource, TileCache
 from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
-from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops, count_sweep_windows
+from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops
 from icss_core.updating.head_fit import fit_classifier
+from icss_core.updating.image_stack import ImageStack
 from icss_core.updating.memory import labelled_rows, view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.progress import UpdateClock
-from icss_core.updating.tiles import working_area
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from icss_core.losses import Prototypes
     from icss_core.methods import Need, Preset
     from icss_core.networks.segmenter import Segmenter
-    from icss_core.raster.source import RasterSource
+    from icss_core.updating.image_stack import ClickedImage
     from icss_core.updating.memory import MemoryView
     from icss_core.updating.runtime import Runtime
     from icss_core.updating.tiles import WorkingArea
@@ -50,9 +52,7 @@ class PreparedUpdate:
     label_space: LabelSpace
     """Old and new classes."""
     n_old: int
-    source: RasterSource
-    area: WorkingArea
-    clicks: ClickSet
+    images: ImageStack
     memory_view: MemoryView
     """Output of the memory network on the working area."""
     clock: UpdateClock
@@ -64,8 +64,7 @@ def prepare(
     memory: Segmenter,
     label_space: LabelSpace,
     extended: LabelSpace,
-    source: RasterSource,
-    clicks: ClickSet,
+    images: Sequence[ClickedImage],
     preset: Preset,
     *,
     seed: int,
@@ -79,17 +78,20 @@ def prepare(
     memory = memory.to(device)
     needs = needs_of(preset)
     precision = preset.optimisation.precision
-    cached = CachedSource(checked_for(memory, source))
-    area = working_area(
-        source.height, source.width, clicks, limit=preset.tiles, seed=seed, taken=memory.input_size
+    cache = TileCache()
+    cached = [
+        replace(one, source=CachedSource(checked_for(memory, one.source), cache=cache)) for one in images
+    ]
+    stack = ImageStack(cached, limit=preset.tiles, seed=seed, taken=memory.input_size)
+    area = stack.area
+    clock = UpdateClock(
+        runtime.on_progress, area, preset.iterations_on(stack.count_sweep_windows(preset.crops))
     )
-    windows = count_sweep_windows(source.height, source.width, area, preset.crops)
-    clock = UpdateClock(runtime.on_progress, area, preset.iterations_on(windows))
     memory_view = view_of_memory(
         memory,
-        cached,
+        stack,
         area,
-        clicks,
+        stack.clicks,
         preset.pseudo_labels,
         keep_logits=MEMORY_LOGITS in needs,
         device=device,
@@ -98,7 +100,7 @@ def prepare(
         progress=clock.tiles("memory"),
         should_stop=runtime.should_stop,
     )
-    labels = memory_view.pseudo_labels.merged(clicks)
+    labels = memory_view.pseudo_labels.merged(stack.clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes = None
@@ -106,7 +108,7 @@ def prepare(
         clock.tell("head", 0, 1)
         rows, prototypes = labelled_rows(
             memory,
-            cached,
+            stack,
             area,
             labels,
             len(extended),
@@ -133,25 +135,25 @@ def prepare(
         provided=provide_from_clicks(needs, _click_task(memory, prototypes, device, precision)),
     )
     crop_source = CropSource(
-        source=cached,
+        source=stack,
         area=area,
         labels=labels,
         maps=_maps(needs, memory_view, area),
         facts=_facts(needs, labels, len(extended)),
     )
-    sampler = LabelledCrops if preset.crops.kind == "labelled" else SweepCrops
-    learner = SegmentationLearner(
-        network, build_objective(preset, context), sampler(crop_source, preset.crops, seed=seed)
+    crops = (
+        LabelledCrops(crop_source, preset.crops, seed=seed)
+        if preset.crops.kind == "labelled"
+        else SweepCrops(crop_source, preset.crops, seed=seed, windows=stack.sweep_windows(preset.crops))
     )
+    learner = SegmentationLearner(network, build_objective(preset, context), crops)
     optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
     return PreparedUpdate(
         network=network,
         fit=Fit(learner, optimisation, device=device),
         label_space=extended,
         n_old=len(label_space),
-        source=cached,
-        area=area,
-        clicks=clicks,
+        images=stack,
         memory_view=memory_view,
         clock=clock,
         device=device,

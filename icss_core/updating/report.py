@@ -20,9 +20,9 @@ def report(update: PreparedUpdate, runtime: Runtime) -> ForgettingReport:
     """
     return compare_on_tiles(
         update.network,
-        update.source,
-        update.area,
-        update.clicks,
+        update.images,
+        update.images.area,
+        update.images.clicks,
         update.memory_view.labels,
         label_space=update.label_space,
         n_old=update.n_old,

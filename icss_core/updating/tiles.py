@@ -11,6 +11,8 @@ from icss_core.networks.input_size import USUAL, InputSize
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from icss_core.clicks.click_set import ClickSet
 
 
@@ -76,17 +78,49 @@ def working_area(
         seed: of the choice of tiles without clicks.
         taken: sizes that the network takes.
     """
-    size = min(size, taken.fitting(max(height, width)))
-    down, across = -(-height // size), -(-width // size)
-    chosen = np.arange(down * across)
-    if down * across > limit:
-        amounts = np.bincount(clicks.rows // size * across + clicks.cols // size, minlength=down * across)
+    (area,) = working_areas([(height, width, clicks)], size=size, limit=limit, seed=seed, taken=taken)
+    return area
+
+
+def working_areas(
+    rasters: Sequence[tuple[int, int, ClickSet]],
+    *,
+    size: int = 512,
+    limit: int = 64,
+    seed: int = 0,
+    taken: InputSize = USUAL,
+) -> list[WorkingArea]:
+    """Tiles for an update on several rasters, all of one size.
+
+    Args:
+        rasters: height, width, and clicks in its own coordinates, of each.
+        size: see `working_area`.
+        limit: most tiles, of all rasters together: those with the most clicks, wherever they are.
+        seed: see `working_area`.
+        taken: see `working_area`.
+    """
+    size = min(size, taken.fitting(max(max(height, width) for height, width, _ in rasters)))
+    shapes = [(-(-height // size), -(-width // size)) for height, width, _ in rasters]
+    counts = [down * across for down, across in shapes]
+    chosen = np.arange(sum(counts))
+    if len(chosen) > limit:
+        amounts = np.concatenate(
+            [
+                np.bincount(clicks.rows // size * across + clicks.cols // size, minlength=down * across)
+                for (_, _, clicks), (down, across) in zip(rasters, shapes, strict=True)
+            ]
+        )
         # most clicks first; ties, and tiles without clicks, in an order of the seed's
-        order = np.random.default_rng(seed).permutation(down * across)
+        order = np.random.default_rng(seed).permutation(len(chosen))
         order = order[np.argsort(-amounts[order], kind="stable")]
         chosen = np.sort(order[:limit])
-    tiles = tuple(_tile(int(i) // across, int(i) % across, height, width, size) for i in chosen)
-    return WorkingArea(tiles, size, whole=len(tiles) == down * across)
+    areas, first = [], 0
+    for (height, width, _), (_, across), count in zip(rasters, shapes, counts, strict=True):
+        own = chosen[(chosen >= first) & (chosen < first + count)] - first
+        tiles = tuple(_tile(int(i) // across, int(i) % across, height, width, size) for i in own)
+        areas.append(WorkingArea(tiles, size, whole=len(tiles) == count))
+        first += count
+    return areas
 
 
 def _tile(i: int, j: int, height: int, width: int, size: int) -> Tile:

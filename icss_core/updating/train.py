@@ -42,13 +42,13 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
     if preset.prevalence.iterations:
         adapt_to_prevalence(
             network,
-            update.source,
-            update.area,
-            update.clicks,
+            update.images,
+            update.images.area,
+            update.images.clicks,
             preset.prevalence,
             n_old=update.n_old,
             # balanced votes weigh the classes alike; a plain mean weighs them by their labels
-            trained={} if preset.cross_entropy.kind == "balanced" else update.clicks.counts(),
+            trained={} if preset.cross_entropy.kind == "balanced" else update.images.clicks.counts(),
             device=update.device,
             precision=update.precision,
             should_stop=runtime.should_stop,

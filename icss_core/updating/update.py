@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import BACKGROUND
 from icss_core.networks.compatibility import check_image
 from icss_core.networks.input_size import check_side
+from icss_core.updating.image_stack import ClickedImage
 from icss_core.updating.prepare import prepare
 from icss_core.updating.report import report
 from icss_core.updating.runtime import Runtime
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
     from icss_core.training import IterationReport
-    from icss_core.updating.tiles import WorkingArea
+    from icss_core.updating.image_stack import ImageStack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +60,48 @@ def update(
     seed: int = 0,
     runtime: Runtime | None = None,
 ) -> UpdateResult:
-    """Teach a network new classes from clicks on one image.
+    """Teach a network new classes from clicks on one image: `update_from_images` with one.
+
+    Args:
+        memory: as there.
+        label_space: as there.
+        source: the image.
+        clicks: on it; at least one of each new class.
+        new_classes: as there.
+        preset: as there.
+        dtype: as there.
+        seed: as there.
+        runtime: as there.
+
+    Raises:
+        IcssError: as there.
+    """
+    images = [ClickedImage(source, clicks)]
+    return update_from_images(
+        memory, label_space, images, new_classes, preset, dtype=dtype, seed=seed, runtime=runtime
+    )
+
+
+def update_from_images(
+    memory: Segmenter,
+    label_space: LabelSpace,
+    images: Sequence[ClickedImage],
+    new_classes: Sequence[ClassInfo],
+    preset: Preset,
+    *,
+    dtype: str | None = None,
+    seed: int = 0,
+    runtime: Runtime | None = None,
+) -> UpdateResult:
+    """Teach a network new classes from clicks on images.
 
     The memory network is not changed. The same arguments and seed give the same network on the same machine.
 
     Args:
         memory: the network to extend.
         label_space: its classes.
-        source: the image; any size, only its working area is read.
-        clicks: pixels of the image, labels of the *extended* label space; at least one of each new class.
+        images: of any size, only the working area is read, whose tiles all images share; pixels of each, with
+            labels of the *extended* label space; at least one click of each new class on one of them.
         new_classes: what is to be added, in the order of their labels.
         preset: method and numbers.
         dtype: data type of the images the network was trained on (`ModelCard.dtype`); None: any is taken.
@@ -75,7 +110,7 @@ def update(
 
     Raises:
         ClassExistsError: a new class is in the label space already.
-        ClickError: no click at all, or none of a new class, or a click off the raster.
+        ClickError: no click at all, or none of a new class, or a click off its image.
         BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
         FillValueError: pixels have a value that marks missing data, which the source does not say.
         InvalidParameterError: the label space is not the network's, a label is outside the extended one, or
@@ -87,10 +122,11 @@ def update(
     started = time.perf_counter()
     runtime = runtime or Runtime()
     extended = label_space.extend(*new_classes)
-    _validate_args(memory, label_space, extended, source, clicks)
+    _validate_args(memory, label_space, extended, images)
     check_side(memory.input_size, preset.crops.size, name="crops.size", network=memory.architecture)
-    check_image(source, bands=memory.architecture.in_channels, dtype=dtype)
-    prepared = prepare(memory, label_space, extended, source, clicks, preset, seed=seed, runtime=runtime)
+    for image in images:
+        check_image(image.source, bands=memory.architecture.in_channels, dtype=dtype, name=image.name)
+    prepared = prepare(memory, label_space, extended, images, preset, seed=seed, runtime=runtime)
     history = train(prepared, preset, runtime)
     forgetting = report(prepared, runtime)
     pseudo = prepared.memory_view.pseudo_labels.counts()
@@ -102,12 +138,13 @@ def update(
             name: pseudo.get(label, 0) for label, name in enumerate(label_space.names) if label != BACKGROUND
         },
         forgetting=forgetting,
-        warnings=_warnings(preset, forgetting.warnings, prepared.area, clicks),
+        warnings=_warnings(preset, forgetting.warnings, prepared.images),
         seconds=time.perf_counter() - started,
     )
 
 
-def _warnings(preset: Preset, forgetting: Sequence[str], area: WorkingArea, clicks: ClickSet) -> list[str]:
+def _warnings(preset: Preset, forgetting: Sequence[str], images: ImageStack) -> list[str]:
+    area, clicks = images.area, images.clicks
     warnings = [*([preset.warning] if preset.warning else []), *forgetting]
     missed = int((area.holding(clicks.rows, clicks.cols) < 0).sum())
     if missed:
@@ -122,8 +159,7 @@ def _validate_args(
     memory: Segmenter,
     label_space: LabelSpace,
     extended: LabelSpace,
-    source: RasterSource,
-    clicks: ClickSet,
+    images: Sequence[ClickedImage],
 ) -> None:
     if memory.n_classes != len(label_space):
         raise InvalidParameterError(
@@ -131,18 +167,25 @@ def _validate_args(
         )
     if len(extended) == len(label_space):
         raise InvalidParameterError("an update needs at least one new class")
-    if len(clicks) == 0:
+    counts = Counter[int]()
+    for image in images:
+        _check_on_image(image)
+        counts.update(image.clicks.counts())
+    if not counts:
         raise ClickError("no click at all: an update needs at least one click of the new class")
-    off = (clicks.rows >= source.height) | (clicks.cols >= source.width)
-    if off.any():
-        first = int(np.argmax(off))
-        raise ClickError(
-            f"click {first} at row {clicks.rows[first]}, column {clicks.cols[first]} is off the raster of "
-            f"{source.height} x {source.width} pixels"
-        )
-    counts = clicks.counts()
     if max(counts) >= len(extended):
         raise InvalidParameterError(f"label {max(counts)} is outside the label space {list(extended.names)}")
     for label in range(len(label_space), len(extended)):
         if label not in counts:
             raise ClickError(f"no click of the new class {extended.names[label]!r}")
+
+
+def _check_on_image(image: ClickedImage) -> None:
+    clicks, source = image.clicks, image.source
+    off = (clicks.rows >= source.height) | (clicks.cols >= source.width)
+    if off.any():
+        first = int(np.argmax(off))
+        raise ClickError(
+            f"click {first} at row {clicks.rows[first]}, column {clicks.cols[first]} is off the raster of "
+            f"{source.height} x {source.width} pixels ({image.name})"
+        )

@@ -78,7 +78,7 @@ class OneThreadAtATime(ArraySource):
 def test_nobody_reads_the_image_in_the_background_while_it_is_looked_at(memory, image):
     single = OneThreadAtATime(image.source._values)
     preset = get_preset("icss", QUICK | {"rounds": 6})
-    with patch("icss_core.updating.prepare.CachedSource", lambda source: source):
+    with patch("icss_core.updating.prepare.CachedSource", lambda source, **_: source):
         scores, _ = run(memory, replace(image, source=single), preset, look_every=1)
     assert {4, 5} <= set(scores.rounds)
 
