@@ -17,13 +17,13 @@ from icss_core.networks.input_size import check_crop
 from icss_core.networks.segmenter import Architecture, Decoder
 from icss_core.seed import Seed
 from services.model_version import MODEL_NAME
-from services.training.config import LearnerChoice, TrainingConfig
+from services.training.config import NEUTRAL, LearnerChoice, TrainingConfig
 
 if TYPE_CHECKING:
     from icss_core.continual import TaskManifest
 
-_NEUTRAL: Final = {"cpus_per_worker", "gpu", "pictures"}
-"""Fields that change no number. The number of workers does, from two on."""
+_NEUTRAL: Final = NEUTRAL | {"pictures"}
+"""Fields that change no number; see `NEUTRAL` on workers."""
 
 
 class ProtocolRun(BaseModel):
@@ -84,7 +84,7 @@ class ProtocolRun(BaseModel):
 
     def neutral(self) -> str:
         """The other fields, as JSON; each submission of a run may have its own."""
-        return self.model_dump_json(include=_NEUTRAL | {"workers"})
+        return self.model_dump_json(include=_NEUTRAL)
 
     def training_of(self, task: int, manifest: TaskManifest, memory: int | None) -> TrainingConfig:
         """The training of one task.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from icss_core.errors import DatasetError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.text_file import read_table
-from services.ingest.mask_file import read_mask, read_pixels
+from services.ingest.mask_file import read_mask
 from services.ingest.mask_meaning import coloured
 from services.ingest.writer import DatasetWriter
 
@@ -57,9 +57,7 @@ def ingest_dubai(storage: Storage, source: Path, prefix: str, *, on_scene: Progr
         for path in (image, mask):
             if not path.is_file():
                 raise DatasetError(f"scene {name!r}: no file {path}")
-        read = read_mask(mask, meaning)
-        writer.check.read(read.readings)
-        writer.add_array(name, read_pixels(image)[:3], read.labels, split=split)
+        writer.add_file(name, image, read_mask(mask, meaning), split=split)
         if on_scene is not None:
             on_scene(number, len(scenes), name)
     return writer.finish(notes=_NOTES)

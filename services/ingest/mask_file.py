@@ -11,7 +11,7 @@ import numpy as np
 from icss_core.errors import DatasetError, InvalidParameterError
 from icss_core.labels import IGNORE
 from icss_core.raster.alignment import Grid
-from icss_core.raster.reader import open_mask, open_raster
+from icss_core.raster.reader import open_mask
 from icss_core.raster.windows import Window
 from services.ingest.label_counts import label_counts
 from services.ingest.mask_meaning import MaskMeaning, Readings, colour_reading, hexadecimal, value_readings
@@ -49,17 +49,6 @@ class Mask:
         for (what, read_as), pixels in self.readings.items():
             readings[what, IGNORE if read_as == index else read_as] += pixels
         return replace(self, labels=labels, readings=readings)
-
-
-def read_pixels(path: Path) -> npt.NDArray[Any]:
-    """All bands of an image file, (C, H, W), upright.
-
-    Raises:
-        ImageNotFoundError: no such file.
-        ImageUnreadableError: not a raster we read, or damaged.
-    """
-    with open_raster(path) as raster:
-        return raster.read_stored(Window(0, 0, raster.height, raster.width))[0]
 
 
 def read_mask(path: Path, meaning: MaskMeaning) -> Mask:
