@@ -32,7 +32,7 @@ from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.training import Fit, IterationReport, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
-from icss_core.updating.crops import CropSource, SweepCrops
+from icss_core.updating.crops import CropBatches, CropSource, SweepCrops
 from icss_core.updating.memory import view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
@@ -68,7 +68,7 @@ class Session:
             n_old=2,
             provided=provide_from_clicks(needs_of(preset), task),
         )
-        batches = SweepCrops(image, preset.crops, seed=0)
+        batches = CropBatches(image, [SweepCrops(image, preset.crops, seed=0)])
         learner = SegmentationLearner(network(), build_objective(preset, context), batches)
         self.fit = Fit(learner, preset.optimisation)
         self.seconds: list[float] = []

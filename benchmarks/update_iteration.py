@@ -31,7 +31,7 @@ from icss_core.raster.reader import open_raster
 from icss_core.raster.tile_cache import CachedSource
 from icss_core.raster.windows import Window
 from icss_core.training import Fit, SegmentationLearner
-from icss_core.updating.crops import CropSource, LabelledCrops
+from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops
 from icss_core.updating.tiles import working_area
 
 SIZE, BATCH, SCENE = 256, 2, 2000
@@ -102,7 +102,7 @@ class Ours:
         preset = get_preset("icss-paper/baseline", {"optimisation.iterations": 10**6})
         area = working_area(SCENE, SCENE, clicks)
         image = CropSource(source=source, area=area, labels=clicks)
-        batches = LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)
+        batches = CropBatches(image, [LabelledCrops(image, CropRule(size=SIZE, batch=BATCH), seed=0)])
         objective = build_objective(preset, TaskContext(n_classes=3, n_old=2))
         self.fit = Fit(SegmentationLearner(network(), objective, batches), preset.optimisation)
         self.log = log

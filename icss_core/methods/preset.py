@@ -40,6 +40,17 @@ class CropRule(BaseModel):
         return max(round(size * (1 - self.overlap)), 1)
 
 
+class ContextRule(BaseModel):
+    """How images without clicks take part, where there are any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: int = Field(default=2, ge=1, le=64)
+    """Crops of them in each iteration, beside those of the clicked images."""
+    tiles: int = Field(default=64, ge=1, le=4096)
+    """Largest number of their tiles of 512 pixels, of all together, drawn at random."""
+
+
 class HeadFit(BaseModel):
     """Fitting the classifier alone, on the frozen features of the labelled pixels, before fine-tuning."""
 
@@ -77,6 +88,7 @@ class Preset(Method):
     """Largest number of tiles of 512 pixels in the working area; on a larger raster those with most
     clicks."""
     prevalence: PrevalenceRule = PrevalenceRule()
+    context: ContextRule = ContextRule()
 
     @model_validator(mode="after")
     def _labels_are_clicks(self) -> Self:

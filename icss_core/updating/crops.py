@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -54,6 +54,33 @@ class CropSource:
         return replace(batch, extras=extras)
 
 
+class Crops(Protocol):
+    """Says which crops an iteration sees."""
+
+    side: int
+    """Of the crops, in pixels."""
+
+    def __call__(self, iteration: int) -> list[Crop]:
+        """Those of an iteration, from 0: a pure function of it."""
+
+
+class CropBatches:
+    """Batches of the crops of one or several kinds, all of one side.
+
+    Args:
+        image: what to cut from.
+        crops: which; those of the first kind come first in a batch.
+    """
+
+    def __init__(self, image: CropSource, crops: Sequence[Crops]) -> None:
+        self._image, self._crops = image, crops
+
+    def __call__(self, iteration: int) -> Batch:
+        """The batch of an iteration."""
+        chosen = [crop for crops in self._crops for crop in crops(iteration)]
+        return self._image.batch(chosen, self._crops[0].side)
+
+
 class LabelledCrops:
     """Random crops that each contain at least one labelled pixel.
 
@@ -68,7 +95,7 @@ class LabelledCrops:
 
     def __init__(self, image: CropSource, rule: CropRule, *, seed: int) -> None:
         self._image, self._rule, self._seed = image, rule, seed
-        self._size = min(rule.size, image.area.size)
+        self.side = min(rule.size, image.area.size)
         labels = image.labels
         self._owner = image.area.holding(labels.rows, labels.cols)
         self._by_class = [
@@ -76,10 +103,10 @@ class LabelledCrops:
             for label in np.unique(labels.labels[self._owner >= 0])
         ]
 
-    def __call__(self, iteration: int) -> Batch:
-        """The batch of an iteration."""
+    def __call__(self, iteration: int) -> list[Crop]:
+        """See `Crops`."""
         rng = np.random.default_rng([self._seed, iteration])
-        return self._image.batch([self._place(rng) for _ in range(self._rule.batch)], self._size)
+        return [self._place(rng) for _ in range(self._rule.batch)]
 
     def _place(self, rng: np.random.Generator) -> Crop:
         members = self._by_class[int(rng.integers(len(self._by_class)))]
@@ -88,10 +115,10 @@ class LabelledCrops:
         tile: Tile = area.tiles[self._owner[chosen]]
         row = int(labels.rows[chosen]) - tile.window.row
         col = int(labels.cols[chosen]) - tile.window.col
-        free = area.size - self._size
+        free = area.size - self.side
         return Crop(
-            tile.window.row + _start(row, self._size, free, rng),
-            tile.window.col + _start(col, self._size, free, rng),
+            tile.window.row + _start(row, self.side, free, rng),
+            tile.window.col + _start(col, self.side, free, rng),
             draw_flip(rng) if self._rule.flips else (),
         )
 
@@ -119,23 +146,24 @@ class SweepCrops:
     def __init__(
         self, image: CropSource, rule: CropRule, *, seed: int, windows: Sequence[Window] | None = None
     ) -> None:
-        self._image, self._rule, self._seed = image, rule, seed
+        self._rule, self._seed = rule, seed
         self.windows = (
             sweep_windows(image.source.height, image.source.width, image.area, rule)
             if windows is None
             else windows
         )
+        self.side = self.windows[0].height
         self._last: tuple[int, NDArray[np.int64]] | None = None
 
-    def __call__(self, iteration: int) -> Batch:
-        """The batch of an iteration."""
+    def __call__(self, iteration: int) -> list[Crop]:
+        """See `Crops`."""
         crops = []
         for position in range(iteration * self._rule.batch, (iteration + 1) * self._rule.batch):
             sweep, place = divmod(position, len(self.windows))
             window = self.windows[int(self._order(sweep)[place])]
             draw = np.random.default_rng([self._seed, sweep, place])
             crops.append(Crop(window.row, window.col, draw_flip(draw) if self._rule.flips else ()))
-        return self._image.batch(crops, self.windows[0].height)
+        return crops
 
     def _order(self, sweep: int) -> NDArray[np.int64]:
         """Indices of the windows in the order of a sweep, which is kept until another sweep is asked for."""

@@ -1,8 +1,11 @@
-"""The images of an update as one raster, so that all that works on an image works on several."""
+"""The images of an update as one raster, so that all that works on an image works on several.
+
+Images without clicks are its context: nothing is labelled there, but the memory network can be heard there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,7 @@ import numpy as np
 from icss_core.clicks.click_set import ClickSet
 from icss_core.errors import InvalidParameterError
 from icss_core.updating.crops import count_sweep_windows, sweep_windows
-from icss_core.updating.tiles import WorkingArea, working_areas
+from icss_core.updating.tiles import WorkingArea, tile_side, working_areas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +30,8 @@ class ClickedImage:
     """An image, and the clicks on it."""
 
     source: RasterSource
-    clicks: ClickSet
-    """Pixels of this image, labels of the extended label space."""
+    clicks: ClickSet = field(default_factory=ClickSet.empty)
+    """Pixels of this image, labels of the extended label space; none: a context image."""
     name: str = "the image"
     """For messages."""
 
@@ -40,8 +43,9 @@ class ImageStack:
     image: rows, columns, tiles and windows are its own.
 
     Args:
-        images: at least one; all of as many bands and one data type.
-        limit: most tiles, of all images together.
+        images: at least one with clicks; all of as many bands and one data type.
+        limit: most tiles, of all images with clicks together.
+        context_limit: most tiles of all context images together, drawn by the seed.
         seed: of the choice of tiles without clicks.
         taken: sizes that the network takes.
 
@@ -49,7 +53,15 @@ class ImageStack:
         InvalidParameterError: bands or data types differ.
     """
 
-    def __init__(self, images: Sequence[ClickedImage], *, limit: int, seed: int, taken: InputSize) -> None:
+    def __init__(
+        self,
+        images: Sequence[ClickedImage],
+        *,
+        limit: int,
+        context_limit: int = 0,
+        seed: int,
+        taken: InputSize,
+    ) -> None:
         self._images = images
         kinds = {(one.source.bands, one.source.dtype) for one in images}
         if len(kinds) > 1:
@@ -57,21 +69,29 @@ class ImageStack:
                 f"the images of an update have bands and data types of one kind, not {sorted(kinds)}"
             )
         ((self.bands, self.dtype),) = kinds
-        self._areas = working_areas(
-            [(one.source.height, one.source.width, one.clicks) for one in images],
-            limit=limit,
-            seed=seed,
-            taken=taken,
-        )
-        size = self._areas[0].size
-        heights = [-(-one.source.height // size) * size for one in images]
+        shapes = [(one.source.height, one.source.width) for one in images]
+        size = tile_side(shapes, taken=taken)
+        self._areas = [WorkingArea((), size, whole=False)] * len(images)
+        clicked = [number for number, one in enumerate(images) if len(one.clicks)]
+        context = [number for number, one in enumerate(images) if not len(one.clicks)]
+        for numbers, most in ((clicked, limit), (context, context_limit)):
+            rasters = [(*shapes[number], images[number].clicks) for number in numbers]
+            for number, area in zip(
+                numbers, working_areas(rasters, size=size, limit=most, seed=seed), strict=True
+            ):
+                self._areas[number] = area
+        heights = [-(-height // size) * size for height, _ in shapes]
         self._tops = [0, *accumulate(heights)][:-1]
         self.height = self._tops[-1] + images[-1].source.height
-        self.width = max(one.source.width for one in images)
+        self.width = max(width for _, width in shapes)
         self.clicks = self._stacked([one.clicks for one in images])
         """Of all images, in rows of the stack."""
-        self.area = self._joined()
-        """The tiles of all images."""
+        self.area = self._joined(clicked)
+        """The tiles of the images with clicks."""
+        self.context = [(images[number].name, self._joined([number])) for number in context]
+        """Name and tiles of each context image."""
+        self.everywhere = self._joined([*clicked, *context])
+        """The tiles of all images: those of `area`, then those of `context`."""
 
     def read(self, window: Window) -> Pixels:
         """Pixels of a window, which begins in the image that it is read from."""
@@ -79,13 +99,12 @@ class ImageStack:
         return self._images[number].source.read(replace(window, row=window.row - self._tops[number]))
 
     def sweep_windows(self, rule: CropRule) -> list[Window]:
-        """The windows of one sweep over all images; see `crops.sweep_windows`."""
+        """The windows of one sweep over all images with clicks; see `crops.sweep_windows`."""
         return [
             replace(window, row=window.row + top)
             for image, area, top in zip(self._images, self._areas, self._tops, strict=True)
-            for window in (
-                sweep_windows(image.source.height, image.source.width, area, rule) if area.tiles else ()
-            )
+            if len(image.clicks) and area.tiles
+            for window in sweep_windows(image.source.height, image.source.width, area, rule)
         ]
 
     def count_sweep_windows(self, rule: CropRule) -> int:
@@ -93,7 +112,7 @@ class ImageStack:
         return sum(
             count_sweep_windows(image.source.height, image.source.width, area, rule)
             for image, area in zip(self._images, self._areas, strict=True)
-            if area.tiles
+            if len(image.clicks) and area.tiles
         )
 
     def _number(self, row: int) -> int:
@@ -108,14 +127,16 @@ class ImageStack:
             np.concatenate([one.labels for one, _ in parts]),
         )
 
-    def _joined(self) -> WorkingArea:
+    def _joined(self, numbers: Sequence[int]) -> WorkingArea:
+        areas = [self._areas[number] for number in numbers]
+        tops = [self._tops[number] for number in numbers]
         tiles = tuple(
             replace(
                 tile,
                 window=replace(tile.window, row=tile.window.row + top),
                 cell=replace(tile.cell, row=tile.cell.row + top),
             )
-            for area, top in zip(self._areas, self._tops, strict=True)
+            for area, top in zip(areas, tops, strict=True)
             for tile in area.tiles
         )
-        return WorkingArea(tiles, self._areas[0].size, whole=all(area.whole for area in self._areas))
+        return WorkingArea(tiles, self._areas[0].size, whole=all(area.whole for area in areas))

@@ -59,6 +59,7 @@ def view_of_memory(
     seed: int,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
+    labelled_tiles: int | None = None,
 ) -> MemoryView:
     """Run the memory network over the working area once.
 
@@ -74,6 +75,7 @@ def view_of_memory(
         seed: decides the draw among confident pixels.
         progress: called with (tiles done, tiles in all).
         should_stop: see `tile_outputs`.
+        labelled_tiles: how many of the tiles, from the first, get pseudo-labels; None: all.
     """
     view = MemoryView()
     amount = max(clicks.counts().values())
@@ -94,9 +96,10 @@ def view_of_memory(
         view.labels.append(labels)
         if keep_logits:
             view.logits.append(output.logits[0].to("cpu", torch.bfloat16))
-        own = np.full_like(labels, IGNORE)
-        own[tile.own_rows, tile.own_cols] = labels[tile.own_rows, tile.own_cols]
-        selector.write(position * area.size, own, confidence.cpu().numpy())
+        if labelled_tiles is None or position < labelled_tiles:
+            own = np.full_like(labels, IGNORE)
+            own[tile.own_rows, tile.own_cols] = labels[tile.own_rows, tile.own_cols]
+            selector.write(position * area.size, own, confidence.cpu().numpy())
         progress(position + 1, len(area.tiles))
     view.pseudo_labels = _unstacked(selector.clicks(), area)
     return view

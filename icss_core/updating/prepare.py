@@ -16,7 +16,8 @@ from icss_core.networks.checked_source import checked_for
 from icss_core.raster.tile_cache import CachedSource, TileCache
 from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
-from icss_core.updating.crops import CropSource, LabelledCrops, SweepCrops
+from icss_core.updating.context_crops import ContextCrops
+from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops, SweepCrops
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.image_stack import ImageStack
 from icss_core.updating.memory import labelled_rows, view_of_memory
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from icss_core.losses import Prototypes
     from icss_core.methods import Need, Preset
     from icss_core.networks.segmenter import Segmenter
+    from icss_core.updating.crops import Crops
     from icss_core.updating.image_stack import ClickedImage
     from icss_core.updating.memory import MemoryView
     from icss_core.updating.runtime import Runtime
@@ -82,17 +84,24 @@ def prepare(
     cached = [
         replace(one, source=CachedSource(checked_for(memory, one.source), cache=cache)) for one in images
     ]
-    stack = ImageStack(cached, limit=preset.tiles, seed=seed, taken=memory.input_size)
+    stack = ImageStack(
+        cached,
+        limit=preset.tiles,
+        context_limit=preset.context.tiles,
+        seed=seed,
+        taken=memory.input_size,
+    )
     area = stack.area
     clock = UpdateClock(
-        runtime.on_progress, area, preset.iterations_on(stack.count_sweep_windows(preset.crops))
+        runtime.on_progress, stack.everywhere, preset.iterations_on(stack.count_sweep_windows(preset.crops))
     )
     memory_view = view_of_memory(
         memory,
         stack,
-        area,
+        stack.everywhere,
         stack.clicks,
         preset.pseudo_labels,
+        labelled_tiles=len(area.tiles),
         keep_logits=MEMORY_LOGITS in needs,
         device=device,
         precision=precision,
@@ -138,15 +147,11 @@ def prepare(
         source=stack,
         area=area,
         labels=labels,
-        maps=_maps(needs, memory_view, area),
+        maps=_maps(needs, memory_view, stack.everywhere),
         facts=_facts(needs, labels, len(extended)),
     )
-    crops = (
-        LabelledCrops(crop_source, preset.crops, seed=seed)
-        if preset.crops.kind == "labelled"
-        else SweepCrops(crop_source, preset.crops, seed=seed, windows=stack.sweep_windows(preset.crops))
-    )
-    learner = SegmentationLearner(network, build_objective(preset, context), crops)
+    batches = CropBatches(crop_source, _crops(preset, crop_source, stack, seed))
+    learner = SegmentationLearner(network, build_objective(preset, context), batches)
     optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
     return PreparedUpdate(
         network=network,
@@ -159,6 +164,19 @@ def prepare(
         device=device,
         precision=precision,
     )
+
+
+def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:
+    """Crops of the images with clicks, and of the context images if there are any."""
+    clicked: Crops = (
+        LabelledCrops(crop_source, preset.crops, seed=seed)
+        if preset.crops.kind == "labelled"
+        else SweepCrops(crop_source, preset.crops, seed=seed, windows=images.sweep_windows(preset.crops))
+    )
+    areas = [area for _, area in images.context if area.tiles]
+    if not areas:
+        return [clicked]
+    return [clicked, ContextCrops(areas, preset.crops, number=preset.context.batch, seed=seed)]
 
 
 def _click_task(

@@ -78,28 +78,27 @@ def working_area(
         seed: of the choice of tiles without clicks.
         taken: sizes that the network takes.
     """
-    (area,) = working_areas([(height, width, clicks)], size=size, limit=limit, seed=seed, taken=taken)
+    side = tile_side([(height, width)], size=size, taken=taken)
+    (area,) = working_areas([(height, width, clicks)], size=side, limit=limit, seed=seed)
     return area
 
 
+def tile_side(shapes: Sequence[tuple[int, int]], *, size: int = 512, taken: InputSize = USUAL) -> int:
+    """Side of the tiles of rasters of these heights and widths: `size`, or less where all are smaller."""
+    return min(size, taken.fitting(max(max(shape) for shape in shapes)))
+
+
 def working_areas(
-    rasters: Sequence[tuple[int, int, ClickSet]],
-    *,
-    size: int = 512,
-    limit: int = 64,
-    seed: int = 0,
-    taken: InputSize = USUAL,
+    rasters: Sequence[tuple[int, int, ClickSet]], *, size: int, limit: int, seed: int
 ) -> list[WorkingArea]:
     """Tiles for an update on several rasters, all of one size.
 
     Args:
         rasters: height, width, and clicks in its own coordinates, of each.
-        size: see `working_area`.
+        size: side of the tiles in pixels, as `tile_side` gives it.
         limit: most tiles, of all rasters together: those with the most clicks, wherever they are.
         seed: see `working_area`.
-        taken: see `working_area`.
     """
-    size = min(size, taken.fitting(max(max(height, width) for height, width, _ in rasters)))
     shapes = [(-(-height // size), -(-width // size)) for height, width, _ in rasters]
     counts = [down * across for down, across in shapes]
     chosen = np.arange(sum(counts))

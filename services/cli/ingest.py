@@ -232,8 +232,17 @@ def derived(
         bool, typer.Option("--background", help="pieces of the background are labelled too")
     ] = False,
     seed: Annotated[int, typer.Option(help="of the points", min=0, max=MAX_SEED)] = 0,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            help="regular expression: scenes with it in their names are for validation, others for training"
+        ),
+    ] = None,
+    without: Annotated[
+        str | None, typer.Option(help="regular expression: scenes with it in their names are left out")
+    ] = None,
 ) -> None:
-    """Another data set, coarser, in tiles, or with points or scribbles drawn from its masks."""
+    """Another data set: coarser, in tiles, split otherwise, or with points or scribbles from its masks."""
     from services.ingest import ingest_derived
 
     _ingest(
@@ -246,6 +255,8 @@ def derived(
             labels=labels,
             background=background,
             seed=seed,
+            validation=validation,
+            without=without,
             on_scene=on_scene,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,6 +45,8 @@ def ingest_derived(
     labels: Labels = "masks",
     background: bool = False,
     seed: int = 0,
+    validation: str | None = None,
+    without: str | None = None,
     on_scene: Progress | None = None,
 ) -> Dataset:
     """Write a changed copy of a data set. A scene at a time is in memory, whole.
@@ -64,21 +67,26 @@ def ingest_derived(
             of a class, in each tile. Validation scenes stay whole and keep their masks.
         background: whether pieces of the background get points and scribbles as well.
         seed: of the points.
+        validation: regular expression: scenes in whose names it is found are for validation, all others for
+            training, so that whole districts are kept from training; None: as in the source.
+        without: regular expression: scenes in whose names it is found are left out.
         on_scene: called after each scene.
 
     Raises:
-        InvalidParameterError: `shrink` or `tile` is below 1.
+        InvalidParameterError: `shrink` or `tile` is below 1, or an expression is none, or leaves no scene to
+            train on, to validate on, or at all.
         IcssError: the source cannot be read.
     """
     for what, value in (("shrink", shrink), ("tile", tile)):
         if value is not None and value < 1:
             raise InvalidParameterError(f"{what} is at least 1, not {value}")
     dataset = read_dataset(source, storage)
+    scenes = _chosen(dataset.scenes, validation=validation, without=without)
     writer = DatasetWriter(
         storage, prefix, name=_name(dataset.name, shrink, tile, labels), classes=dataset.classes
     )
     unlabelled = 0
-    for number, scene in enumerate(dataset.scenes, start=1):
+    for number, scene in enumerate(scenes, start=1):
         image, mask, maps = _read(storage, dataset, scene)
         pixels, maps = _mean(image.pixels, shrink), {kind: _mean(one, shrink) for kind, one in maps.items()}
         mask = None if mask is None else _commonest(mask, image.pixels.valid, shrink)
@@ -102,8 +110,31 @@ def ingest_derived(
                 **image.place(shrink, rows.start, columns.start),
             )
         if on_scene is not None:
-            on_scene(number, len(dataset.scenes), scene.name)
+            on_scene(number, len(scenes), scene.name)
     return writer.finish(notes=_notes(dataset.name, shrink, tile, labels, unlabelled=unlabelled))
+
+
+def _chosen(scenes: Sequence[Scene], *, validation: str | None, without: str | None) -> list[Scene]:
+    """The scenes that are kept, with the split that they get; see `ingest_derived`."""
+    kept = [scene for scene in scenes if without is None or not _found(without, scene.name)]
+    if validation is not None:
+        kept = [
+            scene.model_copy(update={"split": "val" if _found(validation, scene.name) else "train"})
+            for scene in kept
+        ]
+        for split in ("train", "val"):
+            if not any(scene.split == split for scene in kept):
+                raise InvalidParameterError(f"{validation!r} leaves no scene of the split {split!r}")
+    if not kept:
+        raise InvalidParameterError(f"{without!r} leaves no scene")
+    return kept
+
+
+def _found(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error as error:
+        raise InvalidParameterError(f"{pattern!r} is no regular expression: {error}") from error
 
 
 def _name(source: str, shrink: int, tile: int | None, labels: Labels) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from icss_core.continual import TaskHistory
-from icss_core.evaluation import SessionScores
+from icss_core.evaluation import CarriedScore, SessionScores
+from services.tune.carry_over.means import means_of_scores
+from services.tune.carry_over.plan import plan_carry_over
+from services.tune.carry_over.plot import plot_rows as plot_carry_over
+from services.tune.carry_over.run import run_carry_over_trial
+from services.tune.carry_over.spec import CarryOverSweep
+from services.tune.carry_over.table import CARRY_OVER_TABLE, CarryOverRow
+from services.tune.carry_over.table import rows_of as rows_of_carried
+from services.tune.carry_over.trial import CarryOverTrial
 from services.tune.continual.means import means_of_history
 from services.tune.continual.plan import plan_continual
 from services.tune.continual.plot import plot_rows as plot_continual
@@ -54,9 +62,24 @@ _CONTINUAL: Final[SweepKind[ContinualSweep, ContinualTrial, TaskHistory, Continu
     run_of_maps=protocol_run_of,
 )
 
+_CARRY_OVER: Final[SweepKind[CarryOverSweep, CarryOverTrial, CarriedScore, CarryOverRow]] = SweepKind(
+    spec=CarryOverSweep,
+    trial=CarryOverTrial,
+    result=CarriedScore,
+    unit="images",
+    plan=plan_carry_over,
+    run=run_carry_over_trial,
+    means=means_of_scores,
+    rows=rows_of_carried,
+    table=CARRY_OVER_TABLE,
+    plot=plot_carry_over,
+    run_of_maps=lambda _, trial_run: trial_run,
+)
+
 # types are checked above; here they are lost, since only the file says which kind it is
 SWEEP_KINDS: Final[Mapping[str, SweepKind[Any, Any, Any, Any]]] = {
     "interactive": _INTERACTIVE,
+    "carry-over": _CARRY_OVER,
     "continual": _CONTINUAL,
 }
 """By the word after `kind:` in the file."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from services.tune.spec import SweepSpec
 
-_RENAMED: Final = {"protocol": "kind (interactive or continual)", "tasks": "protocols"}
+_RENAMED: Final = {"protocol": "kind (interactive, carry-over or continual)", "tasks": "protocols"}
 """Keys that have another name now: files from before are told so."""
 
 

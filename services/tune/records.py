@@ -55,7 +55,7 @@ class SweepRecords:
         identity = hashlib.sha256(described.encode()).hexdigest()[:16]
 
         def fill(run_id: str) -> None:
-            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "protocols"})
+            numbers = spec.model_dump(mode="json", exclude={"variants", "pairs", "protocols", "cases"})
             self.tracking.log_parameters(run_id, numbers, file="parameters.json")
             self.tracking.write_json(run_id, "sweep.json", spec.model_dump(mode="json"))
 

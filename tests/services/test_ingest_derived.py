@@ -264,3 +264,23 @@ def test_tiles_have_their_own_rpcs(storage, tmp_path):
                 here = own.xy([3, 10], [1, 8], offset="ul")
             there = whole.xy([2 * (top + 3), 2 * (top + 10)], [2 * (left + 1), 2 * (left + 8)], offset="ul")
             np.testing.assert_allclose(here, there, rtol=0, atol=1e-7)
+
+
+def test_another_split_by_names(storage, source):
+    address = f"{source.base}/dataset.yaml"
+    dataset = ingest_derived(storage, address, "s3://icss/derived/split", validation="^o", without="tw")
+    assert stored(storage, dataset) == dataset
+    assert {scene.name: scene.split for scene in dataset.scenes} == {"one": "val", "bare": "train"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"validation": "("}, "no regular expression"),
+        ({"validation": "none"}, "no scene of the split 'val'"),
+        ({"without": "."}, "leaves no scene"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(storage, source, options, said):
+    with pytest.raises(InvalidParameterError, match=said):
+        ingest_derived(storage, f"{source.base}/dataset.yaml", "s3://icss/derived/none", **options)

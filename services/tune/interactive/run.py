@@ -7,21 +7,19 @@ machine or another, goes on with the image after the last one written.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from icss_core.compute.device import default_device
-from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import DatasetError
-from icss_core.evaluation import SessionScores, TrueImage, map_image, run_session, score_map
+from icss_core.evaluation import SessionScores, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
-from icss_core.raster.reader import open_mask, open_raster
 from services.data.dataset import read_dataset
 from services.pictures import map_png
 from services.registry import Registry
 from services.storage import Storage
 from services.training.callback import LEGEND, legend
 from services.tune.interactive.means import by_index, means_of
+from services.tune.true_scene import opened_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from icss_core.dataset import Dataset
+    from icss_core.evaluation import TrueImage
     from icss_core.labels import LabelSpace
     from icss_core.networks.segmenter import Segmenter
     from services.ownership import Work
@@ -103,17 +102,11 @@ def _model_folder(registry: Registry, trial: InteractiveTrial) -> Path:
 
 def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iterator[TrueImage]:
     """Validation images that show the new class and a background, one open at a time."""
-    lookup = dataset.lookup(trial.classes)
     yielded = 0
     for scene in dataset.scenes_of("val"):
         if scene.mask is None or (trial.images is not None and yielded == trial.images):
             continue
-        with ExitStack() as closing:
-            image, mask = (
-                closing.enter_context(opener(storage.check_allowed(dataset.address(address))))
-                for opener, address in ((open_raster, scene.image), (open_mask, scene.mask))
-            )
-            true = TrueImage.of(scene.name, LabelledScene(image=image, mask=mask, lookup=lookup))
+        with opened_scene(dataset, scene, trial.classes, storage) as true:
             if true.shows([0, len(trial.classes)]):
                 yielded += 1
                 yield true

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from icss_core.errors import DatasetError
-from icss_core.evaluation import SessionScores
+from icss_core.evaluation import CarriedScore, SessionScores
 from icss_core.methods import get_preset
 from icss_core.networks import Architecture, ModelCard, Normalisation, Segmenter, save_model
 from services.data.dataset import read_dataset
@@ -16,6 +16,8 @@ from services.ingest import ingest_town
 from services.registry import Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
+from services.tune.carry_over.run import run_carry_over_trial
+from services.tune.carry_over.trial import CarryOverTrial
 from services.tune.interactive import run as module
 from services.tune.interactive.run import run_interactive_trial
 from services.tune.interactive.spec import InteractiveSweep
@@ -160,3 +162,31 @@ def test_the_answer_counts_full_trials_and_names_the_others(mlflow_settings, tra
     assert records.done(other, identity)
     assert not records.done(other, "another sweep"), "what one sweep's scheduler gave up, another may do"
     assert records.sweep(spec, [full, cut]) == (parent, identity)
+
+
+def test_an_update_is_scored_on_every_image_and_goes_on_after_a_death(mlflow_settings, tracking, trial):
+    carried = CarryOverTrial(
+        case="town", variant="icss", dataset=trial.dataset, manifest_hash=trial.manifest_hash, old=trial.old,
+        new=trial.new, district="town", clicked="town", network=trial.memory, preset=trial.preset,
+        clicked_images=1, context_images=1, annotations=10, pictures=1,
+    )  # fmt: skip
+
+    def die(images, means):
+        raise KeyboardInterrupt
+
+    with owned(tracking, carried) as (records, work), pytest.raises(KeyboardInterrupt):
+        run_carry_over_trial(carried, work, records, settings=mlflow_settings, device=CPU, on_result=die)
+    (before,) = records.read(work.run_id, CarriedScore)
+    with owned(tracking, carried) as (later, again):
+        results = run_carry_over_trial(carried, again, later, settings=mlflow_settings, device=CPU)
+    assert [one.image for one in results] == ["town-01", "town-02"]
+    assert results[0] == before
+    assert sorted((one.relation, one.in_context) for one in results) == [
+        ("clicked", False), ("same district", True)
+    ]  # fmt: skip
+    assert all(abs(sum(one.mapped.values()) - 1) < 1e-6 for one in results)
+    assert all(one.seconds > 0 for one in results)
+    assert tracking.files(again.run_id, "maps") == ["maps/town-01.png"]
+    many = carried.model_copy(update={"clicked_images": 3})
+    with pytest.raises(DatasetError, match="not 3"), owned(tracking, many) as (records, work):
+        run_carry_over_trial(many, work, records, settings=mlflow_settings, device=CPU)

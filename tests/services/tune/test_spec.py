@@ -45,7 +45,7 @@ def test_every_file_can_run_at_every_scale(path):
     for scale in (None, *scales):
         spec = read_spec(path, scale)
         assert list(spec.points())
-        for pair in spec.pairs:
+        for pair in spec.pairs if spec.kind == "interactive" else spec.cases:
             memory, control = (
                 config(pair, "s3://icss/dataset.yaml", spec.pretraining)
                 for config in (memory_config, control_config)

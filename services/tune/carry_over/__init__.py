@@ -1,0 +1,1 @@
+"""Sweeps that score updates on images that nobody clicked."""
