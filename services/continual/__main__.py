@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from icss_core.continual import protocol_names, read_protocol
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
 from icss_core.methods import dense_preset_names, get_dense_preset
+from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.seed import MAX_SEED
 from services.continual.config import ProtocolRun
 from services.continual.run import run_protocol
@@ -28,7 +29,9 @@ def main(
     overrides: Annotated[str, typer.Option(help="changes to the preset, JSON by dotted path")] = "{}",
     decoder: Annotated[str | None, typer.Option(help="deeplabv3")] = None,
     encoder: Annotated[str | None, typer.Option(help="resnet101")] = None,
-    encoder_weights: Annotated[str | None, typer.Option(help="as 'imagenet'; downloaded")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help=f"'imagenet', downloaded, or '{PACKAGE}' for '{ENCODER}'")
+    ] = None,
     encoder_output_stride: Annotated[int | None, typer.Option(help="8 or 16, of dilated encoders")] = None,
     workers: Annotated[int | None, typer.Option(help="data-parallel workers; 1")] = None,
     cpus_per_worker: Annotated[int | None, typer.Option(help="1")] = None,

@@ -61,6 +61,7 @@ class ProtocolRun(BaseModel):
             decoder=self.decoder,
             encoder=self.encoder,
             encoder_output_stride=self.encoder_output_stride,
+            encoder_weights=self.encoder_weights,
             n_classes=2,
         )
         try:

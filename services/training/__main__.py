@@ -11,6 +11,7 @@ import typer
 
 from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
+from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.seed import MAX_SEED
 from services.pretraining_progress import PretrainingResult
 from services.settings import load_settings
@@ -30,7 +31,10 @@ def main(
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="encoder of that library; resnet34")] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option(help="pretrained encoder weights, as 'imagenet'; downloaded")
+        str | None,
+        typer.Option(
+            help=f"pretrained encoder weights: 'imagenet', downloaded, or '{PACKAGE}' for '{ENCODER}'"
+        ),
     ] = None,
     crop: Annotated[int | None, typer.Option(help="side of the crops, in pixels; 256")] = None,
     batch: Annotated[int | None, typer.Option(help="crops in an iteration, on each worker")] = None,

@@ -66,6 +66,7 @@ class TrainingConfig(BaseModel):
     encoder_output_stride: Literal[8, 16] | None = None
     """Of dilated encoders; see `Architecture`."""
     encoder_weights: str | None = None
+    """Pretrained; see `Architecture`."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)] = 256
     """Side length of the crops, in pixels."""
     batch: PositiveInt = 8

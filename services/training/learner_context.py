@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from services.storage import Storage
     from services.training.plan import Plan
 
+_WEIGHTS_FOLDER = "encoder-weights"
+"""Under this machine's cache."""
 _STREAM_SEED = 7919
 """Apart from stream to stream; a prime, so that streams of neighbouring seeds do not meet."""
 
@@ -43,7 +45,7 @@ def learner_context(
         plan: of the job.
         rank: number of this one; ranks see different crops.
         device: where it computes.
-        settings: where the version before is registered.
+        settings: where the version before is registered, and this machine's cache.
         storage: where scenes lie.
         pool: opens and closes their rasters.
 
@@ -86,7 +88,9 @@ def learner_context(
         )
 
     def new_network() -> Segmenter:
-        return Segmenter(plan.card.architecture, plan.card.normalisation).to(device)
+        cache = settings.cache_dir / _WEIGHTS_FOLDER
+        network = Segmenter(plan.card.architecture, plan.card.normalisation, weights_cache=cache)
+        return network.to(device)
 
     # the same first weights on every worker and at every start of the job
     torch.manual_seed(config.seed)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from icss_core.continual import IncrementalProtocol, TaskHistory
 from icss_core.methods import get_dense_preset
+from icss_core.networks.packaged_weights import PACKAGE
 from services.continual import ProtocolRun, run
 from services.continual.run import run_protocol
 from services.ingest import ingest_town
@@ -49,6 +50,12 @@ def test_a_network_that_does_not_take_the_crops_is_refused_with_the_request():
     request = asked("s3://icss/none/dataset.yaml", "none").model_dump()
     with pytest.raises(ValidationError, match=r"crop is 64 pixels, and pan .*set crop to 128"):
         ProtocolRun.model_validate(request | {"decoder": "pan"})
+
+
+def test_pretrained_weights_of_another_encoder_are_refused_with_the_request():
+    request = asked("s3://icss/none/dataset.yaml", "none").model_dump()
+    with pytest.raises(ValidationError, match="are those of encoder 'tu-tf_efficientnet_lite0'"):
+        ProtocolRun.model_validate(request | {"encoder_weights": PACKAGE})
 
 
 def record_of(settings, model: str):

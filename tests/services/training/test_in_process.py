@@ -7,9 +7,10 @@ from toy_training import Dying, KilledError, toy_plan
 from icss_core.data.random_crops import RandomCrops
 from icss_core.errors import InvalidParameterError
 from icss_core.networks.model_folder import load_model
+from icss_core.networks.packaged_weights import ENCODER, PACKAGE, packaged_weights
 from icss_core.networks.segmenter import Segmenter
 from icss_core.raster.raster_pool import RasterPool
-from icss_core.training import Fit, SegmentationLearner, cross_entropy_objective
+from icss_core.training import Fit, Optimisation, SegmentationLearner, cross_entropy_objective
 from services.data.scenes import open_scenes
 from services.errors import TrainingError
 from services.storage import Storage
@@ -72,6 +73,21 @@ def test_a_job_goes_on_with_its_last_checkpoint_and_loses_no_number(plan, run_id
     assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
     if at < 5:
         assert tracking.get(run_id).tags["icss.resumed_at"] == str(at)
+
+
+def test_a_network_starts_from_packaged_weights(run_id, mlflow_settings):
+    # too small a learning rate to change a weight that is not near 0
+    optimisation = Optimisation(iterations=1, lr=1e-12, precision="float32")
+    changes = {"encoder": ENCODER, "encoder_weights": PACKAGE}
+    plan = toy_plan(mlflow_settings, "pretrained", iterations=1, **changes)
+    config = plan.config.model_copy(update={"optimisation": optimisation})
+    prefix = f"{mlflow_settings.data_prefix}/training/pretrained"
+    train_in_process(plan.model_copy(update={"config": config}), run_id, prefix)
+    (copy,) = (mlflow_settings.cache_dir / "encoder-weights").iterdir()
+    found = weights_of(Storage(mlflow_settings), prefix)
+    weights = {name: one for name, one in packaged_weights(copy.parent).items() if name.endswith("weight")}
+    for name, one in weights.items():
+        torch.testing.assert_close(found[f"body.encoder.model.{name}"], one)
 
 
 def test_a_training_that_goes_wrong_says_so_in_its_run(plan, run_id, mlflow_settings, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from icss_core.errors import FillValueError, InvalidParameterError
+from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from services.ingest.writer import DatasetWriter
 from services.storage import Storage
 from services.training import TrainingConfig
@@ -22,6 +23,7 @@ from tests.services.training.toy_training import CLASSES, toy_plan
         ),
         ({"encoder": "tu-hiera_tiny_224", "decoder": "unet"}, "images of one size only"),
         ({"encoder": "nonsense"}, "nonsense"),
+        ({"encoder": "resnet18", "encoder_weights": PACKAGE}, f"those of encoder '{ENCODER}'"),
     ],
 )
 def test_networks_that_do_not_fit_their_crops(mlflow_settings, changes, match) -> None:
