@@ -24,7 +24,7 @@ from services.tune.spec import Plot
 from services.tune.table import to_csv, to_markdown
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
-FILES = sorted(FOLDER.glob("mib_*.yaml"))
+FILES = [*sorted(FOLDER.glob("mib_*.yaml")), FOLDER / "openearthmap_fewshot.yaml"]
 CONTENT = {
     "name": "one",
     "question": "which?",
