@@ -5,13 +5,16 @@ from icss_core.continual.dense_task import first_task_of, task_objective, weight
 from icss_core.continual.history import TaskHistory, TaskMeans
 from icss_core.continual.protocol import IncrementalProtocol, Setting, protocol_names, read_protocol
 from icss_core.continual.split import TaskManifest, split_tasks
+from icss_core.continual.weighted_score import ScoreGroup, WeightedScore
 
 __all__ = [
     "IncrementalProtocol",
+    "ScoreGroup",
     "Setting",
     "TaskHistory",
     "TaskManifest",
     "TaskMeans",
+    "WeightedScore",
     "class_prototypes",
     "first_task_of",
     "protocol_names",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from icss_core.continual.weighted_score import WeightedScore
 from icss_core.dataset import BACKGROUND_CLASS
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class TaskHistory(BaseModel):
     iou: tuple[Scores, ...]
     """One mapping for each finished task, from class name to IoU, background first; None where the ground
     truth lacks the class."""
+    score: WeightedScore | None = None
+    """What the protocol is ranked by, with class names; None: nothing but means."""
 
     @model_validator(mode="after")
     def _tasks_know_their_classes(self) -> Self:
@@ -53,19 +56,24 @@ class TaskHistory(BaseModel):
         return self
 
     @classmethod
-    def start(cls, groups: Sequence[Sequence[str]]) -> TaskHistory:
+    def start(cls, groups: Sequence[Sequence[str]], score: WeightedScore | None = None) -> TaskHistory:
         """A history before its first task."""
-        return cls(groups=tuple(tuple(group) for group in groups), iou=())
+        return cls(groups=tuple(tuple(group) for group in groups), iou=(), score=score)
 
     def after(self, report: SegmentationReport) -> TaskHistory:
         """The history with one more task, scored on all classes so far."""
         scores = {name: one.iou_pooled for name, one in report.classes.items()}
-        return TaskHistory(groups=self.groups, iou=(*self.iou, scores))
+        return TaskHistory(groups=self.groups, iou=(*self.iou, scores), score=self.score)
 
     @property
     def means(self) -> tuple[TaskMeans, ...]:
         """Means after each task."""
         return tuple(self._means(task) for task in range(len(self.iou)))
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        """The protocol's score after each task; None before all its classes are learnt, or without one."""
+        return tuple(None if self.score is None else self.score.of(iou) for iou in self.iou)
 
     @property
     def forgetting(self) -> Scores:
@@ -94,18 +102,23 @@ class TaskHistory(BaseModel):
         classes = [BACKGROUND_CLASS.name, *(name for group in self.groups for name in group)]
         groups = [f"task {number}" for number in range(len(self.groups))]
         columns = ["after", *classes, *groups, "old", "new", "all", "all, with background"]
+        columns += [] if self.score is None else [self.score.key]
         lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-        for task, (scores, means) in enumerate(zip(self.iou, self.means, strict=True)):
+        for task, (scores, means, ranked) in enumerate(zip(self.iou, self.means, self.scores, strict=True)):
             cells = [f"task {task}", *(_percent(scores.get(name)) for name in classes)]
             cells += [_percent(one) for one in means.groups] + ["-"] * (len(groups) - len(means.groups))
             cells += [_percent(means.old_without_background), _percent(means.new)]
             cells += [_percent(means.all_without_background), _percent(means.all_with_background)]
+            cells += [] if self.score is None else [_percent(ranked)]
             lines.append(f"| {' | '.join(cells)} |")
         forgotten = self.forgetting
         cells = ["forgotten", "-", *(_percent(forgotten.get(name)) for name in classes[1:])]
-        cells += ["-"] * (len(columns) - len(cells) - 2) + [_percent(self.mean_forgetting), "-"]
+        behind = ["-"] * (1 if self.score is None else 2)
+        cells += ["-"] * (len(columns) - len(cells) - 1 - len(behind))
+        cells += [_percent(self.mean_forgetting), *behind]
         lines += [f"| {' | '.join(cells)} |"] * (len(self.iou) > 1)
         lines += ["", "IoU in per cent, pooled over all images; old, new and all without the background."]
+        lines += [] if self.score is None else ["", f"{self.score}."]
         return "\n".join(lines) + "\n"
 
     def _means(self, task: int) -> TaskMeans:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from icss_core.continual.members import Member, named_by
+from icss_core.continual.weighted_score import WeightedScore
 from icss_core.dataset import BACKGROUND_CLASS
 from icss_core.errors import InvalidParameterError, faults_of
 from icss_core.labels import name_key
@@ -31,12 +32,6 @@ partitioned: each image belongs to one task, drawn at random among the tasks who
 In all three settings the masks show only the classes of the task.
 """
 
-Member = int | str
-"""Names classes in a group: a class name, a class number of the data set (the background is 0), or a range of
-numbers such as `1-15`."""
-
-_RANGE = re.compile(r"(\d+)-(\d+)")
-
 
 class IncrementalProtocol(BaseModel):
     """A class-incremental protocol: the groups of classes, in the order in which they are learnt.
@@ -54,6 +49,8 @@ class IncrementalProtocol(BaseModel):
     groups: Annotated[tuple[Annotated[tuple[Member, ...], Field(min_length=1)], ...], Field(min_length=1)]
     seed: Seed = 0
     """Decides which task an image belongs to in the setting `partitioned`."""
+    score: WeightedScore | None = None
+    """What results are ranked by, where that is another number than a mean over all classes."""
 
     @model_validator(mode="after")
     def _members_are_named_once(self) -> Self:
@@ -71,9 +68,7 @@ class IncrementalProtocol(BaseModel):
                 two groups.
         """
         names = dataset.classes.names
-        groups = tuple(
-            tuple(one for member in group for one in _named(member, names)) for group in self.groups
-        )
+        groups = tuple(named_by(group, names) for group in self.groups)
         flat = [name_key(name) for group in groups for name in group]
         of_interest = {name_key(name) for name in names} - {BACKGROUND_CLASS.name}
         unknown = sorted(set(flat) - of_interest)
@@ -87,6 +82,25 @@ class IncrementalProtocol(BaseModel):
                 )
             )
         return groups
+
+    def score_of(self, dataset: Dataset) -> WeightedScore | None:
+        """The score with the data set's class names; None if the protocol states none.
+
+        Raises:
+            InvalidParameterError: it names a class that no task learns, or one twice.
+        """
+        if self.score is None:
+            return None
+        learnt = {name_key(name) for group in self.classes_of(dataset) for name in group}
+        score = self.score.on(dataset.classes.names)
+        scored = [name_key(str(name)) for name in score.members]
+        wrong = sorted({name for name in scored if name not in learnt or scored.count(name) > 1})
+        if wrong:
+            raise InvalidParameterError(
+                f"protocol {self.name!r} on data set {dataset.name!r}: score {score.name!r} names classes "
+                f"twice, or that no task learns: {wrong}"
+            )
+        return score
 
 
 def protocol_names() -> list[str]:
@@ -127,17 +141,3 @@ def read_protocol(name: str | Path, setting: Setting | None = None) -> Increment
 
 def _folder() -> Traversable:
     return resources.files("icss_core.continual") / "protocols"
-
-
-def _named(member: Member, names: tuple[str, ...]) -> list[str]:
-    """The class names that a member of a group stands for: one name, or those of a range of numbers."""
-    numbers = _RANGE.fullmatch(member) if isinstance(member, str) else None
-    if isinstance(member, str) and numbers is None:
-        # in the spelling of the data set; unknown names are returned as given, and refused by the caller
-        return [next((name for name in names if name_key(name) == name_key(member)), member)]
-    low, high = (int(member), int(member)) if numbers is None else map(int, numbers.groups())
-    if not 0 < low <= high < len(names):
-        raise InvalidParameterError(
-            f"classes {member} are not among the numbers 1 to {len(names) - 1} of this data set"
-        )
-    return list(names[low : high + 1])

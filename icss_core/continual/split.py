@@ -33,7 +33,10 @@ class TaskManifest(BaseModel):
     @property
     def manifest_hash(self) -> str:
         """SHA-256 (hexadecimal) of the canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(mode="json")
+        if content["protocol"]["score"] is None:  # protocols had hashes before they had this field
+            del content["protocol"]["score"]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def scenes_hash(self, task: int) -> str:

@@ -178,6 +178,23 @@ def cityscapes(source: Source, prefix: Prefix) -> None:
     _ingest(lambda storage, on_scene: ingest_cityscapes(storage, source, prefix, on_scene=on_scene))
 
 
+@ingest_app.command("openearthmap")
+def openearthmap(
+    source: Source,
+    prefix: Prefix,
+    phase: Annotated[
+        Literal["val", "test"],
+        typer.Option(help="which novel classes and query images; those of test have no public labels"),
+    ] = "val",
+) -> None:
+    """OpenEarthMap's few-shot challenge: 7 base classes, and 4 novel ones with 5 images each."""
+    from services.ingest import ingest_openearthmap
+
+    _ingest(
+        lambda storage, on_scene: ingest_openearthmap(storage, source, prefix, phase=phase, on_scene=on_scene)
+    )
+
+
 @ingest_app.command("folder")
 def folder(
     source: Source,

@@ -67,12 +67,13 @@ def run_protocol(
     """
     storage, tracking = Storage(settings), Tracking(settings)
     dataset = read_dataset(asked.dataset, storage)
+    score = asked.protocol.score_of(dataset)
     manifest = split_tasks(dataset, asked.protocol, image_labels(dataset, storage))
     run_id = _run_of(tracking, asked, manifest)
     lease = acquire(tracking, run_id, ttl=settings.lease_seconds)
     tags = {"icss.revision": code_revision(settings), "icss.spread": asked.neutral()}
     with work_on(tracking, lease, tags=tags) as work:
-        history, versions = TaskHistory.start(manifest.classes), []
+        history, versions = TaskHistory.start(manifest.classes, score), []
         memory: int | None = None
         for task, scenes in enumerate(manifest.scenes):
             config = asked.training_of(task, manifest, memory)
@@ -180,6 +181,8 @@ def _write(
     tracking.write_text(work.run_id, "history.md", history.to_markdown())
     tracking.write_json(work.run_id, "history.json", history.model_dump(mode="json"))
     values = {**means, "mean_forgetting": history.mean_forgetting}
+    if history.score is not None:
+        values[history.score.key] = history.scores[-1]
     points = {name: value for name, value in values.items() if value is not None}
     tracking.log_metrics(work.run_id, [(task, time.time(), points)])
     tracking.set_tags(work.run_id, {_MARK.format(task): str(version)})

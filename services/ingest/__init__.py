@@ -6,6 +6,7 @@ from services.ingest.derived import ingest_derived
 from services.ingest.dubai import ingest_dubai
 from services.ingest.folder import ingest_folder
 from services.ingest.isprs import ingest_potsdam, ingest_vaihingen
+from services.ingest.openearthmap import ingest_openearthmap
 from services.ingest.toulouse import ingest_toulouse
 from services.ingest.town_set import ingest_town
 from services.ingest.voc import ingest_voc
@@ -16,6 +17,7 @@ __all__ = [
     "ingest_derived",
     "ingest_dubai",
     "ingest_folder",
+    "ingest_openearthmap",
     "ingest_potsdam",
     "ingest_toulouse",
     "ingest_town",

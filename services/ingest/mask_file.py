@@ -44,11 +44,16 @@ class Mask:
 
     def with_ignored(self, index: int) -> Mask:
         """The same with one index read as ignore."""
-        labels = np.where(self.labels == index, np.uint8(IGNORE), self.labels)
+        return self.with_changed({index: IGNORE})
+
+    def with_changed(self, changes: Mapping[int, int]) -> Mask:
+        """The same with some indices read as others."""
+        table = np.arange(256, dtype=np.uint8)
+        table[list(changes)] = list(changes.values())
         readings = Counter[tuple[str, int]]()
         for (what, read_as), pixels in self.readings.items():
-            readings[what, IGNORE if read_as == index else read_as] += pixels
-        return replace(self, labels=labels, readings=readings)
+            readings[what, changes.get(read_as, read_as)] += pixels
+        return replace(self, labels=table[self.labels], readings=readings)
 
 
 def read_mask(path: Path, meaning: MaskMeaning) -> Mask:

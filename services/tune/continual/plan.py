@@ -43,6 +43,7 @@ def plan_continual(
         if not any(scene.mask is not None for scene in dataset.scenes_of("val")):
             raise DatasetError(f"data set {dataset.name!r} has no val scene with a mask")
         groups = protocol.classes_of(dataset)
+        protocol.score_of(dataset)  # refused here, before anything is trained
         for variant, values in spec.points():
             at_once = isinstance(variant, ContinualVariant) and variant.offline
             learnt = _at_once(protocol) if at_once else protocol

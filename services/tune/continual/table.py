@@ -13,7 +13,7 @@ from services.tune.table import Column, Row, TableLayout, group_seeds, mean_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from icss_core.continual import TaskHistory
+    from icss_core.continual import TaskHistory, WeightedScore
     from services.tune.continual.trial import ContinualTrial
 
 
@@ -36,6 +36,10 @@ class ContinualRow(Row):
     None where all classes were learnt at once."""
     by_task: tuple[Spread, ...]
     """After each task, the mean over all classes learnt by then, without the background."""
+    score: WeightedScore | None
+    """What the protocol is ranked by; None where that is nothing but means."""
+    score_reached: Spread | None
+    """That score after the last task."""
 
 
 def _columns(rows: Sequence[ContinualRow]) -> list[Column[ContinualRow]]:
@@ -45,6 +49,7 @@ def _columns(rows: Sequence[ContinualRow]) -> list[Column[ContinualRow]]:
         columns.append(Column("later tasks", lambda row: percent(row.later)))
     columns.append(Column("all", lambda row: row.mean.percent()))
     columns.append(Column("all, with background", lambda row: row.mean_with_background.percent()))
+    columns += map(_score_column, _score_keys(rows))
     if n_tasks > 1:
         columns.append(Column("forgotten", lambda row: percent(row.forgotten)))
     return [*columns, Column("seeds", lambda row: row.seeds)]
@@ -54,12 +59,30 @@ def _task_column(task: int) -> Column[ContinualRow]:
     return Column(f"task {task}", lambda row: percent(row.of_groups[task]))
 
 
+def _score_column(key: str) -> Column[ContinualRow]:
+    return Column(key, lambda row: percent(_score_called(key, row)))
+
+
+def _score_csv_column(key: str) -> Column[ContinualRow]:
+    return Column(key, lambda row: mean_of(_score_called(key, row)))
+
+
+def _score_called(key: str, row: ContinualRow) -> Spread | None:
+    # rows of other cases may have another score, or none
+    return row.score_reached if row.score is not None and row.score.key == key else None
+
+
+def _score_keys(rows: Sequence[ContinualRow]) -> list[str]:
+    return list(dict.fromkeys(row.score.key for row in rows if row.score is not None))
+
+
 def _csv_columns(rows: Sequence[ContinualRow]) -> list[Column[ContinualRow]]:
     n_tasks = max((len(row.groups) for row in rows), default=0)
     return [
         Column("mean_with_background", lambda row: row.mean_with_background.mean),
         Column("later", lambda row: mean_of(row.later)),
         Column("forgotten", lambda row: mean_of(row.forgotten)),
+        *map(_score_csv_column, _score_keys(rows)),
         *map(_task_csv_column, range(n_tasks)),
     ]
 
@@ -70,7 +93,8 @@ def _task_csv_column(task: int) -> Column[ContinualRow]:
 
 
 def _heading(row: ContinualRow) -> str:
-    return "; ".join(f"task {number}: {', '.join(names)}" for number, names in enumerate(row.groups))
+    tasks = [f"task {number}: {', '.join(names)}" for number, names in enumerate(row.groups)]
+    return "; ".join([*tasks, *([] if row.score is None else [str(row.score)])])
 
 
 CONTINUAL_TABLE: Final = TableLayout(
@@ -123,6 +147,8 @@ def _row(group: Sequence[ContinualTrial], histories: Sequence[TaskHistory]) -> C
         mean_with_background=with_background,
         forgotten=Spread.of_some([one.mean_forgetting for one in histories]),
         by_task=tuple(spread for spread in by_task if spread is not None),
+        score=histories[0].score,
+        score_reached=Spread.of_some([one.scores[-1] for one in histories]),
     )
 
 

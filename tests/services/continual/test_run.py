@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import ValidationError
+from tiny_openearthmap import write_openearthmap
 
-from icss_core.continual import IncrementalProtocol, TaskHistory
+from icss_core.continual import IncrementalProtocol, TaskHistory, read_protocol
 from icss_core.methods import get_dense_preset
 from icss_core.networks.packaged_weights import PACKAGE
 from services.continual import ProtocolRun, run
 from services.continual.run import run_protocol
-from services.ingest import ingest_town
+from services.ingest import ingest_openearthmap, ingest_town
 from services.ownership import generation_of
 from services.registry import Registry
 from services.storage import Storage
@@ -35,15 +36,14 @@ def town(mlflow_settings):
 
 
 def asked(town: str, model: str, **more) -> ProtocolRun:
-    return ProtocolRun(
-        dataset=town,
-        model=model,
-        protocol=IncrementalProtocol(name="roads", groups=[["road"], ["building"]]),
-        preset=get_dense_preset("mib-paper/ft", NUMBERS),
-        decoder="linknet",
-        encoder="tu-test_resnet",
-        **{"workers": 0, **more},
-    )
+    fields = {
+        "protocol": IncrementalProtocol(name="roads", groups=[["road"], ["building"]]),
+        "preset": get_dense_preset("mib-paper/ft", NUMBERS),
+        "decoder": "linknet",
+        "encoder": "tu-test_resnet",
+        "workers": 0,
+    }
+    return ProtocolRun(dataset=town, model=model, **{**fields, **more})
 
 
 def test_a_network_that_does_not_take_the_crops_is_refused_with_the_request():
@@ -113,6 +113,29 @@ def test_two_processes_that_run_the_same_do_it_once(settings, town):
     assert len(Registry(settings).describe("twice").versions) == 2
     record = record_of(settings, "twice")
     assert (record.status, generation_of(record)) == ("FINISHED", 2)
+
+
+def test_a_challenge_ends_with_its_own_number(settings, tmp_path):
+    made = ingest_openearthmap(
+        Storage(settings), write_openearthmap(tmp_path), f"{settings.data_prefix}/openearthmap"
+    )
+    address = f"{made.base}/dataset.yaml"
+    result = run_protocol(
+        asked(
+            address,
+            "challenge",
+            protocol=read_protocol("openearthmap-fewshot"),
+            preset=get_dense_preset("mib-paper/mib", NUMBERS),
+        ),
+        settings,
+    )
+    last = result.history.iou[-1]
+    base, novel = (sum(last[name] for name in group) / len(group) for group in result.history.groups)
+    assert (len(result.history.groups[0]), len(result.history.groups[1])) == (7, 4)
+    assert result.history.scores == (None, pytest.approx(0.4 * base + 0.6 * novel))
+    record = record_of(settings, "challenge")
+    assert record.metrics["score_base_novel"] == pytest.approx(result.history.scores[-1])
+    assert "score_base_novel" in result.history.to_markdown()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from icss_core.continual import TaskHistory, split_tasks
+from icss_core.continual import TaskHistory, WeightedScore, split_tasks
 from icss_core.errors import InvalidParameterError
 from icss_core.metrics import ConfusionAccumulator, segmentation_report
 from services.ingest import ingest_town
@@ -24,7 +24,7 @@ from services.tune.spec import Plot
 from services.tune.table import to_csv, to_markdown
 
 FOLDER = Path(__file__).parents[3] / "tune_specs"
-FILES = sorted(FOLDER.glob("mib_*.yaml"))
+FILES = [*sorted(FOLDER.glob("mib_*.yaml")), FOLDER / "openearthmap_fewshot.yaml"]
 CONTENT = {
     "name": "one",
     "question": "which?",
@@ -202,6 +202,41 @@ def test_the_table_and_the_csv_say_the_same(results):
     assert float(read[0]["iou_building"]) == pytest.approx(0.5)
     assert [row["regularisers.distillation.weight"] for row in read] == ["", "1", "10", ""]
     assert read[3]["forgotten"] == ""
+
+
+def test_a_protocols_score_has_its_own_column_and_metric(planned):
+    _, trials = planned
+    score = WeightedScore(
+        name="ranked", groups=[{"weight": 0.4, "classes": ["road"]}, {"weight": 0.6, "classes": ["building"]}]
+    )
+    started = TaskHistory.start([["road"], ["building"]], score).after(report(0, 0.8))
+    assert "score_ranked" not in means_of_history([started]), "a class is still to come"
+    found = {}
+    for trial in trials:
+        if trial.variant == "mib-paper/ft":
+            found[trial.trial_id] = [started.after(report(0, 0.5, 0.4 + 0.2 * trial.seed))]
+    assert means_of_history(next(iter(found.values())))["score_ranked"] == pytest.approx(0.44)
+    rows = rows_of(trials, found)
+    assert rows[0].score_reached.mean == pytest.approx(0.5)
+    text = to_markdown(rows, CONTINUAL_TABLE, question="Which?")
+    assert "| all, with background | score_ranked | forgotten |" in text
+    assert " | 50.0 ± 8.5 | " in text
+    assert "task 1: building; score_ranked = 0.4 x mean of road + 0.6 x mean of building" in text
+    (read,) = csv.DictReader(io.StringIO(to_csv(rows, CONTINUAL_TABLE)))
+    assert float(read["score_ranked"]) == pytest.approx(0.5)
+
+
+def test_a_score_of_a_class_that_is_not_learnt_is_refused_with_the_plan(store_settings, tmp_path):
+    made = ingest_town(
+        Storage(store_settings), f"{store_settings.data_prefix}/scored", train=1, val=1, size=64
+    )
+    protocol = {
+        **CONTENT["protocols"][0]["protocol"],
+        "score": {"name": "s", "groups": [{"weight": 1, "classes": ["water"]}]},
+    }
+    spec = read_spec(write(tmp_path, protocols=[{"dataset": "town", "protocol": protocol}]))
+    with pytest.raises(InvalidParameterError, match=r"score 's' names .*\['water'\]"):
+        plan_continual(spec, {"town": f"{made.base}/dataset.yaml"}, store_settings)
 
 
 def test_plots_over_tasks_and_over_numbers(results):
