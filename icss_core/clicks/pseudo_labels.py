@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PseudoLabelKind = Literal["top_n", "threshold"]
+PseudoLabelKind = Literal["top_n", "threshold", "weighted"]
 """Which pixels of a class are taken.
 
 `top_n`: the most confident ones (the ICSS paper: "a maximum of N of the most confident old-classes pixels").
 `threshold`: a uniform sample without replacement of those above a confidence (the published ICSS code: 0.99,
 and ten times as many as clicks).
+`weighted`: a sample without replacement in which a pixel's chance grows with the square of its odds
+p / (1 - p), p being its confidence (ours). A network that is unsure everywhere, as on land unlike that of its training, still
+has pixels that it is less unsure of; a fixed threshold would take none, and the class would be unlearnt.
 """
 
 PSEUDO_LABEL_KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)
@@ -67,8 +70,8 @@ class PseudoLabelSelector:
         classes: old classes of interest, label-space indices from 1 to 254.
         per_class: limit on the pixels of one class, at least 0.
         kind: see `PseudoLabelKind`.
-        threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for
-            `top_n`.
+        threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for the
+            others.
         clicks: clicked pixels, which are left out.
         seed: of the pseudo-random keys.
 
@@ -88,7 +91,7 @@ class PseudoLabelSelector:
     ) -> None:
         _validate_args(classes, per_class, kind, threshold)
         self._per_class = per_class
-        self._ranked = kind == "top_n"
+        self._kind = kind
         self._threshold = 0.99 if threshold is None and kind == "threshold" else threshold
         self._clicks = ClickSet.empty() if clicks is None else clicks
         self._salt = _mixed(np.array([seed % 2**64], np.uint64))[0]
@@ -117,11 +120,11 @@ class PseudoLabelSelector:
             free &= confidence > self._threshold
         for label, kept in self._kept.items():
             usable = free & (labels == label)
-            if self._ranked and len(kept) == self._per_class > 0:
+            if self._kind == "top_n" and len(kept) == self._per_class > 0:
                 usable &= confidence >= kept.confidence.min()  # less confident pixels cannot enter any more
             rows, cols = np.nonzero(usable)
             if len(rows) and self._per_class:
-                candidates = self._ranked_candidates(confidence[rows, cols], rows + row, cols)
+                candidates = self._candidates(confidence[rows, cols], rows + row, cols)
                 self._kept[label] = self._best(kept, candidates)
 
     def clicks(self) -> ClickSet:
@@ -136,12 +139,17 @@ class PseudoLabelSelector:
             return ClickSet.empty()
         return ClickSet(np.concatenate(rows), np.concatenate(cols), np.concatenate(labels))
 
-    def _ranked_candidates(
+    def _candidates(
         self, confidence: NDArray[np.float32], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> _Kept:
         pixel = rows.astype(np.uint64) << np.uint64(32) | cols.astype(np.uint64)
-        rank = confidence.astype(np.float32) if self._ranked else np.zeros(len(rows), np.float32)
-        return _Kept(rank, _mixed(pixel ^ self._salt), rows, cols).at(~np.isnan(confidence))
+        keys = _mixed(pixel ^ self._salt)
+        rank = np.zeros(len(rows), np.float32)
+        if self._kind == "top_n":
+            rank = confidence.astype(np.float32)
+        elif self._kind == "weighted":
+            rank = _weighted_ranks(keys, confidence)
+        return _Kept(rank, keys, rows, cols).at(~np.isnan(confidence))
 
     def _best(self, kept: _Kept, candidates: _Kept) -> _Kept:
         """The `per_class` entries of highest confidence; among equals, those of the smallest keys."""
@@ -154,6 +162,19 @@ class PseudoLabelSelector:
         equal = entries.at(entries.confidence == cut)
         wanted = self._per_class - len(above)  # at least one: the entry at the cut itself
         return above.joined(equal.at(np.argpartition(equal.keys, wanted - 1)[:wanted]))
+
+
+def _weighted_ranks(keys: NDArray[np.uint64], confidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Numbers of which the highest are a sample without replacement, weighted by the squared odds.
+
+    u^(1 / weight) with u uniform (Efraimidis and Spirakis, "Weighted random sampling with a reservoir",
+    Information Processing Letters 97, 2006), as logarithm: u^(1 / weight) is 0 for small weights.
+    """
+    uniform = (keys.astype(np.float64) + 0.5) / 2.0**64
+    # beyond these the sums of the softmax are not exact
+    chance = np.clip(confidence.astype(np.float64), 1e-4, 1 - 1e-4)
+    ranks: NDArray[np.float32] = (np.log(uniform) * ((1 - chance) / chance) ** 2).astype(np.float32)
+    return ranks
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

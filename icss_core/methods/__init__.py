@@ -9,8 +9,10 @@ from icss_core.methods.method import CrossEntropyRule, Method
 from icss_core.methods.need import ClickTask, Need, SceneTask, provide_from_clicks, provide_from_scenes
 from icss_core.methods.objective import build_objective, needs_of
 from icss_core.methods.preset import (
+    ContextRule,
     CropRule,
     HeadFit,
+    HypercolumnRule,
     Preset,
     PrevalenceRule,
     PseudoLabelRule,
@@ -32,10 +34,12 @@ __all__ = [
     "REGULARISERS",
     "AnchorRule",
     "ClickTask",
+    "ContextRule",
     "CropRule",
     "CrossEntropyRule",
     "DensePreset",
     "HeadFit",
+    "HypercolumnRule",
     "Method",
     "Need",
     "Preset",

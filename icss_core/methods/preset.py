@@ -14,12 +14,13 @@ class PseudoLabelRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["top_n", "threshold", "none"] = "top_n"
-    """top_n: the most confident (the paper); threshold: a uniform draw among the confident (its code)."""
+    kind: Literal["top_n", "threshold", "weighted", "none"] = "top_n"
+    """top_n: the most confident (the paper); threshold: a uniform draw among the confident (its code);
+    weighted: a draw in which confidence counts (ours)."""
     multiple: float = Field(default=1.0, gt=0, le=100)
     """Pixels per old class, as a multiple of the largest number of clicks on one class."""
     threshold: float = Field(default=0.99, ge=0, lt=1)
-    """Confidence that a pixel must exceed, for both kinds; 0 accepts any."""
+    """Confidence that a pixel must exceed, for all kinds; 0 accepts any."""
 
 
 class CropRule(BaseModel):
@@ -62,6 +63,29 @@ class HeadFit(BaseModel):
     """Weight of the squared distance to the initial rows, which keeps classes with few labels near them."""
 
 
+class HypercolumnRule(BaseModel):
+    """Fitting a layer over the features of all levels, and the classifier behind it, before fine-tuning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=0, ge=0, le=10_000)
+    """Of AdamW over all labelled pixels; 0 leaves the network without such a layer, or with what it has."""
+    units: int = Field(default=256, ge=1, le=4096)
+    members: int = Field(default=8, ge=1, le=64)
+    """Parts of the layer that learn apart and vote; divides `units`."""
+    lr: float = Field(default=0.01, gt=0)
+    """At the start; falls along half a cosine."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Fraction of the features that a member does not see in an iteration."""
+    weight_decay: float = Field(default=1e-3, ge=0)
+
+    @model_validator(mode="after")
+    def _members_are_alike(self) -> Self:
+        if self.units % self.members:
+            raise ValueError(f"{self.units} units are not {self.members} members of one size")
+        return self
+
+
 class PrevalenceRule(BaseModel):
     """Shifting the new classes' biases, after the training, to how common they are in the image."""
 
@@ -76,7 +100,9 @@ class PrevalenceRule(BaseModel):
 class Preset(Method):
     """Everything that decides what an update from clicks does, besides the image and its clicks."""
 
+    hypercolumn: HypercolumnRule = HypercolumnRule()
     head_fit: HeadFit = HeadFit()
+    """Not used where the hypercolumn layer is fitted, and the classifier with it."""
     pseudo_labels: PseudoLabelRule = PseudoLabelRule()
     crops: CropRule = CropRule()
     sweeps: int | None = Field(default=None, ge=1)

@@ -12,10 +12,12 @@ from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.labels import check_number_of_classes
 from icss_core.networks.architecture import Architecture, Decoder, build_body
 from icss_core.networks.head import HeadInit, extend_classifier
+from icss_core.networks.hypercolumn import STRIDE, HypercolumnLayer
 from icss_core.networks.input_size import input_size_of_body
 from icss_core.networks.single_values import allow_single_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from icss_core.networks.normalisation import Normalisation
@@ -34,6 +36,9 @@ class SegmenterOutput(NamedTuple):
     """(B, D, H', W') what the classifier sees; H' = H where the decoder ends at full resolution."""
     levels: tuple[Tensor, ...] = ()
     """All levels of the encoder, from the shallowest below the input; only where they were asked for."""
+    columns: tuple[Tensor, ...] = ()
+    """What a hypercolumn layer sees, whether there is one or not: the decoder's output, then the levels; only
+    where they were asked for."""
 
 
 class Segmenter(nn.Module):
@@ -79,6 +84,9 @@ class Segmenter(nn.Module):
         self.body = build_body(architecture, weights_cache=weights_cache)
         self.input_size = input_size_of_body(self.body, architecture)
         """Heights and widths that the network takes."""
+        self.hypercolumn: HypercolumnLayer | None = None
+        if architecture.hypercolumn:
+            self._insert_hypercolumn(architecture.hypercolumn, architecture.n_classes)
         allow_single_values(self.body)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1), persistent=False)
         std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
@@ -113,10 +121,14 @@ class Segmenter(nn.Module):
         """
         levels = self._levels(pixels)
         decoded = self.body.decoder(levels)
-        logits = self.body.segmentation_head(decoded)
-        # the first is the input itself
-        kept = tuple(levels[1:]) if with_levels or self.training else ()
-        return SegmenterOutput(logits.float(), levels[-1], decoded, kept)
+        columns = columns_of(decoded, levels)
+        features = decoded
+        if self.hypercolumn is not None:
+            features = self.hypercolumn(columns, pixels.shape[2], pixels.shape[3])
+        logits = self.body.segmentation_head(features).float()
+        if not (with_levels or self.training):
+            return SegmenterOutput(logits, levels[-1], features)
+        return SegmenterOutput(logits, levels[-1], features, tuple(levels[1:]), columns)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""
@@ -160,3 +172,41 @@ class Segmenter(nn.Module):
             self.classifier, n_new, init=init, generator=generator
         )
         return grown
+
+    def with_hypercolumn(self, units: int) -> Segmenter:
+        """A copy whose classifier sees the features of all levels through a new layer; both start anew.
+
+        A layer that is there already is replaced. This network is left as it is.
+
+        Args:
+            units: of the layer, at least 1.
+
+        Raises:
+            InvalidParameterError: `units` is less than 1.
+        """
+        if units < 1:
+            raise InvalidParameterError(f"units must be at least 1, not {units}")
+        changed = copy.deepcopy(self)
+        changed.architecture = self.architecture.model_copy(update={"hypercolumn": units})
+        changed._insert_hypercolumn(units, self.n_classes)  # noqa: SLF001 - a copy of this very class
+        return changed
+
+    def _insert_hypercolumn(self, units: int, n_classes: int) -> None:
+        if self.input_size.multiple % STRIDE:
+            raise InvalidParameterError(
+                f"a hypercolumn layer needs heights and widths that are multiples of {STRIDE}; this network "
+                f"takes {self.input_size}"
+            )
+        width = self.classifier.in_channels if self.hypercolumn is None else self.hypercolumn.channels[0]
+        levels = [channels for channels in self.body.encoder.out_channels[1:] if channels]
+        device = self.classifier.weight.device
+        self.hypercolumn = HypercolumnLayer([width, *levels], units).to(device)
+        self.body.segmentation_head = nn.Sequential(
+            nn.Conv2d(units, n_classes, 1),
+            nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
+        ).to(device)
+
+
+def columns_of(decoded: Tensor, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The decoder's output and the encoder's levels, without the input and levels without channels."""
+    return (decoded, *(level for level in levels[1:] if level.shape[1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from icss_core.losses import (
     merge_prototypes,
 )
 from icss_core.updating.head_fit import classifier_rows, concatenate
+from icss_core.updating.hypercolumn_fit import ColumnCollector, ColumnSamples
 from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def view_of_memory(
     selector = PseudoLabelSelector(
         classes=range(1, network.n_classes),
         per_class=round(rule.multiple * amount) if rule.kind != "none" else 0,
-        kind="threshold" if rule.kind == "threshold" else "top_n",
+        kind="top_n" if rule.kind == "none" else rule.kind,
         # None would mean 0.99 to the selector; here 0 means any confidence
         threshold=rule.threshold if rule.kind == "threshold" or rule.threshold else None,
         clicks=_stacked(clicks, area),
@@ -105,6 +106,17 @@ def view_of_memory(
     return view
 
 
+class LabelledRows(NamedTuple):
+    """What a network says at the labelled pixels."""
+
+    classifier: LabelledFeatures
+    """Inputs of the classifier."""
+    prototypes: Prototypes
+    """Mean of the deepest features of each class."""
+    columns: ColumnSamples | None
+    """Features of all levels; only where they were asked for."""
+
+
 def labelled_rows(
     network: Segmenter,
     source: RasterSource,
@@ -112,29 +124,41 @@ def labelled_rows(
     labels: ClickSet,
     n_classes: int,
     *,
+    with_columns: bool,
     device: torch.device,
     precision: Precision,
     should_stop: Callable[[], bool] | None,
-) -> tuple[LabelledFeatures, Prototypes]:
-    """Classifier inputs at all labelled pixels, and the mean of the deepest features of each class.
+) -> LabelledRows:
+    """Features of a network at all labelled pixels.
 
     Args and errors are those of `tile_outputs`; `labels` are clicks and pseudo-labels of `n_classes` classes.
     """
     rows: list[LabelledFeatures] = []
+    collector = ColumnCollector() if with_columns else None
     means: Prototypes | None = None
-    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(
+        network,
+        source,
+        area,
+        with_levels=with_columns,
+        device=device,
+        precision=precision,
+        should_stop=should_stop,
+    )
     for _, tile, _, output in outputs:
         own = np.full((area.size, area.size), IGNORE, np.uint8)
         own[tile.own_rows, tile.own_cols] = labels.label_map(tile.cell)
         targets = torch.from_numpy(own.astype(np.int64))[None].to(device)
         # inference tensors cannot enter autograd later; copies can
         rows.append(classifier_rows(network.classifier, output.decoder_features.clone(), targets))
+        if collector is not None:
+            collector.add(output.columns, targets)
         of_tile = class_means(
             labelled_features(output.features.clone(), targets, assignment="pooled"), n_classes=n_classes
         )
         means = of_tile if means is None else merge_prototypes(means, of_tile)
     assert means is not None  # noqa: S101 - a working area has at least one tile
-    return concatenate(rows), means
+    return LabelledRows(concatenate(rows), means, None if collector is None else collector.samples())
 
 
 def _stacked(clicks: ClickSet, area: WorkingArea) -> ClickSet:

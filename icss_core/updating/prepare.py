@@ -19,6 +19,7 @@ from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.context_crops import ContextCrops
 from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops, SweepCrops
 from icss_core.updating.head_fit import fit_classifier
+from icss_core.updating.hypercolumn_fit import fit_hypercolumn
 from icss_core.updating.image_stack import ImageStack
 from icss_core.updating.memory import labelled_rows, view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
@@ -113,24 +114,30 @@ def prepare(
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes = None
-    if preset.head_fit.iterations or PROTOTYPES in needs:
+    fits_layer = preset.hypercolumn.iterations > 0
+    if fits_layer or preset.head_fit.iterations or PROTOTYPES in needs:
         clock.tell("head", 0, 1)
-        rows, prototypes = labelled_rows(
+        rows = labelled_rows(
             memory,
             stack,
             area,
             labels,
             len(extended),
+            with_columns=fits_layer,
             device=device,
             precision=precision,
             should_stop=runtime.should_stop,
         )
+        prototypes = rows.prototypes
         # the memory network has no prototype of a class it does not know
         prototypes.counts[len(label_space) :] = 0
-        if preset.head_fit.iterations:
+        if rows.columns is not None:
+            network = network.with_hypercolumn(preset.hypercolumn.units)
+            fit_hypercolumn(network, rows.columns, preset.hypercolumn, seed=seed)
+        elif preset.head_fit.iterations:
             fit_classifier(
                 network.classifier,
-                rows,
+                rows.classifier,
                 iterations=preset.head_fit.iterations,
                 l2_to_start=preset.head_fit.l2_to_start,
             )

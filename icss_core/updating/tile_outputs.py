@@ -25,13 +25,15 @@ def tile_outputs(
     source: RasterSource,
     area: WorkingArea,
     *,
+    with_levels: bool = False,
     device: torch.device,
     precision: Precision = "auto",
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, Tile, Pixels, SegmenterOutput]]:
     """Run a network on the tiles, one at a time; the next tile is read while one is computed.
 
-    The network is left in eval mode. Nothing is kept between tiles.
+    With levels, the outputs have those of the encoder. The network is left in eval mode. Nothing is kept
+    between tiles.
 
     Yields:
         Position of the tile, the tile, its pixels, and the network's output for it (batch of 1, no gradient).
@@ -55,5 +57,5 @@ def tile_outputs(
                 torch.inference_mode(),
                 torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32),
             ):
-                output = network(batch)
+                output = network(batch, with_levels=with_levels)
             yield position, area.tiles[position], pixels, output
