@@ -24,8 +24,9 @@ PseudoLabelKind = Literal["top_n", "threshold", "weighted"]
 `threshold`: a uniform sample without replacement of those above a confidence (the published ICSS code: 0.99,
 and ten times as many as clicks).
 `weighted`: a sample without replacement in which a pixel's chance grows with the square of its odds
-p / (1 - p), p being its confidence (ours). A network that is unsure everywhere, as on land unlike that of its training, still
-has pixels that it is less unsure of; a fixed threshold would take none, and the class would be unlearnt.
+p / (1 - p), p being its confidence (ours). A network that is unsure everywhere, as on land unlike that of its
+training, still has pixels that it is less unsure of; a fixed threshold would take none, and the class would
+be unlearnt.
 """
 
 PSEUDO_LABEL_KINDS: Final[tuple[PseudoLabelKind, ...]] = get_args(PseudoLabelKind)

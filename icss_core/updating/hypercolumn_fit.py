@@ -93,8 +93,8 @@ def fit_hypercolumn(
 
     .. math:: \min \sum_e \sum_c v_c L_{ec} / \sum_c v_c
 
-    with L_ec the mean cross-entropy of member e over its draw of the labelled pixels of class c and votes
-    v_c = min(n_c, n / 5), n being the labels of the largest class, as in `fit_classifier`.
+    with L_ec the mean cross-entropy of member e over its draw of the n_c labelled pixels of class c, and
+    votes v_c = sqrt(n_c): a class with few labels counts for less than one with many, and is not drowned.
 
     Args:
         network: with a layer of `rule.units` units (`Segmenter.with_hypercolumn`).
@@ -167,7 +167,7 @@ class _Members(nn.Module):
 def _draws(classes: Tensor, n_classes: int, members: int, generator: torch.Generator) -> Tensor:
     """(members, m) weights of the labelled pixels: a draw with replacement within each class, times votes."""
     counts = torch.bincount(classes, minlength=n_classes)
-    votes = counts.clamp(max=max(int(counts.max()) // 5, 1)).float()
+    votes = counts.float().sqrt()
     weights = torch.zeros(members, len(classes))
     for label in counts.nonzero().flatten().tolist():
         places = (classes.cpu() == label).nonzero().flatten()

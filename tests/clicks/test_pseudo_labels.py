@@ -162,3 +162,43 @@ def test_missing_confidence_is_named():
     selector = PseudoLabelSelector(classes=[1], per_class=5, kind="top_n")
     with pytest.raises(InvalidParameterError, match="confidence=True"):
         selector.write(0, np.ones((2, 3), np.uint8), None)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60])
+def test_a_weighted_sample_prefers_confident_pixels_as_their_odds_say(rows):
+    """Inclusion rates over many seeds against NumPy's own weighted draw without replacement."""
+    labels = np.full((HEIGHT, WIDTH), 1, np.uint8)
+    levels = np.array([0.5, 0.6, 0.75, 0.9], np.float32)
+    confidence = np.random.default_rng(0).choice(levels, (HEIGHT, WIDTH))
+    odds = (confidence.astype(float) / (1 - confidence)) ** 2
+    taken, expected = np.zeros(4), np.zeros(4)
+    for seed in range(30):
+        selector = PseudoLabelSelector(classes=[1], per_class=300, kind="weighted", seed=seed)
+        chosen = streamed(selector, labels, confidence, rows)
+        assert len(chosen) == 300
+        drawn = np.random.default_rng(seed).choice(
+            labels.size, 300, replace=False, p=odds.ravel() / odds.sum()
+        )
+        for position, level in enumerate(levels):
+            taken[position] += (confidence[chosen.rows, chosen.cols] == level).sum()
+            expected[position] += (confidence.ravel()[drawn] == level).sum()
+    assert (np.abs(taken - expected) < 5 * np.sqrt(expected)).all(), (taken, expected)
+
+
+def test_a_weighted_sample_finds_pixels_where_the_network_is_sure_of_none():
+    labels = np.full((HEIGHT, WIDTH), 1, np.uint8)
+    confidence = np.full((HEIGHT, WIDTH), 0.51, np.float32)
+    found = {}
+    for kind in ("threshold", "weighted"):
+        selector = PseudoLabelSelector(classes=[1], per_class=50, kind=kind)
+        found[kind] = len(streamed(selector, labels, confidence, 8))
+    assert found == {"threshold": 0, "weighted": 50}
+
+
+def test_a_weighted_sample_does_not_depend_on_how_rows_are_cut():
+    labels, confidence = memory_map(4)
+    cut = []
+    for rows in (1, 8, 60):
+        selector = PseudoLabelSelector(classes=[1, 2], per_class=40, kind="weighted", seed=3)
+        cut.append(streamed(selector, labels, confidence, rows))
+    assert cut[0] == cut[1] == cut[2]

@@ -1,0 +1,133 @@
+"""The fit of the hypercolumn layer, against loops, NumPy and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neural_network import MLPClassifier
+from torch.nn import functional
+
+from icss_core.methods import HypercolumnRule
+from icss_core.networks import Architecture, Segmenter, identity
+from icss_core.updating.hypercolumn_fit import ColumnCollector, ColumnSamples, fit_hypercolumn
+
+RULE = HypercolumnRule(iterations=60, units=32, members=4)
+
+
+def network(units: int = 32, n_classes: int = 3) -> Segmenter:
+    torch.manual_seed(0)
+    architecture = Architecture(encoder="tu-test_resnet", n_classes=n_classes)
+    return Segmenter(architecture, identity(3)).eval().with_hypercolumn(units)
+
+
+def rings(seed: int, number: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three classes by the distance from a centre in a plane that features see: no line separates them."""
+    rng = np.random.default_rng(seed)
+    places = rng.normal(0, 1, (number, 2))
+    seen = places @ np.random.default_rng(99).normal(0, 1, (2, width)) + rng.normal(0, 0.5, (number, width))
+    radius = np.hypot(places[:, 0], places[:, 1])
+    return torch.from_numpy(seen * 5 + 100).float(), torch.from_numpy(np.digitize(radius, [0.8, 1.5]))
+
+
+def samples_of(columns: torch.Tensor, classes: torch.Tensor) -> ColumnSamples:
+    return ColumnSamples(columns, classes, columns.mean(0), columns.std(0))
+
+
+def logits_at(fitted: Segmenter, columns: torch.Tensor) -> torch.Tensor:
+    """What the fitted network gives for columns, place by place."""
+    matrix = torch.cat([one.weight[:, :, 0, 0] for one in fitted.hypercolumn.projections], dim=1)
+    units = functional.gelu(columns @ matrix.T + fitted.hypercolumn.bias)
+    return units @ fitted.classifier.weight[:, :, 0, 0].T + fitted.classifier.bias
+
+
+def test_it_learns_what_an_mlp_of_scikit_learn_learns() -> None:
+    rule = HypercolumnRule(iterations=300)
+    fitted = network(rule.units)
+    width = sum(fitted.hypercolumn.channels)
+    columns, classes = rings(0, 400, width)
+    fit_hypercolumn(fitted, samples_of(columns, classes), rule, seed=1)
+    seen, truth = rings(1, 2000, width)
+    ours = float((logits_at(fitted, seen).argmax(1) == truth).float().mean())
+    scaled = (columns - columns.mean(0)) / columns.std(0)
+    theirs = MLPClassifier((32,), max_iter=2000, random_state=0).fit(scaled.numpy(), classes.numpy())
+    score = theirs.score(((seen - columns.mean(0)) / columns.std(0)).numpy(), truth.numpy())
+    assert ours > max(score - 0.03, 0.5), f"{ours:.2f} against {score:.2f}"
+
+
+def test_the_network_gives_what_was_fitted() -> None:
+    fitted = network()
+    torch.manual_seed(3)
+    pixels = torch.rand(1, 3, 64, 64) * 255
+    labels = torch.full((1, 64, 64), 255)
+    labels[0, 10:20, 10:20], labels[0, 40:50, 40:50], labels[0, 5, 5:60] = 0, 1, 2
+    collector = ColumnCollector()
+    with torch.inference_mode():
+        output = fitted(pixels, with_levels=True)
+    collector.add(output.columns, labels)
+    samples = collector.samples()
+    loss = fit_hypercolumn(fitted, samples, RULE, seed=0)
+    assert loss < 0.2
+    right = logits_at(fitted, samples.columns).argmax(1) == samples.classes
+    assert right.float().mean() > 0.95
+    with torch.inference_mode():
+        mapped = fitted(pixels).logits.argmax(1)
+    assert (mapped[labels != 255] == labels[labels != 255]).float().mean() > 0.8
+
+
+def test_columns_and_statistics_are_those_of_numpy() -> None:
+    torch.manual_seed(0)
+    fine, coarse = torch.randn(1, 3, 64, 64), torch.randn(1, 2, 32, 32) * 7 + 3
+    labels = torch.full((1, 64, 64), 255)
+    labels[0, 3, 4], labels[0, 60, 9], labels[0, 31, 31] = 2, 0, 1
+    collector = ColumnCollector()
+    for _ in range(2):
+        collector.add([fine, coarse], labels)
+    samples = collector.samples()
+    assert samples.classes.tolist() == [2, 1, 0, 2, 1, 0]
+    up = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    for row, (i, j) in zip(samples.columns, ((3, 4), (31, 31), (60, 9)), strict=False):
+        torch.testing.assert_close(row, torch.cat([fine[0, :, i, j], up[0, :, i, j]]))
+    np.testing.assert_allclose(samples.mean[:3], fine[0].numpy().mean((1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(samples.std[:3], fine[0].numpy().std((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(samples.mean[3:], coarse[0].numpy().mean((1, 2)), rtol=1e-4)
+
+
+def test_a_rare_class_is_not_drowned() -> None:
+    fitted = network(n_classes=2)
+    rng = np.random.default_rng(0)
+    columns = torch.from_numpy(rng.normal(0, 1, (303, sum(fitted.hypercolumn.channels)))).float()
+    classes = torch.zeros(303, dtype=torch.int64)
+    classes[300:] = 1
+    columns[300:, ::4] += 1
+    fit_hypercolumn(fitted, samples_of(columns, classes), RULE, seed=0)
+    seen = torch.from_numpy(rng.normal(0, 1, (200, columns.shape[1]))).float()
+    seen[100:, ::4] += 1
+    found = logits_at(fitted, seen).argmax(1)
+    assert found[:100].float().mean() < 0.1
+    assert found[100:].float().mean() > 0.5, "three labels against three hundred"
+
+
+def test_a_feature_that_never_changes_does_no_harm() -> None:
+    fitted = network(n_classes=2)
+    columns, classes = rings(0, 100, sum(fitted.hypercolumn.channels))
+    columns[:, 5] = 4.0
+    collected = ColumnSamples(
+        columns, classes.clamp(max=1), columns.mean(0), torch.where(columns.std(0) > 0, columns.std(0), 1.0)
+    )
+    fit_hypercolumn(fitted, collected, RULE, seed=0)
+    assert torch.isfinite(logits_at(fitted, columns)).all()
+
+
+def test_the_same_seed_gives_the_same_layer() -> None:
+    columns, classes = rings(0, 100, sum(network().hypercolumn.channels))
+    found = []
+    for seed in (4, 4, 5):
+        fitted = network()
+        fit_hypercolumn(fitted, samples_of(columns, classes), RULE, seed=seed)
+        found.append(logits_at(fitted, columns))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_members_share_the_units() -> None:
+    with pytest.raises(ValueError, match="32 units are not 5 members"):
+        HypercolumnRule(units=32, members=5)
