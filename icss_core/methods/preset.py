@@ -64,7 +64,11 @@ class HeadFit(BaseModel):
 
 
 class HypercolumnRule(BaseModel):
-    """Fitting a layer over the features of all levels, and the classifier behind it, before fine-tuning."""
+    """Fitting a layer over the features of all levels, and the classifier behind it, on frozen features.
+
+    It needs labels of every class: of the background clicks, of the others clicks, pseudo-labels or samples
+    that the memory network's version keeps. Where it lacks them it is left out: it would unlearn the class.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,6 +82,11 @@ class HypercolumnRule(BaseModel):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Fraction of the features that a member does not see in an iteration."""
     weight_decay: float = Field(default=1e-3, ge=0)
+    replay: Literal["missing", "all", "none"] = "missing"
+    """Which samples that the memory network's version keeps are used: those of classes that neither clicks
+    nor pseudo-labels show; those of all classes; none."""
+    fine_tune: bool = False
+    """Whether the whole network is trained after the layer was fitted, or only where it could not be."""
 
     @model_validator(mode="after")
     def _members_are_alike(self) -> Self:

@@ -21,6 +21,7 @@ from icss_core.methods.method import CrossEntropyRule
 from icss_core.methods.preset import (
     CropRule,
     HeadFit,
+    HypercolumnRule,
     Preset,
     PrevalenceRule,
     PseudoLabelRule,
@@ -35,9 +36,13 @@ DEFAULT_PRESET: Final = "icss"
 _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
-    summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
+    summary=(
+        "our default: a layer over the features of all levels, fitted to the clicks in seconds; where a "
+        "class has no example, the whole network, trained by balanced votes and unbiased distillation"
+    ),
+    hypercolumn=HypercolumnRule(iterations=100),
     head_fit=HeadFit(iterations=100, l2_to_start=0.01),
-    pseudo_labels=PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
+    pseudo_labels=PseudoLabelRule(kind="weighted", multiple=1, threshold=0),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
         lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
@@ -45,6 +50,15 @@ _DEFAULT = Preset(
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
     prevalence=PrevalenceRule(iterations=100, clicks_kept=0.85),
     regularisers={"distillation": {"weight": 1.0}},
+)
+
+_FULL = _DEFAULT.model_copy(
+    update={
+        "name": f"{DEFAULT_PRESET}-full",
+        "summary": "as our default, and then the whole network is trained in any case: minutes, not seconds",
+        "hypercolumn": _DEFAULT.hypercolumn.model_copy(update={"fine_tune": True}),
+        "optimisation": _DEFAULT.optimisation.model_copy(update={"iterations": 100}),
+    }
 )
 
 _PAPER: Final[Mapping[str, dict[str, dict[str, Any]]]] = MappingProxyType(
@@ -104,5 +118,5 @@ def _code(method: str) -> Preset:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
-    {preset.name: preset for preset in (_DEFAULT, *map(_paper, _PAPER), *map(_code, _CODE))}
+    {preset.name: preset for preset in (_DEFAULT, _FULL, *map(_paper, _PAPER), *map(_code, _CODE))}
 )

@@ -104,6 +104,14 @@ class Segmenter(nn.Module):
         return layer
 
     @property
+    def column_channels(self) -> tuple[int, ...]:
+        """Channels of `SegmenterOutput.columns`, whether there is a hypercolumn layer or not."""
+        if self.hypercolumn is not None:
+            return self.hypercolumn.channels
+        levels = (channels for channels in self.body.encoder.out_channels[1:] if channels)
+        return (self.classifier.in_channels, *levels)
+
+    @property
     def output_stride(self) -> int:
         """Pixels to one of the deepest encoder level."""
         return int(self.body.encoder.output_stride)
@@ -197,10 +205,8 @@ class Segmenter(nn.Module):
                 f"a hypercolumn layer needs heights and widths that are multiples of {STRIDE}; this network "
                 f"takes {self.input_size}"
             )
-        width = self.classifier.in_channels if self.hypercolumn is None else self.hypercolumn.channels[0]
-        levels = [channels for channels in self.body.encoder.out_channels[1:] if channels]
         device = self.classifier.weight.device
-        self.hypercolumn = HypercolumnLayer([width, *levels], units).to(device)
+        self.hypercolumn = HypercolumnLayer(self.column_channels, units).to(device)
         self.body.segmentation_head = nn.Sequential(
             nn.Conv2d(units, n_classes, 1),
             nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),

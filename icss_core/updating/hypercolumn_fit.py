@@ -12,82 +12,26 @@ No weight below the layer changes: what the encoder knows cannot be forgotten, a
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from icss_core.losses import labelled_features
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from icss_core.continual.replay import Replay
     from icss_core.methods import HypercolumnRule
     from icss_core.networks.segmenter import Segmenter
-
-
-class ColumnSamples(NamedTuple):
-    """Hypercolumns of labelled pixels, and statistics of the whole working area."""
-
-    columns: Tensor
-    """(m, D) float32, the features of all levels side by side."""
-    classes: Tensor
-    """(m,) int64."""
-    mean: Tensor
-    """(D,) of all pixels, labelled or not."""
-    std: Tensor
-    """(D,), positive."""
-
-
-class ColumnCollector:
-    """Gathers the hypercolumns of labelled pixels, tile by tile."""
-
-    def __init__(self) -> None:
-        self._columns: list[Tensor] = []
-        self._classes: list[Tensor] = []
-        self._sums: Tensor | None = None
-        self._squares: Tensor | None = None
-        self._number = 0
-
-    def add(self, features: Sequence[Tensor], labels: Tensor) -> None:
-        """Look at a tile.
-
-        Args:
-            features: maps (1, C, h, w) of the network on the tile, in the order of the layer.
-            labels: (1, H, W) int64, 255 = unlabelled.
-        """
-        # inference tensors cannot enter autograd later; copies can
-        rows = [labelled_features(one.clone(), labels, assignment="bilinear") for one in features]
-        self._columns.append(torch.cat([one.features for one in rows], dim=1))
-        self._classes.append(rows[0].classes)
-        # on a coarse grid: means and variances of a few thousand places a tile are exact enough
-        coarse = [functional.adaptive_avg_pool2d(one.float(), _GRID).flatten(2)[0] for one in features]
-        places = torch.cat(coarse).double()
-        sums, squares = places.sum(dim=1), places.square().sum(dim=1)
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._squares = squares if self._squares is None else self._squares + squares
-        self._number += places.shape[1]
-
-    def samples(self) -> ColumnSamples:
-        """All that was gathered; at least one tile must have been added."""
-        assert self._sums is not None  # noqa: S101 - a working area has at least one tile
-        assert self._squares is not None  # noqa: S101
-        mean = self._sums / self._number
-        variance = (self._squares / self._number - mean.square()).clamp(min=0)
-        # a channel that never changes is only shifted
-        std = torch.where(variance > 1e-12, variance.sqrt(), torch.ones_like(variance))
-        return ColumnSamples(
-            torch.cat(self._columns).float(), torch.cat(self._classes), mean.float(), std.float()
-        )
-
-
-_GRID = 64
-"""Places along a side of a tile at which features are looked at for their mean and variance."""
+    from icss_core.updating.column_samples import ColumnSamples
 
 
 def fit_hypercolumn(
-    network: Segmenter, samples: ColumnSamples, rule: HypercolumnRule, *, seed: int = 0
+    network: Segmenter,
+    samples: ColumnSamples,
+    rule: HypercolumnRule,
+    *,
+    replay: Replay | None = None,
+    seed: int = 0,
 ) -> float:
     r"""Fit the hypercolumn layer of a network and its classifier, in place.
 
@@ -95,24 +39,32 @@ def fit_hypercolumn(
 
     with L_ec the mean cross-entropy of member e over its draw of the n_c labelled pixels of class c, and
     votes v_c = sqrt(n_c): a class with few labels counts for less than one with many, and is not drowned.
+    Samples of earlier images count as classes of their own; what was background there may be background or a
+    class that was added since, as in MiB's cross-entropy.
 
     Args:
         network: with a layer of `rule.units` units (`Segmenter.with_hypercolumn`).
         samples: its hypercolumns at labelled pixels.
         rule: numbers of the fit.
+        replay: hypercolumns of earlier images that are learnt from too.
         seed: of members, draws and dropout.
 
     Returns:
         The mean cross-entropy of the members in the last iteration.
     """
-    layer, classifier = network.hypercolumn, network.classifier
-    assert layer is not None  # noqa: S101 - the caller has inserted it
-    device = samples.columns.device
+    device, n_classes = samples.columns.device, network.n_classes
     generator = torch.Generator().manual_seed(seed)
-    inputs = ((samples.columns - samples.mean) / samples.std)[None]
-    weights = _draws(samples.classes, classifier.out_channels, rule.members, generator).to(device)
-    members = _Members(inputs.shape[2], rule, classifier.out_channels, generator).to(device)
-    targets = samples.classes.repeat(rule.members)
+    columns = samples.columns
+    possible = functional.one_hot(samples.classes, n_classes).bool()
+    weights = _draws(samples.classes, n_classes, rule.members, generator)
+    if replay is not None and len(replay.classes):
+        columns = torch.cat([columns, replay.columns.to(columns)])
+        possible = torch.cat([possible, replay.possible(n_classes).to(device)])
+        more = _draws(replay.classes, n_classes, rule.members, generator)
+        weights = torch.cat([weights, more], dim=1)
+    weights = (weights / weights.sum(dim=1, keepdim=True)).to(device)
+    inputs = ((columns - samples.mean) / samples.std)[None]
+    members = _Members(inputs.shape[2], rule, n_classes, generator).to(device)
     optimiser = torch.optim.AdamW(members.parameters(), lr=rule.lr, weight_decay=rule.weight_decay)
     loss = torch.zeros(())
     for iteration in range(rule.iterations):
@@ -120,10 +72,11 @@ def fit_hypercolumn(
             group["lr"] = rule.lr * 0.5 * (1 + math.cos(math.pi * iteration / rule.iterations))
         kept = torch.rand(rule.members, 1, inputs.shape[2], generator=generator) >= rule.dropout
         logits = members(inputs * (kept.to(inputs) / (1 - rule.dropout)).to(device))
-        losses = functional.cross_entropy(logits.flatten(0, 1), targets, reduction="none")
-        loss = (weights * losses.view(rule.members, -1)).sum()
+        # one possible class: cross-entropy; several: of their sum
+        losses = logits.logsumexp(2) - logits.masked_fill(~possible, -math.inf).logsumexp(2)
+        loss = (weights * losses).sum()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own stub
+        loss.backward()
         optimiser.step()
     members.write_to(network, samples)
     return float(loss.detach()) / rule.members
@@ -165,13 +118,13 @@ class _Members(nn.Module):
 
 
 def _draws(classes: Tensor, n_classes: int, members: int, generator: torch.Generator) -> Tensor:
-    """(members, m) weights of the labelled pixels: a draw with replacement within each class, times votes."""
+    """(members, m) weights of labelled pixels: a draw with replacement within each class, times its votes."""
+    classes = classes.cpu()
     counts = torch.bincount(classes, minlength=n_classes)
-    votes = counts.float().sqrt()
     weights = torch.zeros(members, len(classes))
     for label in counts.nonzero().flatten().tolist():
-        places = (classes.cpu() == label).nonzero().flatten()
+        places = (classes == label).nonzero().flatten()
         drawn = torch.randint(len(places), (members, len(places)), generator=generator)
         amounts = torch.zeros(members, len(places)).scatter_add_(1, drawn, torch.ones(drawn.shape))
-        weights[:, places] = amounts / len(places) * float(votes[label] / votes.sum())
+        weights[:, places] = amounts / len(places) * math.sqrt(len(places))
     return weights

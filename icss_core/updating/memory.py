@@ -18,8 +18,8 @@ from icss_core.losses import (
     labelled_features,
     merge_prototypes,
 )
+from icss_core.updating.column_samples import ColumnCollector, ColumnSamples
 from icss_core.updating.head_fit import classifier_rows, concatenate
-from icss_core.updating.hypercolumn_fit import ColumnCollector, ColumnSamples
 from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
@@ -124,23 +124,24 @@ def labelled_rows(
     labels: ClickSet,
     n_classes: int,
     *,
-    with_columns: bool,
+    columns_of: ClickSet | None = None,
     device: torch.device,
     precision: Precision,
     should_stop: Callable[[], bool] | None,
 ) -> LabelledRows:
     """Features of a network at all labelled pixels.
 
-    Args and errors are those of `tile_outputs`; `labels` are clicks and pseudo-labels of `n_classes` classes.
+    Args and errors are those of `tile_outputs`; `labels` are clicks and pseudo-labels of `n_classes` classes;
+    `columns_of` are the clicks alone, where the features of all levels are wanted.
     """
     rows: list[LabelledFeatures] = []
-    collector = ColumnCollector() if with_columns else None
+    collector = None if columns_of is None else ColumnCollector()
     means: Prototypes | None = None
     outputs = tile_outputs(
         network,
         source,
         area,
-        with_levels=with_columns,
+        with_levels=columns_of is not None,
         device=device,
         precision=precision,
         should_stop=should_stop,
@@ -151,8 +152,10 @@ def labelled_rows(
         targets = torch.from_numpy(own.astype(np.int64))[None].to(device)
         # inference tensors cannot enter autograd later; copies can
         rows.append(classifier_rows(network.classifier, output.decoder_features.clone(), targets))
-        if collector is not None:
-            collector.add(output.columns, targets)
+        if collector is not None and columns_of is not None:
+            clicked = np.full((area.size, area.size), IGNORE, np.uint8)
+            clicked[tile.own_rows, tile.own_cols] = columns_of.label_map(tile.cell)
+            collector.add(output.columns, targets, torch.from_numpy(clicked != IGNORE)[None].to(device))
         of_tile = class_means(
             labelled_features(output.features.clone(), targets, assignment="pooled"), n_classes=n_classes
         )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from icss_core.clicks.click_set import ClickSet
     from icss_core.compute.precision import Precision
+    from icss_core.continual.replay import Replay
     from icss_core.labels import LabelSpace
     from icss_core.losses import Prototypes
     from icss_core.methods import Need, Preset
@@ -58,6 +59,8 @@ class PreparedUpdate:
     images: ImageStack
     memory_view: MemoryView
     """Output of the memory network on the working area."""
+    replay: Replay | None
+    """For the version that is made; None where its features are not those of the memory network."""
     clock: UpdateClock
     device: torch.device
     precision: Precision
@@ -70,6 +73,7 @@ def prepare(
     images: Sequence[ClickedImage],
     preset: Preset,
     *,
+    replay: Replay | None,
     seed: int,
     runtime: Runtime,
 ) -> PreparedUpdate:
@@ -113,8 +117,11 @@ def prepare(
     labels = memory_view.pseudo_labels.merged(stack.clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
-    prototypes = None
-    fits_layer = preset.hypercolumn.iterations > 0
+    prototypes, replayed = None, None
+    examples = _examples(preset, replay, memory, labels)
+    fits_layer = preset.hypercolumn.iterations > 0 and _shows_all(labels, examples, len(extended))
+    if fits_layer and not preset.hypercolumn.fine_tune:
+        clock.iterations = 0
     if fits_layer or preset.head_fit.iterations or PROTOTYPES in needs:
         clock.tell("head", 0, 1)
         rows = labelled_rows(
@@ -123,7 +130,7 @@ def prepare(
             area,
             labels,
             len(extended),
-            with_columns=fits_layer,
+            columns_of=stack.clicks if fits_layer else None,
             device=device,
             precision=precision,
             should_stop=runtime.should_stop,
@@ -133,7 +140,10 @@ def prepare(
         prototypes.counts[len(label_space) :] = 0
         if rows.columns is not None:
             network = network.with_hypercolumn(preset.hypercolumn.units)
-            fit_hypercolumn(network, rows.columns, preset.hypercolumn, seed=seed)
+            fit_hypercolumn(network, rows.columns, preset.hypercolumn, replay=examples, seed=seed)
+            if not clock.iterations:  # otherwise the features change
+                clicked = rows.columns.clicks(len(extended))
+                replayed = clicked if replay is None else replay.joined(clicked, seed=seed)
         elif preset.head_fit.iterations:
             fit_classifier(
                 network.classifier,
@@ -167,10 +177,28 @@ def prepare(
         n_old=len(label_space),
         images=stack,
         memory_view=memory_view,
+        replay=replayed,
         clock=clock,
         device=device,
         precision=precision,
     )
+
+
+def _examples(preset: Preset, replay: Replay | None, memory: Segmenter, labels: ClickSet) -> Replay | None:
+    """The kept samples that the hypercolumn layer learns from too."""
+    chosen = preset.hypercolumn.replay
+    if replay is None or chosen == "none":
+        return None
+    if chosen == "all":
+        return replay
+    return replay.of(set(range(memory.n_classes)) - labels.counts().keys())
+
+
+def _shows_all(labels: ClickSet, examples: Replay | None, n_classes: int) -> bool:
+    """Whether there are labels of every class; the background's must be clicks, as it changes its meaning."""
+    shown = labels.counts().keys()
+    kept = set() if examples is None else set(examples.classes.tolist())
+    return BACKGROUND in shown and shown | kept >= set(range(n_classes))
 
 
 def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from icss_core.clicks.click_set import ClickSet
+    from icss_core.continual.replay import Replay
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
     from icss_core.metrics.forgetting import ForgettingReport
@@ -43,6 +44,8 @@ class UpdateResult:
     pseudo_labels: dict[str, int]
     """Pixels that the memory network labelled, by old class of interest; 0 where it was sure of none."""
     forgetting: ForgettingReport
+    replay: Replay | None
+    """What the new version should keep for the updates after it (`REPLAY_ARTEFACT`); None: nothing."""
     warnings: list[str]
     """Plain sentences for the annotator; empty when nothing looks wrong."""
     seconds: float
@@ -57,6 +60,7 @@ def update(
     preset: Preset,
     *,
     dtype: str | None = None,
+    replay: Replay | None = None,
     seed: int = 0,
     runtime: Runtime | None = None,
 ) -> UpdateResult:
@@ -70,6 +74,7 @@ def update(
         new_classes: as there.
         preset: as there.
         dtype: as there.
+        replay: as there.
         seed: as there.
         runtime: as there.
 
@@ -78,7 +83,15 @@ def update(
     """
     images = [ClickedImage(source, clicks)]
     return update_from_images(
-        memory, label_space, images, new_classes, preset, dtype=dtype, seed=seed, runtime=runtime
+        memory,
+        label_space,
+        images,
+        new_classes,
+        preset,
+        dtype=dtype,
+        replay=replay,
+        seed=seed,
+        runtime=runtime,
     )
 
 
@@ -90,6 +103,7 @@ def update_from_images(
     preset: Preset,
     *,
     dtype: str | None = None,
+    replay: Replay | None = None,
     seed: int = 0,
     runtime: Runtime | None = None,
 ) -> UpdateResult:
@@ -105,6 +119,7 @@ def update_from_images(
         new_classes: what is to be added, in the order of their labels.
         preset: method and numbers.
         dtype: data type of the images the network was trained on (`ModelCard.dtype`); None: any is taken.
+        replay: what the memory network's version keeps of its classes; None: nothing.
         seed: of everything random.
         runtime: where to compute, whom to tell, when to stop.
 
@@ -126,7 +141,9 @@ def update_from_images(
     check_side(memory.input_size, preset.crops.size, name="crops.size", network=memory.architecture)
     for image in images:
         check_image(image.source, bands=memory.architecture.in_channels, dtype=dtype, name=image.name)
-    prepared = prepare(memory, label_space, extended, images, preset, seed=seed, runtime=runtime)
+    prepared = prepare(
+        memory, label_space, extended, images, preset, replay=replay, seed=seed, runtime=runtime
+    )
     history = train(prepared, preset, runtime)
     forgetting = report(prepared, runtime)
     pseudo = prepared.memory_view.pseudo_labels.counts()
@@ -138,6 +155,7 @@ def update_from_images(
             name: pseudo.get(label, 0) for label, name in enumerate(label_space.names) if label != BACKGROUND
         },
         forgetting=forgetting,
+        replay=prepared.replay,
         warnings=_warnings(preset, forgetting.warnings, prepared.images),
         seconds=time.perf_counter() - started,
     )

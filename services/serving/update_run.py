@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from icss_core.clicks.click_set import ClickSet
+from icss_core.continual.replay import REPLAY_ARTEFACT, Replay
 from icss_core.errors import CancelledError, IcssError
-from icss_core.networks.model_folder import save_model
+from icss_core.networks.model_folder import load_artefact, save_model
 from icss_core.updating import Runtime, update
 from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
@@ -111,6 +112,7 @@ class UpdateRun:
                 clicks,
                 [order.new_class],
                 order.preset,
+                replay=self._replay_of(memory),
                 seed=order.seed,
                 runtime=Runtime(
                     on_progress=control.report, on_iteration=log, should_stop=control.should_stop
@@ -146,11 +148,13 @@ class UpdateRun:
                 "parameters": order.preset.model_dump(mode="json"),
                 "parent": f"{order.model}:{order.base_version}",
                 "code_version": package_version("icss"),
+                "artefacts": {},
             }
         )
         with tempfile.TemporaryDirectory(prefix="icss-update-") as scratch:
             folder = Path(scratch) / "model"
-            save_model(folder, result.network, card)
+            kept = {} if result.replay is None else {REPLAY_ARTEFACT: result.replay.to_artefact()}
+            save_model(folder, result.network, card, artefacts=kept)
             control.outlast(control.commit)
             tags = {"class": order.new_class.name, "preset": order.preset.name}
             return control.outlast(
@@ -158,6 +162,12 @@ class UpdateRun:
                     order.model, folder, run_id=update_id, parent=order.base_version, tags=tags
                 )
             )
+
+    def _replay_of(self, memory: LoadedModel) -> Replay | None:
+        """The examples of its classes that the version keeps."""
+        folder = self._registry.fetch(memory.name, memory.version)
+        width = sum(cast("Segmenter", memory.network).column_channels)
+        return Replay.of_artefact(load_artefact(folder, REPLAY_ARTEFACT), width=width)
 
     @contextmanager
     def _pinned(self, order: UpdateOrder, control: Control) -> Iterator[None]:

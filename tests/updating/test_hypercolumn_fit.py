@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from icss_core.methods import HypercolumnRule
 from icss_core.networks import Architecture, Segmenter, identity
-from icss_core.updating.hypercolumn_fit import ColumnCollector, ColumnSamples, fit_hypercolumn
+from icss_core.updating.column_samples import ColumnCollector, ColumnSamples
+from icss_core.updating.hypercolumn_fit import fit_hypercolumn
 
 RULE = HypercolumnRule(iterations=60, units=32, members=4)
 
@@ -29,7 +30,9 @@ def rings(seed: int, number: int, width: int) -> tuple[torch.Tensor, torch.Tenso
 
 
 def samples_of(columns: torch.Tensor, classes: torch.Tensor) -> ColumnSamples:
-    return ColumnSamples(columns, classes, columns.mean(0), columns.std(0))
+    return ColumnSamples(
+        columns, classes, columns.mean(0), columns.std(0), torch.ones(len(classes), dtype=torch.bool)
+    )
 
 
 def logits_at(fitted: Segmenter, columns: torch.Tensor) -> torch.Tensor:
@@ -62,7 +65,7 @@ def test_the_network_gives_what_was_fitted() -> None:
     collector = ColumnCollector()
     with torch.inference_mode():
         output = fitted(pixels, with_levels=True)
-    collector.add(output.columns, labels)
+    collector.add(output.columns, labels, labels != 255)
     samples = collector.samples()
     loss = fit_hypercolumn(fitted, samples, RULE, seed=0)
     assert loss < 0.2
@@ -80,9 +83,13 @@ def test_columns_and_statistics_are_those_of_numpy() -> None:
     labels[0, 3, 4], labels[0, 60, 9], labels[0, 31, 31] = 2, 0, 1
     collector = ColumnCollector()
     for _ in range(2):
-        collector.add([fine, coarse], labels)
+        collector.add([fine, coarse], labels, labels == 1)
     samples = collector.samples()
     assert samples.classes.tolist() == [2, 1, 0, 2, 1, 0]
+    assert samples.clicked.tolist() == [False, True, False] * 2
+    kept = samples.clicks(3)
+    assert (kept.classes.tolist(), kept.known.tolist()) == ([1, 1], [3, 3])
+    torch.testing.assert_close(kept.columns, samples.columns[[1, 4]].half())
     up = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
     for row, (i, j) in zip(samples.columns, ((3, 4), (31, 31), (60, 9)), strict=False):
         torch.testing.assert_close(row, torch.cat([fine[0, :, i, j], up[0, :, i, j]]))
@@ -110,9 +117,8 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     fitted = network(n_classes=2)
     columns, classes = rings(0, 100, sum(fitted.hypercolumn.channels))
     columns[:, 5] = 4.0
-    collected = ColumnSamples(
-        columns, classes.clamp(max=1), columns.mean(0), torch.where(columns.std(0) > 0, columns.std(0), 1.0)
-    )
+    std = torch.where(columns.std(0) > 0, columns.std(0), 1.0)
+    collected = samples_of(columns, classes.clamp(max=1))._replace(std=std)
     fit_hypercolumn(fitted, collected, RULE, seed=0)
     assert torch.isfinite(logits_at(fitted, columns)).all()
 

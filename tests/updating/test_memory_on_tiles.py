@@ -181,7 +181,7 @@ def test_pseudo_labels_above_a_threshold_are_drawn_by_the_seed(memory_network, s
 
 
 def test_rows_of_labelled_pixels_give_the_networks_logits_there(memory_network, source, area) -> None:
-    rows, means = labelled_rows(memory_network, source, area, CLICKS, 4, should_stop=None, **ON_CPU)
+    rows, means, _ = labelled_rows(memory_network, source, area, CLICKS, 4, should_stop=None, **ON_CPU)
     assert sorted(rows.classes.tolist()) == sorted(CLICKS.labels.tolist()), "each label once"
     weights = memory_network.classifier.weight.detach().flatten(1)
     logits = rows.features @ weights.T + memory_network.classifier.bias.detach()

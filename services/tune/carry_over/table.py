@@ -25,6 +25,12 @@ class Worst:
     change: float
     """Mean IoU of its old classes less that of the memory network, as a fraction."""
 
+    @classmethod
+    def of(cls, changes: Sequence[tuple[str, float]]) -> Worst:
+        """The lowest of the changes of images."""
+        image, change = min(changes, key=lambda pair: pair[1])
+        return cls(image=image, change=change)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CarryOverRow(Row):
@@ -243,9 +249,7 @@ def _row(
         new_elsewhere=over_seeds(unclicked, new, lambda one: one.relation == "other district"),
         old_change=over_seeds(unclicked, old_change),
         old_change_apart=over_seeds(unclicked, old_change, lambda one: not one.in_context),
-        worst=None
-        if not scored or not known
-        else Worst(**dict(zip(("image", "change"), min(known, key=lambda pair: pair[1]), strict=True))),
+        worst=Worst.of(known) if scored and known else None,
         worse=sum((one.score.mean or 0.0) < (memory[one.image].score.mean or 0.0) for one in everywhere)
         if scored and all(one.image in memory for one in everywhere)
         else None,

@@ -1,0 +1,140 @@
+"""Hypercolumns that a model version keeps of its classes, so that later updates still have examples of them.
+
+An update sees the classes that its image shows. The others would be forgotten by a classifier that is fitted
+anew. As long as the layers below the hypercolumn layer stay as they are, the features of labelled pixels stay
+valid, so a version keeps some of each class: about 0.3 MB a class, and no picture can be made of them. STAR
+(Chen et al., "Saving 100x Storage: Prototype Replay for Reconstructing Training Sample Distribution in
+Class-Incremental Semantic Segmentation", NeurIPS 2023) keeps a mean and a variance of each class instead;
+samples keep what a mean loses, and need no model of their distribution.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icss_core.compute.precision import Precision, resolve_precision
+from icss_core.data.batch import collate
+from icss_core.data.scene_windows import spread_windows
+from icss_core.labels import IGNORE
+from icss_core.losses import labelled_features
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from icss_core.data.labelled_scene import LabelledScene
+    from icss_core.networks.segmenter import Segmenter
+
+REPLAY_ARTEFACT: Final = "replay"
+"""Name under which a model version keeps them."""
+PER_CLASS: Final = 400
+"""Most samples of one class."""
+_PER_WINDOW: Final = 16
+"""Most samples of one class from one window: neighbours say nearly the same."""
+
+
+class Replay(NamedTuple):
+    """Labelled hypercolumns of a network."""
+
+    columns: Tensor
+    """(n, D) float16 on the CPU, in the order of `SegmenterOutput.columns`."""
+    classes: Tensor
+    """(n,) int64, indices of the network's label space."""
+    known: Tensor
+    """(n,) int64, how many classes there were when the sample was labelled: its background may be any class
+    that came later."""
+
+    def to_artefact(self) -> Mapping[str, Tensor]:
+        """Tensors by name, as a version keeps them."""
+        return self._asdict()
+
+    @classmethod
+    def of_artefact(cls, tensors: Mapping[str, Tensor] | None, *, width: int) -> Replay | None:
+        """What a version keeps; None where it keeps nothing, or columns of another width."""
+        if tensors is None or tensors["columns"].shape[1] != width:
+            return None
+        return cls(tensors["columns"], tensors["classes"], tensors["known"])
+
+    def of(self, labels: Iterable[int]) -> Replay:
+        """The samples of some classes."""
+        chosen = torch.isin(self.classes, torch.tensor(sorted(labels), dtype=torch.int64))
+        return Replay(*(one[chosen] for one in self))
+
+    def none(self) -> Replay:
+        """No samples, of columns as wide as these."""
+        return Replay(*(one[:0] for one in self))
+
+    def joined(self, other: Replay, *, seed: int = 0) -> Replay:
+        """Both together, at most `PER_CLASS` of each class, those of `other` first."""
+        columns = torch.cat([other.columns, self.columns])
+        classes, known = (torch.cat(pair) for pair in zip(other[1:], self[1:], strict=True))
+        generator = torch.Generator().manual_seed(seed)
+        kept = []
+        for label in torch.bincount(classes).nonzero().flatten().tolist():
+            newer = (classes[: len(other.classes)] == label).nonzero().flatten()
+            older = (classes[len(other.classes) :] == label).nonzero().flatten() + len(other.classes)
+            newer, older = (one[torch.randperm(len(one), generator=generator)] for one in (newer, older))
+            # half of each at most where both are many: what is new may not push out what is old
+            share = max(PER_CLASS // 2, PER_CLASS - len(older))
+            newer = newer[:share]
+            kept.append(torch.cat([newer, older[: PER_CLASS - len(newer)]]))
+        chosen = torch.cat(kept)
+        return Replay(columns[chosen], classes[chosen], known[chosen])
+
+    def possible(self, n_classes: int) -> Tensor:
+        """(n, n_classes) bool: what each sample may be, now that there are so many classes."""
+        labels = torch.arange(n_classes)
+        later = (self.classes[:, None] == 0) & (labels >= self.known[:, None])
+        return later | (labels == self.classes[:, None])
+
+
+@torch.inference_mode()
+def replay_of_scenes(
+    network: Segmenter,
+    scenes: Sequence[LabelledScene],
+    *,
+    size: int,
+    device: torch.device,
+    precision: Precision = "auto",
+    max_windows: int = 512,
+    seed: int = 0,
+) -> Replay:
+    """Samples of every class that scenes show, from windows spread evenly over them.
+
+    Args:
+        network: the trained network; left in eval mode.
+        scenes: with masks, in the network's label space.
+        size: side of the windows in pixels.
+        device: where to compute.
+        precision: number type of the computation.
+        max_windows: largest number of windows to read.
+        seed: of the choice of pixels.
+    """
+    network.eval()
+    dtype = resolve_precision(precision, device)
+    generator = torch.Generator().manual_seed(seed)
+    found: list[Replay] = []
+    for scene, window in spread_windows(scenes, size=size, limit=max_windows):
+        pixels, labels = scene.crop(window)
+        batch = collate([pixels], [labels])
+        chosen = torch.full_like(batch.labels, IGNORE)
+        for label in np.unique(labels[labels != IGNORE]).tolist():
+            places = (batch.labels.flatten() == label).nonzero().flatten()
+            some = places[torch.randperm(len(places), generator=generator)[:_PER_WINDOW]]
+            chosen.view(-1)[some] = label
+        if not bool((chosen != IGNORE).any()):
+            continue
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            output = network(batch.pixels.to(device), with_levels=True)
+        rows = [labelled_features(one, chosen.to(device)) for one in output.columns]
+        columns = torch.cat([one.features for one in rows], dim=1)
+        classes = rows[0].classes.cpu()
+        found.append(Replay(columns.half().cpu(), classes, torch.full_like(classes, network.n_classes)))
+    if not found:
+        nothing = torch.empty(0, dtype=torch.int64)
+        return Replay(torch.empty(0, sum(network.column_channels), dtype=torch.float16), nothing, nothing)
+    together = Replay(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    return together.joined(together.none(), seed=seed)

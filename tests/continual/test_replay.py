@@ -1,0 +1,79 @@
+"""Examples that a version keeps: of every class, few enough, and valid for its network."""
+
+import numpy as np
+import pytest
+import torch
+from bars_and_blocks import picture, pretrained
+
+from icss_core.continual.replay import PER_CLASS, Replay, replay_of_scenes
+from icss_core.data.labelled_scene import LabelledScene
+from icss_core.raster.source import ArraySource
+
+CPU = torch.device("cpu")
+
+
+def some(label: int, number: int, *, known: int = 2, value: float = 0.0) -> Replay:
+    return Replay(
+        torch.full((number, 3), value).half(), torch.full((number,), label), torch.full((number,), known)
+    )
+
+
+@pytest.fixture(scope="module")
+def network():
+    return pretrained()
+
+
+def test_samples_are_the_networks_features_at_labelled_pixels(network) -> None:
+    source, truth = picture(5)
+    truth = np.where(truth == 2, 255, truth).astype(np.uint8)
+    scene = LabelledScene(image=source, mask=ArraySource(truth[None]), lookup=np.arange(256, dtype=np.uint8))
+    kept = replay_of_scenes(network, [scene], size=64, device=CPU, precision="float32", seed=1)
+    assert kept.columns.shape == (len(kept.classes), sum(network.column_channels))
+    assert set(kept.classes.tolist()) == set(np.unique(truth[truth < 255]).tolist())
+    assert set(kept.known.tolist()) == {2}
+    # every sample is the column of some pixel of its class: the decoder's part is at full resolution
+    values = torch.from_numpy(source._values)[None]
+    with torch.inference_mode():
+        windows = [
+            network(values[..., i : i + 64, j : j + 64], with_levels=True).columns[0]
+            for i in range(0, truth.shape[0] - 63, 64)
+            for j in range(0, truth.shape[1] - 63, 64)
+        ]
+    width = network.column_channels[0]
+    pixels = torch.cat([one[0].flatten(1).T for one in windows]).half()
+    found = (torch.cdist(kept.columns[:, :width].float(), pixels.float()).min(dim=1).values < 0.05).float()
+    assert found.mean() > 0.5
+    again = replay_of_scenes(network, [scene], size=64, device=CPU, precision="float32", seed=1)
+    assert torch.equal(kept.columns, again.columns)
+
+
+def test_there_are_never_too_many_and_old_ones_stay() -> None:
+    old = Replay(*(torch.cat(parts) for parts in zip(some(0, 700), some(1, 300), strict=True)))
+    new = Replay(*(torch.cat(parts) for parts in zip(
+        some(0, 900, known=3, value=1.0), some(2, 1000, known=3, value=1.0), strict=True)))  # fmt: skip
+    both = old.joined(new, seed=3)
+    counts = torch.bincount(both.classes).tolist()
+    assert counts == [PER_CLASS, 300, PER_CLASS]
+    of_background = both.columns[both.classes == 0][:, 0]
+    assert int((of_background == 1).sum()) == PER_CLASS // 2
+    assert both.of([2]).classes.tolist() == [2] * PER_CLASS
+    few = old.joined(some(0, 10, known=3, value=1.0))
+    assert int((few.columns[few.classes == 0][:, 0] == 1).sum()) == 10
+
+
+def test_background_may_be_what_came_later() -> None:
+    kept = Replay(*(torch.cat(parts) for parts in zip(
+        some(0, 1, known=2), some(0, 1, known=3), some(1, 1, known=2), strict=True)))  # fmt: skip
+    assert kept.possible(4).tolist() == [
+        [True, False, True, True],
+        [True, False, False, True],
+        [False, True, False, False],
+    ]
+
+
+def test_what_a_version_keeps_is_read_again_or_not_at_all() -> None:
+    kept = some(1, 5)
+    read = Replay.of_artefact(kept.to_artefact(), width=3)
+    assert all(torch.equal(a, b) for a, b in zip(kept, read, strict=True))
+    assert Replay.of_artefact(None, width=3) is None
+    assert Replay.of_artefact(kept.to_artefact(), width=4) is None, "of another network"
