@@ -61,6 +61,18 @@ _FULL = _DEFAULT.model_copy(
     }
 )
 
+_LINEAR = _DEFAULT.model_copy(
+    update={
+        "name": f"{DEFAULT_PRESET}-linear",
+        "summary": (
+            "the default until December 2026: the classifier fitted to the decoder's features, then the "
+            "whole network trained by balanced votes and unbiased distillation"
+        ),
+        "hypercolumn": HypercolumnRule(),
+        "pseudo_labels": PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
+    }
+)
+
 _PAPER: Final[Mapping[str, dict[str, dict[str, Any]]]] = MappingProxyType(
     {
         "baseline": {},
@@ -118,5 +130,5 @@ def _code(method: str) -> Preset:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
-    {preset.name: preset for preset in (_DEFAULT, _FULL, *map(_paper, _PAPER), *map(_code, _CODE))}
+    {preset.name: preset for preset in (_DEFAULT, _FULL, _LINEAR, *map(_paper, _PAPER), *map(_code, _CODE))}
 )

@@ -56,7 +56,7 @@ def adapt_to_prevalence(
     rule: PrevalenceRule,
     *,
     n_old: int,
-    trained: Mapping[int, int],
+    trained: Mapping[int, float],
     device: torch.device,
     precision: Precision,
     should_stop: Callable[[], bool] | None,

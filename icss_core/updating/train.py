@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from icss_core.updating.prevalence import adapt_to_prevalence
@@ -47,10 +48,18 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
             update.images.clicks,
             preset.prevalence,
             n_old=update.n_old,
-            # balanced votes weigh the classes alike; a plain mean weighs them by their labels
-            trained={} if preset.cross_entropy.kind == "balanced" else update.images.clicks.counts(),
+            trained=_votes(update, preset),
             device=update.device,
             precision=update.precision,
             should_stop=runtime.should_stop,
         )
     return history
+
+
+def _votes(update: PreparedUpdate, preset: Preset) -> dict[int, float]:
+    """How much each class counted in what the network was fitted by."""
+    counts = update.images.clicks.counts()
+    if not update.fit.optimisation.iterations and update.network.hypercolumn is not None:
+        return {label: math.sqrt(count) for label, count in counts.items()}
+    # balanced votes weigh the classes alike; a plain mean weighs them by their labels
+    return {} if preset.cross_entropy.kind == "balanced" else {k: float(v) for k, v in counts.items()}

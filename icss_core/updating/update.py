@@ -15,7 +15,7 @@ from icss_core.networks.compatibility import check_image
 from icss_core.networks.input_size import check_side
 from icss_core.updating.image_stack import ClickedImage
 from icss_core.updating.prepare import prepare
-from icss_core.updating.report import report
+from icss_core.updating.report import report, report_elsewhere
 from icss_core.updating.runtime import Runtime
 from icss_core.updating.train import train
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from icss_core.continual.replay import Replay
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
+    from icss_core.metrics.elsewhere import ElsewhereReport
     from icss_core.metrics.forgetting import ForgettingReport
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
@@ -44,6 +45,8 @@ class UpdateResult:
     pseudo_labels: dict[str, int]
     """Pixels that the memory network labelled, by old class of interest; 0 where it was sure of none."""
     forgetting: ForgettingReport
+    elsewhere: ElsewhereReport | None
+    """The same on context images, and whether the update does harm there; None where there are none."""
     replay: Replay | None
     """What the new version should keep for the updates after it (`REPLAY_ARTEFACT`); None: nothing."""
     warnings: list[str]
@@ -146,6 +149,7 @@ def update_from_images(
     )
     history = train(prepared, preset, runtime)
     forgetting = report(prepared, runtime)
+    elsewhere = report_elsewhere(prepared, forgetting, runtime)
     pseudo = prepared.memory_view.pseudo_labels.counts()
     return UpdateResult(
         network=prepared.network,
@@ -155,8 +159,13 @@ def update_from_images(
             name: pseudo.get(label, 0) for label, name in enumerate(label_space.names) if label != BACKGROUND
         },
         forgetting=forgetting,
+        elsewhere=elsewhere,
         replay=prepared.replay,
-        warnings=_warnings(preset, forgetting.warnings, prepared.images),
+        warnings=_warnings(
+            preset,
+            [*forgetting.warnings, *([] if elsewhere is None else elsewhere.warnings)],
+            prepared.images,
+        ),
         seconds=time.perf_counter() - started,
     )
 

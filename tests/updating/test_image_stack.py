@@ -155,3 +155,53 @@ def test_faults_name_the_image() -> None:
         update_from_images(memory, OLD, [good, grey], [BUILDING], quick())
     with pytest.raises(ClickError, match="no click at all"):
         update_from_images(memory, OLD, [], [BUILDING], quick())
+
+
+class TestContext:
+    """Images without clicks."""
+
+    def test_their_tiles_are_apart_and_come_last(self) -> None:
+        bare = [ClickedImage(one.source, name=f"bare {number}") for number, one in enumerate(IMAGES[2:])]
+        stacked = ImageStack(
+            [bare[0], *IMAGES[:2], bare[1]], limit=100, context_limit=100, seed=0, taken=USUAL
+        )
+        assert [name for name, _ in stacked.context] == ["bare 0", "bare 1"]
+        shown = [int(stacked.read(tile.window).values[0].max()) for tile in stacked.area.tiles]
+        assert set(shown) == {1, 2}
+        both = [*stacked.area.tiles, *(tile for _, area in stacked.context for tile in area.tiles)]
+        assert stacked.everywhere.tiles == tuple(both)
+        for number, (_, area) in enumerate(stacked.context):
+            assert {int(stacked.read(tile.window).values[0].max()) for tile in area.tiles} == {number + 3}
+        rule = CropRule(kind="sweep", size=64, overlap=0.5, batch=1)
+        alone = ImageStack(IMAGES[:2], limit=100, seed=0, taken=USUAL)
+        assert stacked.count_sweep_windows(rule) == len(stacked.sweep_windows(rule))
+        assert len(stacked.sweep_windows(rule)) == len(alone.sweep_windows(rule))
+
+    def test_their_number_of_tiles_is_limited_by_itself(self) -> None:
+        bare = [ClickedImage(IMAGES[2].source, name="bare")]
+        stacked = ImageStack([*IMAGES[:2], *bare], limit=100, context_limit=2, seed=0, taken=USUAL)
+        assert len(stacked.context[0][1].tiles) == 2
+        assert len(stacked.area.tiles) == len(stack(IMAGES[:2]).area.tiles)
+
+    def test_they_are_heard_and_judged_but_never_labelled(self) -> None:
+        (source, truth), (other, _) = picture(77), picture(78, size=230)
+        clicks = simulate_clicks(truth, classes=[0, 2], per_class=30, seed=0)
+        memory, runtime = pretrained(), Runtime(device=CPU)
+        numbers = get_preset(
+            "icss-full",
+            {"optimisation.iterations": 3, "optimisation.precision": "float32", "crops.size": 64},
+        )
+        images = [ClickedImage(source, clicks)]
+        alone = update_from_images(memory, OLD, images, [BUILDING], numbers, runtime=runtime)
+        images.append(ClickedImage(other, name="field"))
+        heard = update_from_images(memory, OLD, images, [BUILDING], numbers, runtime=runtime)
+        assert alone.pseudo_labels == heard.pseudo_labels
+        assert alone.forgetting.pixels == heard.forgetting.pixels == truth.size
+        assert [report.samples for report in alone.history] == [4] * 3
+        assert [report.samples for report in heard.history] == [6] * 3
+        assert not same_weights(alone.network, heard.network)
+        assert alone.elsewhere is None
+        (image,) = heard.elsewhere.images
+        assert (image.name, image.forgetting.pixels) == ("field", 230 * 230)
+        before, after = (map_image(one, other) for one in (memory, heard.network))
+        assert image.forgetting.changed_share_of_image == pytest.approx((before != after).mean(), abs=0.02)

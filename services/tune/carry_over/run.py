@@ -183,4 +183,5 @@ def _updated(
             seed=trial.seed,
             device=device,
         )
-    return result.network, result.seconds, frozenset()
+    harmed = frozenset() if result.elsewhere is None else frozenset(result.elsewhere.harmed)
+    return result.network, result.seconds, harmed
