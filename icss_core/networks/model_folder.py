@@ -96,9 +96,8 @@ def save_model(
         ModelFormatError: the folder holds a version, or card and network disagree.
     """
     folder = Path(folder)
+    check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / CARD).exists():
-        raise ModelFormatError(f"{folder} already holds a model version; versions are never overwritten")
     if (network.architecture, network.normalisation) != (card.architecture, card.normalisation):
         raise ModelFormatError("the model card describes another network than the one to be saved")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -112,6 +111,16 @@ def save_model(
     card = ModelCard.model_validate(card.model_dump() | {"artefacts": files})
     (folder / CARD).write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return folder
+
+
+def check_free(folder: Path | str) -> None:
+    """Refuse a folder that a version cannot be written into.
+
+    Raises:
+        ModelFormatError: the folder holds one.
+    """
+    if (Path(folder) / CARD).exists():
+        raise ModelFormatError(f"{folder} already holds a model version; versions are never overwritten")
 
 
 def read_card(folder: Path | str) -> ModelCard:

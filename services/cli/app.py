@@ -14,6 +14,7 @@ from services.cli.local import local
 from services.cli.models import accept, list_models
 from services.cli.predict import predict
 from services.cli.pretrain import pretrain
+from services.cli.teach import teach
 from services.cli.updates import add_class, cancel, status
 
 
@@ -43,6 +44,7 @@ app.command("pretrain", context_settings={"allow_extra_args": True, "ignore_unkn
 app.command("local")(local)
 app.command("models")(list_models)
 app.command("add-class")(add_class)
+app.command("teach")(teach)
 app.command("status")(status)
 app.command("cancel")(cancel)
 app.command("accept")(accept)

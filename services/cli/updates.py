@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,13 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.seed import MAX_SEED
-from icss_core.text_file import read_json
 from services.cli.connection import DEFAULT_URL, Bands, Token, Url, band_numbers, connect, image_reference
+from services.cli.forgetting_table import forgetting_table
+from services.cli.update_inputs import override_of, read_clicks
 
 if TYPE_CHECKING:
-    from icss_core.metrics.forgetting import ForgettingReport
     from services.client import IcssClient
     from services.serving.responses import UpdateStatus
 
@@ -45,8 +43,8 @@ def add_class(
     wait: Annotated[bool, typer.Option(help="follow the update to its end")] = True,
 ) -> None:
     """Add a class to a model from clicks on one image, and show what it cost the old classes."""
-    posted = _read_clicks(clicks)
-    overrides = dict(_override(change) for change in changes or ())
+    posted = read_clicks(clicks)
+    overrides = dict(override_of(change) for change in changes or ())
     with connect(url, token) as client:
         update = client.add_class(
             model,
@@ -139,49 +137,6 @@ def _show(update: UpdateStatus) -> None:
             soft_wrap=True,
         )
     if update.forgetting is not None:
-        console.print(_forgetting_table(update.forgetting))
+        console.print(forgetting_table(update.forgetting))
     for warning in update.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-
-
-def _forgetting_table(report: ForgettingReport) -> Table:
-    table = Table(
-        title="what the update changed on this image (no ground truth needed)", title_justify="left"
-    )
-    for column in ("class", "kept", "went to the new class", "gained, of the image", "clicks right"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-    for name, scores in report.classes.items():
-        table.add_row(
-            Text(f"{name} (new)" if scores.new else name),
-            _percent(scores.agreement),
-            _percent(scores.taken_by_new),
-            _percent(scores.gained_share_of_image),
-            _percent(scores.clicked_accuracy),
-        )
-    return table
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _read_clicks(path: Path) -> dict[str, Any]:
-    content = read_json(path, ClickError)
-    if not isinstance(content, dict):
-        raise ClickError(f"{path} must be a GeoJSON FeatureCollection")
-    return content
-
-
-def _override(text: str) -> tuple[str, Any]:
-    """`name=value` as a number or word of JSON, or a plain string.
-
-    Raises:
-        InvalidParameterError: there is no "=".
-    """
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise InvalidParameterError(f"--set takes NAME=VALUE, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
