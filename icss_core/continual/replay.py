@@ -19,11 +19,14 @@ from torch import Tensor
 from icss_core.compute.precision import Precision, resolve_precision
 from icss_core.data.batch import collate
 from icss_core.data.scene_windows import spread_windows
+from icss_core.errors import ModelFormatError
 from icss_core.labels import IGNORE
 from icss_core.losses import labelled_features
+from icss_core.networks.model_folder import load_artefact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
@@ -52,10 +55,24 @@ class Replay(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def of_artefact(cls, tensors: Mapping[str, Tensor] | None, *, width: int) -> Replay | None:
-        """What a version keeps; None where it keeps nothing, or columns of another width."""
-        if tensors is None or tensors["columns"].shape[1] != width:
+    def of_version(cls, folder: Path | str, network: Segmenter) -> Replay | None:
+        """What a version keeps; None where it keeps nothing.
+
+        Args:
+            folder: of the version.
+            network: the version's.
+
+        Raises:
+            ModelFormatError: the file is missing or damaged, or its columns are not the network's.
+        """
+        tensors = load_artefact(folder, REPLAY_ARTEFACT)
+        if tensors is None:
             return None
+        width = sum(network.column_channels)
+        if tensors["columns"].shape[1:] != (width,):
+            raise ModelFormatError(
+                f"{folder}: examples of {tuple(tensors['columns'].shape)}, not {width} wide"
+            )
         return cls(tensors["columns"], tensors["classes"], tensors["known"])
 
     def of(self, labels: Iterable[int]) -> Replay:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from icss_core.continual.replay import Replay
     from icss_core.evaluation.interactive import TrueImage
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
@@ -60,6 +61,7 @@ def update_from_truth(
     preset: Preset,
     *,
     annotations: int,
+    replay: Replay | None = None,
     seed: int = 0,
     device: torch.device | None = None,
 ) -> UpdateResult:
@@ -74,6 +76,7 @@ def update_from_truth(
         preset: method and numbers.
         annotations: clicks of the background and of each new class on each clicked image; fewer where a class
             has fewer pixels.
+        replay: see `update_from_images`.
         seed: of clicks, which differ between images, and training.
         device: see `update`.
 
@@ -96,7 +99,9 @@ def update_from_truth(
     ]
     images += [ClickedImage(image.source, name=image.name) for image in context]
     runtime = Runtime(device=device)
-    return update_from_images(memory, label_space, images, new_classes, preset, seed=seed, runtime=runtime)
+    return update_from_images(
+        memory, label_space, images, new_classes, preset, replay=replay, seed=seed, runtime=runtime
+    )
 
 
 def score_image(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from icss_core.continual.replay import Replay
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.labels import ClassInfo, LabelSpace
     from icss_core.methods import Preset
@@ -102,6 +103,7 @@ def run_session(
     preset: Preset,
     *,
     annotations: int,
+    replay: Replay | None = None,
     seed: int = 0,
     look_every: int | None = None,
     device: torch.device | None = None,
@@ -118,6 +120,7 @@ def run_session(
         preset: method and numbers.
         annotations: clicks of the background and of each new class, drawn uniformly from the truth; fewer
             where a class has fewer pixels.
+        replay: see `update`.
         seed: of clicks and training.
         look_every: score every so many rounds of the last half, counted back from the result, which
             is scored in any case; None: the result alone. A look predicts the whole image as the result is
@@ -160,6 +163,7 @@ def run_session(
         clicks,
         new_classes,
         preset,
+        replay=replay,
         seed=seed,
         runtime=Runtime(
             device=device,

@@ -57,7 +57,7 @@ def teach(
     # torch takes seconds to load: `icss --help` does without
     from icss_core.continual.replay import REPLAY_ARTEFACT, Replay
     from icss_core.methods import get_preset
-    from icss_core.networks.model_folder import check_free, load_artefact, load_model, save_model
+    from icss_core.networks.model_folder import check_free, load_model, save_model
     from icss_core.updating import Runtime, update_from_images
 
     chosen = get_preset(preset, dict(override_of(change) for change in changes or ()))
@@ -75,9 +75,7 @@ def teach(
             [new],
             chosen,
             dtype=card.dtype,
-            replay=Replay.of_artefact(
-                load_artefact(model, REPLAY_ARTEFACT), width=sum(network.column_channels)
-            ),
+            replay=Replay.of_version(model, network),
             seed=seed,
             runtime=Runtime(on_progress=closing.enter_context(_Bar())),
         )

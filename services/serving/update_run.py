@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from icss_core.clicks.click_set import ClickSet
 from icss_core.continual.replay import REPLAY_ARTEFACT, Replay
 from icss_core.errors import CancelledError, IcssError
-from icss_core.networks.model_folder import load_artefact, save_model
+from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
 from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
@@ -166,8 +166,7 @@ class UpdateRun:
     def _replay_of(self, memory: LoadedModel) -> Replay | None:
         """The examples of its classes that the version keeps."""
         folder = self._registry.fetch(memory.name, memory.version)
-        width = sum(cast("Segmenter", memory.network).column_channels)
-        return Replay.of_artefact(load_artefact(folder, REPLAY_ARTEFACT), width=width)
+        return Replay.of_version(folder, cast("Segmenter", memory.network))
 
     @contextmanager
     def _pinned(self, order: UpdateOrder, control: Control) -> Iterator[None]:

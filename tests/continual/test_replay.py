@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from bars_and_blocks import picture, pretrained
+from bars_and_blocks import OLD, picture, pretrained
 
-from icss_core.continual.replay import PER_CLASS, Replay, replay_of_scenes
+from icss_core.continual.replay import PER_CLASS, REPLAY_ARTEFACT, Replay, replay_of_scenes
 from icss_core.data.labelled_scene import LabelledScene
+from icss_core.errors import ModelFormatError
+from icss_core.networks import ModelCard, save_model
 from icss_core.raster.source import ArraySource
 
 CPU = torch.device("cpu")
@@ -71,9 +73,15 @@ def test_background_may_be_what_came_later() -> None:
     ]
 
 
-def test_what_a_version_keeps_is_read_again_or_not_at_all() -> None:
-    kept = some(1, 5)
-    read = Replay.of_artefact(kept.to_artefact(), width=3)
+def test_what_a_version_keeps_is_read_again(network, tmp_path) -> None:
+    width = sum(network.column_channels)
+    kept = Replay(torch.randn(5, width).half(), torch.ones(5, dtype=torch.int64), torch.full((5,), 2))
+    card = ModelCard(architecture=network.architecture, normalisation=network.normalisation, label_space=OLD)
+    save_model(tmp_path / "with", network, card, artefacts={REPLAY_ARTEFACT: kept.to_artefact()})
+    read = Replay.of_version(tmp_path / "with", network)
     assert all(torch.equal(a, b) for a, b in zip(kept, read, strict=True))
-    assert Replay.of_artefact(None, width=3) is None
-    assert Replay.of_artefact(kept.to_artefact(), width=4) is None, "of another network"
+    save_model(tmp_path / "without", network, card)
+    assert Replay.of_version(tmp_path / "without", network) is None
+    save_model(tmp_path / "other", network, card, artefacts={REPLAY_ARTEFACT: some(1, 5).to_artefact()})
+    with pytest.raises(ModelFormatError, match="5, 3"):
+        Replay.of_version(tmp_path / "other", network)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icss_core.compute.device import default_device
+from icss_core.continual.replay import Replay
 from icss_core.errors import DatasetError
 from icss_core.evaluation import CarriedScore, score_image, update_from_truth
 from icss_core.networks.model_folder import load_model
@@ -74,12 +75,14 @@ def run_carry_over_trial(
     records.tracking.write_text(work.run_id, LEGEND, legend(classes))
     if all(scene.name in names for scene in scenes):
         return results
-    network = load_model(Registry(settings).fetch(*trial.network))[0].to(device)
+    folder = Registry(settings).fetch(*trial.network)
+    network = load_model(folder)[0].to(device)
     with storage.raster_environment():
         choice = _Choice.of(trial, dataset, scenes, storage)
         seconds, warned = 0.0, frozenset[str]()
         if trial.preset is not None:
-            network, seconds, warned = _updated(network, trial, dataset, choice, storage, device)
+            replay = Replay.of_version(folder, network)
+            network, seconds, warned = _updated(network, replay, trial, dataset, choice, storage, device)
         work.check()
         for scene in scenes:
             if scene.name in names:
@@ -154,6 +157,7 @@ class _Choice:
 
 def _updated(
     memory: Segmenter,
+    replay: Replay | None,
     trial: CarryOverTrial,
     dataset: Dataset,
     choice: _Choice,
@@ -180,6 +184,7 @@ def _updated(
             [extended.classes[-1]],
             trial.preset,
             annotations=trial.annotations,
+            replay=replay,
             seed=trial.seed,
             device=device,
         )

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from icss_core.compute.device import default_device
+from icss_core.continual.replay import Replay
 from icss_core.errors import DatasetError
 from icss_core.evaluation import SessionScores, map_image, run_session, score_map
 from icss_core.networks.model_folder import load_model
@@ -68,7 +69,9 @@ def run_interactive_trial(
     dataset = read_dataset(trial.dataset, storage)
     results = records.read(work.run_id, SessionScores)
     names = {result.image for result in results}
-    network = load_model(_model_folder(Registry(settings), trial))[0].to(device)
+    folder = _model_folder(Registry(settings), trial)
+    network = load_model(folder)[0].to(device)
+    replay = Replay.of_version(folder, network)
     label_space = dataset.select(trial.old)
     classes = dataset.select(trial.classes).names
     records.tracking.write_text(work.run_id, LEGEND, legend(classes))
@@ -78,7 +81,7 @@ def run_interactive_trial(
         for position, image in enumerate(_images(dataset, trial, storage)):
             if image.name in names:
                 continue
-            result, labels = _one_image(trial, network, label_space, dataset, image, device)
+            result, labels = _one_image(trial, network, replay, label_space, dataset, image, device)
             results.append(result)
             work.check()
             if position < trial.pictures:
@@ -115,6 +118,7 @@ def _images(dataset: Dataset, trial: InteractiveTrial, storage: Storage) -> Iter
 def _one_image(
     trial: InteractiveTrial,
     network: Segmenter,
+    replay: Replay | None,
     label_space: LabelSpace,
     dataset: Dataset,
     image: TrueImage,
@@ -129,6 +133,7 @@ def _one_image(
             [extended.classes[-1]],
             trial.preset,
             annotations=trial.annotations,
+            replay=replay,
             seed=trial.seed,
             look_every=trial.look_every,
             device=device,
