@@ -177,9 +177,8 @@ def test_prediction_stops_when_its_client_goes_away(url: str, stack: LocalStack,
 def test_running_update_is_cancelled(client: IcssClient) -> None:
     known = client.model(MODEL).aliases["updated"]
     update = client.add_class(
-        MODEL, "pool", image=SCENE, clicks=building_clicks("pool"), crs="pixel", preset="icss-full",
-        overrides=LONG,
-    )  # fmt: skip
+        MODEL, "pool", image=SCENE, clicks=building_clicks("pool"), crs="pixel", overrides=LONG
+    )
     _wait_for_step(client, update.id, 3)
     started = time.monotonic()
     client.cancel(update.id)
@@ -193,7 +192,7 @@ def test_running_update_is_cancelled(client: IcssClient) -> None:
 def test_update_survives_the_death_of_its_process(client: IcssClient, stack: LocalStack) -> None:
     running, waiting = (
         client.add_class(
-            MODEL, name, image=SCENE, clicks=building_clicks(name), crs="pixel", preset="icss-full",
+            MODEL, name, image=SCENE, clicks=building_clicks(name), crs="pixel",
             overrides=SHORT | {"optimisation.iterations": iterations},
         )
         for name, iterations in (("shed", 60), ("pool", 3))

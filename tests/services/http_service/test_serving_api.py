@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import rasterio
+import torch
 from rasterio.io import MemoryFile
 from tiny_model import (
     LONG,
@@ -18,6 +19,8 @@ from tiny_model import (
     write_scene,
 )
 
+from icss_core.continual.replay import REPLAY_ARTEFACT
+from icss_core.networks.model_folder import load_artefact
 from services import errors as services
 from services.client import UpdateFailedError
 from services.serving.model_cache import ModelCache
@@ -303,3 +306,28 @@ def test_cache_keeps_the_versions_last_used(service: Service, updated: UpdateSta
     first = cache.get(town, 1)
     assert cache.get(town, updated.result_version).card.label_space.names[-1] == "building"
     assert cache.get(town, 1) is not first
+
+
+def test_default_needs_no_training_and_versions_hand_their_examples_on(
+    client: IcssClient, service: Service, town: str
+) -> None:
+    first = client.wait(
+        client.add_class(town, "shed", image=SCENE, clicks=building_clicks("shed"), crs="pixel").id
+    )
+    assert first.result_version is not None
+    assert service.tracking.metric_history(first.id, "loss") == []
+    kept = load_artefact(service.registry.fetch(town, first.result_version), REPLAY_ARTEFACT)
+    assert kept is not None
+    assert torch.bincount(kept["classes"]).tolist() == [6, 0, 6]
+    clicks = building_clicks("pool")
+    second = client.wait(
+        client.add_class(town, "pool", image=SCENE, clicks=clicks, crs="pixel", base=first.result_version).id
+    )
+    assert second.result_version is not None
+    again = load_artefact(service.registry.fetch(town, second.result_version), REPLAY_ARTEFACT)
+    assert again is not None
+    assert torch.bincount(again["classes"]).tolist() == [12, 0, 6, 6], "those of the shed are there still"
+    assert sorted(set(again["known"].tolist())) == [3, 4]
+    card = service.registry.resolve(town, second.result_version).card
+    assert [info.name for info in card.label_space.classes] == ["background", "road", "shed", "pool"]
+    assert card.architecture.hypercolumn == 256

@@ -80,7 +80,7 @@ def test_the_papers_protocols_and_methods_are_asked():
         ({"protocols": [{**CONTENT["protocols"][0], "overrides": {"crop": 7}}]}, "crop"),
         ({"variants": [{"preset": "icss"}]}, "unknown preset 'icss'"),
         ({"pairs": []}, "pairs: Extra inputs"),
-        ({"kind": "stairs"}, r"kind is one of \['continual', 'interactive'\], not 'stairs'"),
+        ({"kind": "stairs"}, r"kind is one of \['carry-over', 'continual', 'interactive'\], not 'stairs'"),
         ({"protocol": "steps"}, "protocol is called kind"),
         ({"tasks": []}, "tasks is called protocols"),
         ({"plot": {"x": "annotations"}}, "plot.x"),
