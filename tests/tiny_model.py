@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 HEIGHT, WIDTH, NODATA_COLUMNS = 96, 160, 10
 SHORT: dict[str, Any] = {
-    "hypercolumn.fine_tune": True,
     "optimisation.iterations": 3,
     "crops.size": 64,
     "crops.batch": 1,

@@ -116,7 +116,7 @@ def replay_of_scenes(
     size: int,
     device: torch.device,
     precision: Precision = "auto",
-    max_windows: int = 512,
+    max_windows: int = 256,
     seed: int = 0,
 ) -> Replay:
     """Samples of every class that scenes show, from windows spread evenly over them.

@@ -36,11 +36,7 @@ DEFAULT_PRESET: Final = "icss"
 _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
-    summary=(
-        "our default: a layer over the features of all levels, fitted to the clicks in seconds; where a "
-        "class has no example, the whole network, trained by balanced votes and unbiased distillation"
-    ),
-    hypercolumn=HypercolumnRule(iterations=100),
+    summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
     head_fit=HeadFit(iterations=100, l2_to_start=0.01),
     pseudo_labels=PseudoLabelRule(kind="weighted", multiple=1, threshold=0),
     crops=CropRule(kind="labelled", size=256, batch=4),
@@ -52,24 +48,23 @@ _DEFAULT = Preset(
     regularisers={"distillation": {"weight": 1.0}},
 )
 
-_FULL = _DEFAULT.model_copy(
+_FAST = _DEFAULT.model_copy(
     update={
-        "name": f"{DEFAULT_PRESET}-full",
-        "summary": "as our default, and then the whole network is trained in any case: minutes, not seconds",
-        "hypercolumn": _DEFAULT.hypercolumn.model_copy(update={"fine_tune": True}),
-        "optimisation": _DEFAULT.optimisation.model_copy(update={"iterations": 100}),
+        "name": f"{DEFAULT_PRESET}-fast",
+        "summary": (
+            "seconds: a layer over the features of all levels, fitted to the clicks, and nothing else "
+            "trained; as our default where a class has no example"
+        ),
+        "hypercolumn": HypercolumnRule(iterations=100),
     }
 )
 
-_LINEAR = _DEFAULT.model_copy(
+_FULL = _FAST.model_copy(
     update={
-        "name": f"{DEFAULT_PRESET}-linear",
-        "summary": (
-            "the default until December 2026: the classifier fitted to the decoder's features, then the "
-            "whole network trained by balanced votes and unbiased distillation"
-        ),
-        "hypercolumn": HypercolumnRule(),
-        "pseudo_labels": PseudoLabelRule(kind="threshold", multiple=1, threshold=0.8),
+        "name": f"{DEFAULT_PRESET}-full",
+        "summary": "the layer of icss-fast, and then the whole network trained in any case",
+        "hypercolumn": HypercolumnRule(iterations=100, fine_tune=True),
+        "optimisation": _DEFAULT.optimisation.model_copy(update={"iterations": 100}),
     }
 )
 
@@ -130,5 +125,5 @@ def _code(method: str) -> Preset:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
-    {preset.name: preset for preset in (_DEFAULT, _FULL, _LINEAR, *map(_paper, _PAPER), *map(_code, _CODE))}
+    {preset.name: preset for preset in (_DEFAULT, _FAST, _FULL, *map(_paper, _PAPER), *map(_code, _CODE))}
 )

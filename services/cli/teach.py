@@ -47,7 +47,7 @@ def teach(
     colour: Annotated[str | None, typer.Option(help="#rrggbb; default: one that stands out")] = None,
     preset: Annotated[str, typer.Option(help="method with its numbers")] = "icss",
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="change a number: --set hypercolumn.units=512")
+        list[str] | None, typer.Option("--set", help="change a number: --set optimisation.iterations=50")
     ] = None,
     seed: Annotated[int, typer.Option(help="same seed and clicks, same network", min=0, max=MAX_SEED)] = 0,
     *,

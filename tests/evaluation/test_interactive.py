@@ -36,7 +36,7 @@ def run(memory, image, preset, **more):
 
 
 def test_a_session_is_an_update_on_clicks_of_the_truth_scored_on_the_whole_image(memory, image):
-    preset = get_preset("icss-full", QUICK)
+    preset = get_preset("icss", QUICK)
     scores, labels = run(memory, image, preset, seed=3)
     clicks = simulate_clicks(image.truth, classes=[0, 2], per_class=60, seed=3)
     network = update(
@@ -54,7 +54,7 @@ def test_a_session_is_an_update_on_clicks_of_the_truth_scored_on_the_whole_image
 
 
 def test_looks_fall_into_the_last_half_and_the_best_is_one_of_them_or_the_result(memory, image):
-    preset = get_preset("icss-full", QUICK | {"rounds": 6})
+    preset = get_preset("icss", QUICK | {"rounds": 6})
     plain, _ = run(memory, image, preset)
     scores, _ = run(memory, image, preset, look_every=2)
     assert list(scores.rounds) == [4], "counted back from the result, which is the sixth"
@@ -77,7 +77,7 @@ class OneThreadAtATime(ArraySource):
 
 def test_nobody_reads_the_image_in_the_background_while_it_is_looked_at(memory, image):
     single = OneThreadAtATime(image.source._values)
-    preset = get_preset("icss-full", QUICK | {"rounds": 6})
+    preset = get_preset("icss", QUICK | {"rounds": 6})
     with patch("icss_core.updating.prepare.CachedSource", lambda source, **_: source):
         scores, _ = run(memory, replace(image, source=single), preset, look_every=1)
     assert {4, 5} <= set(scores.rounds)
@@ -103,6 +103,6 @@ def test_truth_of_a_scene_is_its_mask_by_the_lookup():
 def test_what_cannot_be_asked_is_refused(memory, image):
     nothing = TrueImage(name="empty", source=image.source, truth=np.zeros_like(image.truth))
     with pytest.raises(ClickError, match="no click of the new class 'building'"):
-        run(memory, nothing, get_preset("icss-full", QUICK))
+        run(memory, nothing, get_preset("icss", QUICK))
     with pytest.raises(InvalidParameterError, match="at least 1"):
-        run(memory, image, get_preset("icss-full", QUICK), look_every=0)
+        run(memory, image, get_preset("icss", QUICK), look_every=0)

@@ -86,7 +86,7 @@ def test_an_update_from_clicks_provides_what_a_new_method_needs():
     source, truth = picture(5, 96)
     clicks = simulate_clicks(np.where(truth == 1, 0, truth), classes=[0, 2], per_class=5, seed=0)
     overrides = {"regularisers.dim.weight": 1, "optimisation.iterations": 1, "crops.size": 64}
-    preset = get_preset("icss-full", overrides)
+    preset = get_preset("icss", overrides)
     result = update(network(2), OLD, source, clicks, [BUILDING], preset, runtime=Runtime(device=CPU))
     assert "dim" in result.history[0].terms
 

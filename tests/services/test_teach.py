@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 
 def teach(folder, *more: str):
-    arguments = ["teach", str(folder / "model"), "building", "--crs", "pixel"]
+    arguments = ["teach", str(folder / "model"), "building", "--crs", "pixel", "--preset", "icss-fast"]
     return CliRunner().invoke(app, [*arguments, *more])
 
 
@@ -61,7 +61,7 @@ def test_a_class_from_two_images_holds_on_a_third(folder, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     network, card = load_model(out / "model")
     assert card.label_space.names == ("background", "road", "building")
-    assert (card.preset, network.architecture.hypercolumn) == ("icss", 256)
+    assert (card.preset, network.architecture.hypercolumn) == ("icss-fast", 256)
     assert set(load_artefact(out / "model", "replay")["classes"].tolist()) == {0, 2}
     maps = sorted(path.name for path in (out / "maps").glob("*.tif"))
     assert maps == ["001-a.tif", "002-b.tif", "003-c.tif"]

@@ -308,11 +308,13 @@ def test_cache_keeps_the_versions_last_used(service: Service, updated: UpdateSta
     assert cache.get(town, 1) is not first
 
 
-def test_default_needs_no_training_and_versions_hand_their_examples_on(
+def test_a_layer_needs_no_training_and_versions_hand_their_examples_on(
     client: IcssClient, service: Service, town: str
 ) -> None:
     first = client.wait(
-        client.add_class(town, "shed", image=SCENE, clicks=building_clicks("shed"), crs="pixel").id
+        client.add_class(
+            town, "shed", image=SCENE, clicks=building_clicks("shed"), crs="pixel", preset="icss-fast"
+        ).id
     )
     assert first.result_version is not None
     assert service.tracking.metric_history(first.id, "loss") == []
@@ -321,7 +323,15 @@ def test_default_needs_no_training_and_versions_hand_their_examples_on(
     assert torch.bincount(kept["classes"]).tolist() == [6, 0, 6]
     clicks = building_clicks("pool")
     second = client.wait(
-        client.add_class(town, "pool", image=SCENE, clicks=clicks, crs="pixel", base=first.result_version).id
+        client.add_class(
+            town,
+            "pool",
+            image=SCENE,
+            clicks=clicks,
+            crs="pixel",
+            preset="icss-fast",
+            base=first.result_version,
+        ).id
     )
     assert second.result_version is not None
     again = load_artefact(service.registry.fetch(town, second.result_version), REPLAY_ARTEFACT)
