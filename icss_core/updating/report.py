@@ -9,6 +9,8 @@ from icss_core.metrics.elsewhere import elsewhere_report
 from icss_core.updating.comparison import compare_on_tiles
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from icss_core.metrics.elsewhere import ElsewhereReport
     from icss_core.metrics.forgetting import ForgettingReport
     from icss_core.updating.prepare import PreparedUpdate
@@ -31,7 +33,7 @@ def report(update: PreparedUpdate, runtime: Runtime) -> ForgettingReport:
         n_old=update.n_old,
         device=update.device,
         precision=update.precision,
-        progress=update.clock.tiles("report"),
+        progress=_progress(update, 0),
         should_stop=runtime.should_stop,
     )
 
@@ -64,8 +66,14 @@ def report_elsewhere(
             n_old=update.n_old,
             device=update.device,
             precision=update.precision,
-            progress=lambda *_: None,
+            progress=_progress(update, done),
             should_stop=runtime.should_stop,
         )
         done += len(area.tiles)
     return elsewhere_report(clicked, reports) if reports else None
+
+
+def _progress(update: PreparedUpdate, done: int) -> Callable[[int, int], None]:
+    """Tells of the tiles of one image as a part of those of all, of which so many were done before."""
+    total = len(update.images.everywhere.tiles)
+    return lambda step, _: update.clock.tell("report", done + step, total)

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
-from icss_core.methods import Preset
-from services.tune.trial import Trial
+from services.tune.click_trial import ClickTrial
 
 
-class CarryOverTrial(Trial):
+class CarryOverTrial(ClickTrial):
     """A method with its numbers on one choice of clicked images; or the memory or control network."""
 
     what: Literal["update", "memory", "control"] = "update"
-    dataset: str
-    """Address of its dataset.yaml."""
-    manifest_hash: str
-    old: tuple[str, ...]
-    new: str
     district: str
     """See `CarryOverCase`."""
     clicked: str
     network: tuple[str, int]
     """Registered name and version: of the memory network, or of the control network where that is scored."""
-    preset: Preset | None = None
     clicked_images: int = 0
     context_images: int = 0
-    annotations: int = 0
-
-    @property
-    def trial_id(self) -> str:
-        """Equal for trials that ask the same of the same data and networks."""
-        decisive = self.model_dump(
-            mode="json", exclude={"dataset", "pictures", "variant", "case", "preset", "values"}
-        )
-        if self.preset is not None:
-            decisive["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def title(self) -> str:
@@ -52,16 +32,6 @@ class CarryOverTrial(Trial):
         """As of any trial; other numbers of images or clicks are another row."""
         numbers = (self.clicked_images, self.context_images, self.annotations)
         return *super().row_key, *map(str, numbers)
-
-    @property
-    def dataset_address(self) -> str:
-        """Address of the dataset.yaml."""
-        return self.dataset
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The old classes, then the new one."""
-        return *self.old, self.new
 
     @property
     def picture_rank(self) -> int:

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Literal
 
-from icss_core.methods import Preset
-from services.tune.trial import Trial
+from services.tune.click_trial import ClickTrial
 
 What = Literal["session", "memory", "control"]
 
 
-class InteractiveTrial(Trial):
+class InteractiveTrial(ClickTrial):
     """A method with its numbers, or the memory or control network, on the validation images of a data set."""
 
     what: What = "session"
     """Sessions, one an image; or a network that is scored as it is."""
-    dataset: str
-    """Address of its dataset.yaml."""
-    manifest_hash: str
-    old: tuple[str, ...]
-    new: str
     memory: tuple[str, int]
     """Its registered name and version."""
     control: tuple[str, int] | None = None
-    preset: Preset | None = None
-    annotations: int = 0
     images: int | None = None
     look_every: int | None = None
-
-    @property
-    def trial_id(self) -> str:
-        """Equal for trials that ask the same of the same data and networks."""
-        decisive = self.model_dump(
-            mode="json", exclude={"dataset", "pictures", "variant", "case", "preset", "values"}
-        )
-        if self.preset is not None:
-            decisive["preset"] = self.preset.model_dump(mode="json", exclude={"summary", "warning"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def title(self) -> str:
@@ -51,16 +31,6 @@ class InteractiveTrial(Trial):
     def row_key(self) -> tuple[str, ...]:
         """As of any trial; another number of clicks is another row."""
         return *super().row_key, str(self.annotations)
-
-    @property
-    def dataset_address(self) -> str:
-        """Address of the dataset.yaml."""
-        return self.dataset
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The old classes, then the new one."""
-        return *self.old, self.new
 
     @property
     def picture_rank(self) -> int:
