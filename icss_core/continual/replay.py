@@ -1,7 +1,7 @@
 """Hypercolumns that a model version keeps of its classes, so that later updates still have examples of them.
 
-An update sees the classes that its image shows. The others would be forgotten by a classifier that is fitted
-anew. As long as the layers below the hypercolumn layer stay as they are, the features of labelled pixels stay
+An update sees the classes that its image shows; the others may be forgotten. As long as the encoder and the
+decoder stay as they are, the features of labelled pixels stay
 valid, so a version keeps some of each class: about 0.3 MB a class, and no picture can be made of them. STAR
 (Chen et al., "Saving 100x Storage: Prototype Replay for Reconstructing Training Sample Distribution in
 Class-Incremental Semantic Segmentation", NeurIPS 2023) keeps a mean and a variance of each class instead;
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from icss_core.data.labelled_scene import LabelledScene
+    from icss_core.networks.hypercolumn import HypercolumnHead
     from icss_core.networks.segmenter import Segmenter
 
 REPLAY_ARTEFACT: Final = "replay"
@@ -44,6 +45,8 @@ class Replay(NamedTuple):
 
     columns: Tensor
     """(n, D) float16 on the CPU, in the order of `SegmenterOutput.columns`."""
+    logits: Tensor
+    """(n, N) float16, the network's at these pixels, less the biases of its classifier."""
     classes: Tensor
     """(n,) int64, indices of the network's label space."""
     known: Tensor
@@ -68,12 +71,16 @@ class Replay(NamedTuple):
         tensors = load_artefact(folder, REPLAY_ARTEFACT)
         if tensors is None:
             return None
-        width = sum(network.column_channels)
-        if tensors["columns"].shape[1:] != (width,):
-            raise ModelFormatError(
-                f"{folder}: examples of {tuple(tensors['columns'].shape)}, not {width} wide"
-            )
-        return cls(tensors["columns"], tensors["classes"], tensors["known"])
+        shapes = {
+            "columns": (sum(network.column_channels),),
+            "logits": (network.n_classes,),
+            "classes": (),
+            "known": (),
+        }
+        found = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+        if found != shapes:
+            raise ModelFormatError(f"{folder}: examples of {found}, not of {shapes}")
+        return cls(**tensors)
 
     def of(self, labels: Iterable[int]) -> Replay:
         """The samples of some classes."""
@@ -81,25 +88,46 @@ class Replay(NamedTuple):
         return Replay(*(one[chosen] for one in self))
 
     def none(self) -> Replay:
-        """No samples, of columns as wide as these."""
+        """No samples, as wide as these."""
         return Replay(*(one[:0] for one in self))
 
     def joined(self, other: Replay, *, seed: int = 0) -> Replay:
         """Both together, at most `PER_CLASS` of each class, those of `other` first."""
-        columns = torch.cat([other.columns, self.columns])
-        classes, known = (torch.cat(pair) for pair in zip(other[1:], self[1:], strict=True))
+        both = Replay(*(torch.cat(pair) for pair in zip(other, self, strict=True)))
         generator = torch.Generator().manual_seed(seed)
         kept = []
-        for label in torch.bincount(classes).nonzero().flatten().tolist():
-            newer = (classes[: len(other.classes)] == label).nonzero().flatten()
-            older = (classes[len(other.classes) :] == label).nonzero().flatten() + len(other.classes)
+        for label in torch.bincount(both.classes).nonzero().flatten().tolist():
+            newer = (other.classes == label).nonzero().flatten()
+            older = (self.classes == label).nonzero().flatten() + len(other.classes)
             newer, older = (one[torch.randperm(len(one), generator=generator)] for one in (newer, older))
             # half of each at most where both are many: what is new may not push out what is old
             share = max(PER_CLASS // 2, PER_CLASS - len(older))
             newer = newer[:share]
             kept.append(torch.cat([newer, older[: PER_CLASS - len(newer)]]))
         chosen = torch.cat(kept)
-        return Replay(columns[chosen], classes[chosen], known[chosen])
+        return Replay(*(one[chosen] for one in both))
+
+    def extended(self, n_new: int) -> Replay:
+        """The same for the network with new classes, which start as the background (`background_init`)."""
+        logits = torch.cat([self.logits, self.logits[:, :1].expand(-1, n_new)], dim=1)
+        return self._replace(logits=logits)
+
+    def corrected(self, before: HypercolumnHead | None, after: HypercolumnHead | None) -> Replay:
+        """The same for the network whose hypercolumn head has changed."""
+        logits = self.logits.float()
+        columns = self.columns.float()
+        with torch.no_grad():
+            for sign, head in ((-1, before), (1, after)):
+                if head is not None:
+                    device = head.bias.device
+                    logits += sign * head.of_columns(columns.to(device)).to(logits)
+        return self._replace(logits=logits.half())
+
+    def logits_of(self, network: Segmenter) -> Tensor:
+        """(n, N) float32 logits of a network: the one for which these samples are, whatever its biases."""
+        bias = network.classifier.bias
+        assert bias is not None  # noqa: S101 - every head of ours has one
+        return self.logits.to(bias) + bias.detach()
 
     def possible(self, n_classes: int) -> Tensor:
         """(n, n_classes) bool: what each sample may be, now that there are so many classes."""
@@ -147,11 +175,15 @@ def replay_of_scenes(
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
             output = network(batch.pixels.to(device), with_levels=True)
         rows = [labelled_features(one, chosen.to(device)) for one in output.columns]
-        columns = torch.cat([one.features for one in rows], dim=1)
+        columns = torch.cat([one.features for one in rows], dim=1).cpu()
+        logits = (output.logits.permute(0, 2, 3, 1)[chosen != IGNORE] - network.classifier.bias).cpu()
         classes = rows[0].classes.cpu()
-        found.append(Replay(columns.half().cpu(), classes, torch.full_like(classes, network.n_classes)))
+        known = torch.full_like(classes, network.n_classes)
+        found.append(Replay(columns.half(), logits.half(), classes, known))
     if not found:
         nothing = torch.empty(0, dtype=torch.int64)
-        return Replay(torch.empty(0, sum(network.column_channels), dtype=torch.float16), nothing, nothing)
+        widths = (sum(network.column_channels), network.n_classes)
+        columns, logits = (torch.empty(0, width, dtype=torch.float16) for width in widths)
+        return Replay(columns, logits, nothing, nothing)
     together = Replay(*(torch.cat(parts) for parts in zip(*found, strict=True)))
     return together.joined(together.none(), seed=seed)

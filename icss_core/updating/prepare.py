@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -118,19 +119,21 @@ def prepare(
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes, replayed = None, None
-    examples = _examples(preset, replay, memory, labels)
-    fits_layer = preset.hypercolumn.iterations > 0 and _shows_all(labels, examples, len(extended))
-    if fits_layer and not preset.hypercolumn.fine_tune:
-        clock.iterations = 0
-    if fits_layer or preset.head_fit.iterations or PROTOTYPES in needs:
+    # without clicks on it the background keeps no place against the new classes
+    fits_units = preset.hypercolumn.iterations > 0 and BACKGROUND in labels.counts()
+    if fits_units:
+        network = network.with_hypercolumn(preset.hypercolumn.units)
+        if not preset.hypercolumn.fine_tune:
+            clock.iterations = 0
+    if fits_units or preset.head_fit.iterations or PROTOTYPES in needs:
         clock.tell("head", 0, 1)
         rows = labelled_rows(
-            memory,
+            network,
             stack,
             area,
             labels,
             len(extended),
-            columns_of=stack.clicks if fits_layer else None,
+            columns_of=stack.clicks if fits_units else None,
             device=device,
             precision=precision,
             should_stop=runtime.should_stop,
@@ -139,11 +142,20 @@ def prepare(
         # the memory network has no prototype of a class it does not know
         prototypes.counts[len(label_space) :] = 0
         if rows.columns is not None:
-            network = network.with_hypercolumn(preset.hypercolumn.units)
-            fit_hypercolumn(network, rows.columns, preset.hypercolumn, replay=examples, seed=seed)
+            kept = _extended_replay(preset, replay, len(extended) - len(label_space))
+            before = copy.deepcopy(network.hypercolumn)
+            fit_hypercolumn(
+                network,
+                rows.columns,
+                preset.hypercolumn,
+                replay=_examples(preset, kept, len(label_space), labels),
+                seed=seed,
+            )
             if not clock.iterations:  # otherwise the features change
-                clicked = rows.columns.clicks(len(extended))
-                replayed = clicked if replay is None else replay.joined(clicked, seed=seed)
+                replayed = rows.columns.clicks(network.classifier.bias)
+                if kept is not None:
+                    replayed = kept.joined(replayed, seed=seed)
+                replayed = replayed.corrected(before, network.hypercolumn)
         elif preset.head_fit.iterations:
             fit_classifier(
                 network.classifier,
@@ -184,21 +196,22 @@ def prepare(
     )
 
 
-def _examples(preset: Preset, replay: Replay | None, memory: Segmenter, labels: ClickSet) -> Replay | None:
-    """The kept samples that the hypercolumn layer learns from too."""
+def _extended_replay(preset: Preset, replay: Replay | None, n_new: int) -> Replay | None:
+    """What the memory network's version keeps, for the extended network.
+
+    Its logits of new classes are known only where these start as the background.
+    """
+    return replay.extended(n_new) if replay is not None and preset.head_init == "background" else None
+
+
+def _examples(preset: Preset, replay: Replay | None, n_old: int, labels: ClickSet) -> Replay | None:
+    """The kept samples that the hypercolumn head learns from too."""
     chosen = preset.hypercolumn.replay
     if replay is None or chosen == "none":
         return None
     if chosen == "all":
         return replay
-    return replay.of(set(range(memory.n_classes)) - labels.counts().keys())
-
-
-def _shows_all(labels: ClickSet, examples: Replay | None, n_classes: int) -> bool:
-    """Whether there are labels of every class; the background's must be clicks, as it changes its meaning."""
-    shown = labels.counts().keys()
-    kept = set() if examples is None else set(examples.classes.tolist())
-    return BACKGROUND in shown and shown | kept >= set(range(n_classes))
+    return replay.of(set(range(n_old)) - labels.counts().keys())
 
 
 def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:

@@ -15,9 +15,8 @@ CPU = torch.device("cpu")
 
 
 def some(label: int, number: int, *, known: int = 2, value: float = 0.0) -> Replay:
-    return Replay(
-        torch.full((number, 3), value).half(), torch.full((number,), label), torch.full((number,), known)
-    )
+    columns, logits = (torch.full((number, width), value).half() for width in (3, 2))
+    return Replay(columns, logits, torch.full((number,), label), torch.full((number,), known))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,10 @@ def test_samples_are_the_networks_features_at_labelled_pixels(network) -> None:
     pixels = torch.cat([one[0].flatten(1).T for one in windows]).half()
     found = (torch.cdist(kept.columns[:, :width].float(), pixels.float()).min(dim=1).values < 0.05).float()
     assert found.mean() > 0.5
+    # and its logits are what the network makes of it: the classifier sees the decoder's part alone
+    weights = network.classifier.weight.detach()[:, :, 0, 0]
+    expected = kept.columns[:, :width].float() @ weights.T + network.classifier.bias.detach()
+    torch.testing.assert_close(kept.logits_of(network), expected, rtol=0.02, atol=0.02)
     again = replay_of_scenes(network, [scene], size=64, device=CPU, precision="float32", seed=1)
     assert torch.equal(kept.columns, again.columns)
 
@@ -75,7 +78,7 @@ def test_background_may_be_what_came_later() -> None:
 
 def test_what_a_version_keeps_is_read_again(network, tmp_path) -> None:
     width = sum(network.column_channels)
-    kept = Replay(torch.randn(5, width).half(), torch.ones(5, dtype=torch.int64), torch.full((5,), 2))
+    kept = some(1, 5)._replace(columns=torch.randn(5, width).half())
     card = ModelCard(architecture=network.architecture, normalisation=network.normalisation, label_space=OLD)
     save_model(tmp_path / "with", network, card, artefacts={REPLAY_ARTEFACT: kept.to_artefact()})
     read = Replay.of_version(tmp_path / "with", network)
@@ -83,5 +86,5 @@ def test_what_a_version_keeps_is_read_again(network, tmp_path) -> None:
     save_model(tmp_path / "without", network, card)
     assert Replay.of_version(tmp_path / "without", network) is None
     save_model(tmp_path / "other", network, card, artefacts={REPLAY_ARTEFACT: some(1, 5).to_artefact()})
-    with pytest.raises(ModelFormatError, match="5, 3"):
+    with pytest.raises(ModelFormatError, match="not of"):
         Replay.of_version(tmp_path / "other", network)

@@ -1,4 +1,4 @@
-"""The fit of the hypercolumn layer, against loops, NumPy and scikit-learn."""
+"""The fit of the hypercolumn head, against loops, NumPy and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -29,17 +29,21 @@ def rings(seed: int, number: int, width: int) -> tuple[torch.Tensor, torch.Tenso
     return torch.from_numpy(seen * 5 + 100).float(), torch.from_numpy(np.digitize(radius, [0.8, 1.5]))
 
 
-def samples_of(columns: torch.Tensor, classes: torch.Tensor) -> ColumnSamples:
-    return ColumnSamples(
-        columns, classes, columns.mean(0), columns.std(0), torch.ones(len(classes), dtype=torch.bool)
-    )
+def samples_of(
+    columns: torch.Tensor, classes: torch.Tensor, n_classes: int = 3, logits: torch.Tensor | None = None
+) -> ColumnSamples:
+    before = torch.zeros(len(classes), n_classes) if logits is None else logits
+    clicked = torch.ones(len(classes), dtype=torch.bool)
+    return ColumnSamples(columns, before, classes, columns.mean(0), columns.std(0), clicked)
 
 
-def logits_at(fitted: Segmenter, columns: torch.Tensor) -> torch.Tensor:
-    """What the fitted network gives for columns, place by place."""
-    matrix = torch.cat([one.weight[:, :, 0, 0] for one in fitted.hypercolumn.projections], dim=1)
-    units = functional.gelu(columns @ matrix.T + fitted.hypercolumn.bias)
-    return units @ fitted.classifier.weight[:, :, 0, 0].T + fitted.classifier.bias
+@torch.no_grad()
+def added_at(fitted: Segmenter, columns: torch.Tensor) -> torch.Tensor:
+    """What the fitted head adds for columns, place by place."""
+    head = fitted.hypercolumn
+    matrix = torch.cat([one.weight[:, :, 0, 0] for one in head.projections], dim=1)
+    units = functional.gelu(columns @ matrix.T + head.bias)
+    return units @ head.classifier.weight[:, :, 0, 0].T + head.classifier.bias
 
 
 def test_it_learns_what_an_mlp_of_scikit_learn_learns() -> None:
@@ -49,7 +53,7 @@ def test_it_learns_what_an_mlp_of_scikit_learn_learns() -> None:
     columns, classes = rings(0, 400, width)
     fit_hypercolumn(fitted, samples_of(columns, classes), rule, seed=1)
     seen, truth = rings(1, 2000, width)
-    ours = float((logits_at(fitted, seen).argmax(1) == truth).float().mean())
+    ours = float((added_at(fitted, seen).argmax(1) == truth).float().mean())
     scaled = (columns - columns.mean(0)) / columns.std(0)
     theirs = MLPClassifier((32,), max_iter=2000, random_state=0).fit(scaled.numpy(), classes.numpy())
     score = theirs.score(((seen - columns.mean(0)) / columns.std(0)).numpy(), truth.numpy())
@@ -59,17 +63,19 @@ def test_it_learns_what_an_mlp_of_scikit_learn_learns() -> None:
 def test_the_network_gives_what_was_fitted() -> None:
     fitted = network()
     torch.manual_seed(3)
-    pixels = torch.rand(1, 3, 64, 64) * 255
+    pixels = torch.rand(1, 3, 64, 64)
     labels = torch.full((1, 64, 64), 255)
     labels[0, 10:20, 10:20], labels[0, 40:50, 40:50], labels[0, 5, 5:60] = 0, 1, 2
     collector = ColumnCollector()
     with torch.inference_mode():
         output = fitted(pixels, with_levels=True)
-    collector.add(output.columns, labels, labels != 255)
+    collector.add(output.columns, output.logits, labels, labels != 255)
     samples = collector.samples()
+    torch.testing.assert_close(samples.logits, output.logits[0][:, labels[0] != 255].T)
+    before = float(functional.cross_entropy(samples.logits, samples.classes))
     loss = fit_hypercolumn(fitted, samples, RULE, seed=0)
-    assert loss < 0.2
-    right = logits_at(fitted, samples.columns).argmax(1) == samples.classes
+    assert loss < 0.4 < before
+    right = (samples.logits + added_at(fitted, samples.columns)).argmax(1) == samples.classes
     assert right.float().mean() > 0.95
     with torch.inference_mode():
         mapped = fitted(pixels).logits.argmax(1)
@@ -82,12 +88,15 @@ def test_columns_and_statistics_are_those_of_numpy() -> None:
     labels = torch.full((1, 64, 64), 255)
     labels[0, 3, 4], labels[0, 60, 9], labels[0, 31, 31] = 2, 0, 1
     collector = ColumnCollector()
+    logits = torch.randn(1, 3, 64, 64)
     for _ in range(2):
-        collector.add([fine, coarse], labels, labels == 1)
+        collector.add([fine, coarse], logits, labels, labels == 1)
     samples = collector.samples()
     assert samples.classes.tolist() == [2, 1, 0, 2, 1, 0]
     assert samples.clicked.tolist() == [False, True, False] * 2
-    kept = samples.clicks(3)
+    kept = samples.clicks(torch.tensor([1.0, 2.0, 3.0]))
+    expected = logits[0, :, 31, 31] - torch.tensor([1.0, 2.0, 3.0])
+    torch.testing.assert_close(kept.logits[0], expected.half())
     assert (kept.classes.tolist(), kept.known.tolist()) == ([1, 1], [3, 3])
     torch.testing.assert_close(kept.columns, samples.columns[[1, 4]].half())
     up = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
@@ -105,10 +114,10 @@ def test_a_rare_class_is_not_drowned() -> None:
     classes = torch.zeros(303, dtype=torch.int64)
     classes[300:] = 1
     columns[300:, ::4] += 1
-    fit_hypercolumn(fitted, samples_of(columns, classes), RULE, seed=0)
+    fit_hypercolumn(fitted, samples_of(columns, classes, 2), RULE, seed=0)
     seen = torch.from_numpy(rng.normal(0, 1, (200, columns.shape[1]))).float()
     seen[100:, ::4] += 1
-    found = logits_at(fitted, seen).argmax(1)
+    found = added_at(fitted, seen).argmax(1)
     assert found[:100].float().mean() < 0.1
     assert found[100:].float().mean() > 0.5, "three labels against three hundred"
 
@@ -118,18 +127,57 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
     columns, classes = rings(0, 100, sum(fitted.hypercolumn.channels))
     columns[:, 5] = 4.0
     std = torch.where(columns.std(0) > 0, columns.std(0), 1.0)
-    collected = samples_of(columns, classes.clamp(max=1))._replace(std=std)
+    collected = samples_of(columns, classes.clamp(max=1), 2)._replace(std=std)
     fit_hypercolumn(fitted, collected, RULE, seed=0)
-    assert torch.isfinite(logits_at(fitted, columns)).all()
+    assert torch.isfinite(added_at(fitted, columns)).all()
 
 
-def test_the_same_seed_gives_the_same_layer() -> None:
+def test_what_the_network_knows_need_not_be_learnt() -> None:
+    """Logits that are right already leave nothing to add; wrong ones are corrected."""
+    columns, classes = rings(0, 200, sum(network().hypercolumn.channels))
+    sure = functional.one_hot(classes, 3).float() * 20
+    sizes = []
+    for logits in (sure, sure.roll(1, dims=1)):
+        fitted = network()
+        fit_hypercolumn(fitted, samples_of(columns, classes, logits=logits), RULE, seed=0)
+        sizes.append(float(added_at(fitted, columns).abs().mean()))
+    assert sizes[0] < 0.05 * sizes[1], sizes
+
+
+def test_a_class_without_labels_is_told_from_the_background_as_before() -> None:
+    fitted = network(n_classes=4)
+    columns, classes = rings(0, 200, sum(fitted.hypercolumn.channels))
+    without = torch.where(classes == 2, 3, classes)  # none of class 2
+    fit_hypercolumn(fitted, samples_of(columns, without, 4), RULE, seed=0)
+    added = added_at(fitted, columns)
+    torch.testing.assert_close(added[:, 2], added[:, 0])
+    assert (added[:, 1] - added[:, 0]).abs().mean() > 0.5
+
+
+def test_a_second_fit_adds_to_the_first() -> None:
+    columns, classes = rings(0, 200, sum(network().hypercolumn.channels))
+    first = network()
+    rule = RULE.model_copy(update={"iterations": 200})
+    fit_hypercolumn(first, samples_of(columns, classes), rule, seed=0)
+    second = first.with_hypercolumn(RULE.units)
+    before = added_at(first, columns)
+    fit_hypercolumn(second, samples_of(columns, 2 - classes, logits=before), rule, seed=0)
+    for mine, theirs in zip(first.hypercolumn.projections, second.hypercolumn.projections, strict=True):
+        assert torch.equal(mine.weight, theirs.weight[: RULE.units])
+    assert torch.equal(
+        first.hypercolumn.classifier.weight, second.hypercolumn.classifier.weight[:, : RULE.units]
+    )
+    right = [(one.argmax(1) == 2 - classes).float().mean() for one in (before, added_at(second, columns))]
+    assert right[0] < 0.45 < 0.65 < right[1], right
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
     columns, classes = rings(0, 100, sum(network().hypercolumn.channels))
     found = []
     for seed in (4, 4, 5):
         fitted = network()
         fit_hypercolumn(fitted, samples_of(columns, classes), RULE, seed=seed)
-        found.append(logits_at(fitted, columns))
+        found.append(added_at(fitted, columns))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
 

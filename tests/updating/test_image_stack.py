@@ -188,7 +188,7 @@ class TestContext:
         clicks = simulate_clicks(truth, classes=[0, 2], per_class=30, seed=0)
         memory, runtime = pretrained(), Runtime(device=CPU)
         numbers = get_preset(
-            "icss-full",
+            "icss",
             {"optimisation.iterations": 3, "optimisation.precision": "float32", "crops.size": 64},
         )
         images = [ClickedImage(source, clicks)]

@@ -59,9 +59,7 @@ def predict(network: Segmenter, source: ArraySource) -> np.ndarray:
         return network(torch.from_numpy(source._values)[None]).logits[0].argmax(0).numpy()
 
 
-@pytest.mark.parametrize(
-    ("name", "iterations", "lost"), [("icss", 30, 0.05), ("icss-fast", 0, 0.05), ("icss-full", 30, 0.12)]
-)
+@pytest.mark.parametrize(("name", "iterations", "lost"), [("icss", 30, 0.05), ("icss-fast", 0, 0.05)])
 def test_new_class_is_learnt_and_the_old_one_kept(name, iterations, lost, memory, image, clicks):
     source, truth = image
     before = predict(memory, source)
@@ -247,8 +245,8 @@ def test_cancelling_stops_in_every_stage(memory, image, clicks, after):
         )
 
 
-class TestWhatTheLayerNeeds:
-    """The hypercolumn layer is fitted where every class has an example, and only there."""
+class TestTheHypercolumnHead:
+    """It is fitted where the background is clicked, and unlearns no class."""
 
     def updated(self, memory, image, clicks, **more):
         return update(
@@ -266,15 +264,23 @@ class TestWhatTheLayerNeeds:
         result = self.updated(memory, image, clicks.of([2]))
         assert (result.network.architecture.hypercolumn, len(result.history), result.replay) == (0, 2, None)
 
-    def test_a_class_without_example_is_not_unlearnt(self, memory, image, clicks):
-        """A memory network that never says road on this image: only kept examples tell what road is."""
+    def test_a_class_without_labels_is_not_unlearnt(self, memory, image, clicks):
+        """A memory network that knows road, on whose image road gets neither clicks nor pseudo-labels."""
+        unseen = quick("icss-fast", iterations=2, pseudo_labels={"kind": "none"})
+        result = update(memory, OLD, image[0], clicks, [BUILDING], unseen, runtime=ON_CPU)
+        assert sum(result.pseudo_labels.values()) == 0
+        before, after = (iou(predict(one, image[0]), image[1], 1) for one in (memory, result.network))
+        assert after > before - 0.2, (before, after)
+
+    def test_a_class_that_the_memory_network_never_finds_is_learnt_from_what_is_kept(
+        self, memory, image, clicks
+    ):
         blind = type(memory)(memory.architecture, memory.normalisation).eval()
         blind.load_state_dict(memory.state_dict())
         with torch.no_grad():
-            blind.classifier.bias[1] -= 1e4
+            blind.classifier.bias[1] -= 20
         plain = self.updated(blind, image, clicks)
-        assert (plain.pseudo_labels["road"], len(plain.history)) == (0, 2)
-        assert plain.network.architecture.hypercolumn == 0
+        assert (plain.pseudo_labels["road"], len(plain.history)) == (0, 0)
         scene = LabelledScene(
             image=image[0],
             mask=ArraySource(np.where(image[1] == 2, 0, image[1]).astype(np.uint8)[None]),
@@ -282,15 +288,22 @@ class TestWhatTheLayerNeeds:
         )
         kept = replay_of_scenes(blind, [scene], size=64, device=CPU)
         result = self.updated(blind, image, clicks, replay=kept)
-        assert len(result.history) == 0
-        assert iou(predict(result.network, image[0]), image[1], 1) > 0.5
+        scores = [iou(predict(one.network, image[0]), image[1], 1) for one in (plain, result)]
+        assert scores[1] > max(0.5, scores[0] + 0.2), scores
         # clicks of this image, and what was kept before
         assert set(result.replay.classes.tolist()) == {0, 1, 2}
         assert set(result.replay.known[result.replay.classes == 2].tolist()) == {3}
 
     def test_what_is_kept_is_valid_for_the_updated_network(self, memory, image, clicks):
         result = self.updated(memory, image, clicks)
-        assert sum(result.network.column_channels) == result.replay.columns.shape[1]
+        kept = result.replay
+        rows, cols = (torch.from_numpy(one.astype(np.int64)) for one in (clicks.rows, clicks.cols))
+        pixels = torch.from_numpy(image[0]._values)[None]
+        with torch.inference_mode():
+            expected = result.network(pixels).logits[0][:, rows, cols].T
+        # in any order: of each sample the nearest pixel's logits
+        distance = torch.cdist(kept.logits_of(result.network), expected).min(dim=1).values
+        assert float(distance.median()) < 0.1 * float(expected.std()), distance
         again = update(
             result.network, result.label_space, image[0], ClickSet([3, 9], [4, 9], [0, 3]),
             [ClassInfo(name="pool", colour=(9, 9, 9))], quick("icss-fast"), replay=result.replay,
