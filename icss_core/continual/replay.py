@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from icss_core.networks.hypercolumn import HypercolumnHead
     from icss_core.networks.segmenter import Segmenter
 
-REPLAY_ARTEFACT: Final = "replay"
-"""Name under which a model version keeps them."""
+REPLAY_ARTEFACT: Final = "examples"
+"""Name under which a model version keeps them; under `replay` older versions keep some without logits."""
 PER_CLASS: Final = 400
 """Most samples of one class."""
 _PER_WINDOW: Final = 16

@@ -103,7 +103,7 @@ class HypercolumnHead(nn.Module):
         with torch.no_grad():
             self._copy_units(wider)
             wider.classifier.weight[:, : self.units] = self.classifier.weight
-            wider.classifier.bias.copy_(self.classifier.bias)
+            wider.classifier.get_parameter("bias").copy_(self.classifier.get_parameter("bias"))
         return wider
 
     def _copy_units(self, other: HypercolumnHead) -> None:

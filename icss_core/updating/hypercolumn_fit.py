@@ -133,8 +133,7 @@ class _Members(nn.Module):
                 projection.get_parameter("weight")[new] = part[:, :, None, None]
             rows = self.out.permute(2, 0, 1).reshape(-1, members * hidden)[self.sources] / members
             head.classifier.weight[:, new] = rows[:, :, None, None]
-            assert head.classifier.bias is not None  # noqa: S101 - it has one
-            head.classifier.bias += self.out_bias.mean(dim=0)[0, self.sources]
+            head.classifier.get_parameter("bias").add_(self.out_bias.mean(dim=0)[0, self.sources])
 
 
 def _draws(classes: Tensor, n_classes: int, members: int, generator: torch.Generator) -> Tensor:

@@ -152,7 +152,7 @@ def prepare(
                 seed=seed,
             )
             if not clock.iterations:  # otherwise the features change
-                replayed = rows.columns.clicks(network.classifier.bias)
+                replayed = rows.columns.clicks(network.classifier.get_parameter("bias"))
                 if kept is not None:
                     replayed = kept.joined(replayed, seed=seed)
                 replayed = replayed.corrected(before, network.hypercolumn)

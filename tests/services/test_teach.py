@@ -9,6 +9,7 @@ from tiny_tiles import write
 from typer.testing import CliRunner
 
 from icss_core.clicks import simulate_clicks
+from icss_core.continual.replay import REPLAY_ARTEFACT
 from icss_core.networks import ModelCard, load_model, save_model
 from icss_core.networks.model_folder import load_artefact
 from icss_core.raster.reader import open_mask
@@ -62,7 +63,7 @@ def test_a_class_from_two_images_holds_on_a_third(folder, tmp_path) -> None:
     network, card = load_model(out / "model")
     assert card.label_space.names == ("background", "road", "building")
     assert (card.preset, network.architecture.hypercolumn) == ("icss-fast", 256)
-    assert set(load_artefact(out / "model", "replay")["classes"].tolist()) == {0, 2}
+    assert set(load_artefact(out / "model", REPLAY_ARTEFACT)["classes"].tolist()) == {0, 2}
     maps = sorted(path.name for path in (out / "maps").glob("*.tif"))
     assert maps == ["001-a.tif", "002-b.tif", "003-c.tif"]
     truth = np.load(folder / "context" / "c.npy")

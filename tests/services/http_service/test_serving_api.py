@@ -308,7 +308,7 @@ def test_cache_keeps_the_versions_last_used(service: Service, updated: UpdateSta
     assert cache.get(town, 1) is not first
 
 
-def test_a_layer_needs_no_training_and_versions_hand_their_examples_on(
+def test_a_head_over_all_levels_needs_no_training_and_versions_hand_their_examples_on(
     client: IcssClient, service: Service, town: str
 ) -> None:
     first = client.wait(
@@ -340,4 +340,4 @@ def test_a_layer_needs_no_training_and_versions_hand_their_examples_on(
     assert sorted(set(again["known"].tolist())) == [3, 4]
     card = service.registry.resolve(town, second.result_version).card
     assert [info.name for info in card.label_space.classes] == ["background", "road", "shed", "pool"]
-    assert card.architecture.hypercolumn == 256
+    assert card.architecture.hypercolumn == 512, "each update adds its units"
