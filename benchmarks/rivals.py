@@ -101,11 +101,17 @@ def features(memory: Segmenter, pixels: np.ndarray) -> np.ndarray:
     padding = (0, -width % memory.input_size.multiple, 0, -height % memory.input_size.multiple)
     batch = functional.pad(torch.from_numpy(pixels)[None].float(), padding, mode="reflect")
     output = memory.eval()(batch, with_levels=True)
-    resized = [
-        functional.interpolate(one.float(), size=batch.shape[2:], mode="bilinear", align_corners=False)
-        for one in (output.logits, *output.columns)
-    ]
-    return torch.cat(resized, dim=1)[0, :, :height, :width].half().numpy()
+    maps = [output.logits, *output.columns]
+    channels = sum(one.shape[1] for one in maps)
+    found = np.empty((channels, height, width), np.float16)
+    first = 0
+    for one in maps:
+        resized = functional.interpolate(
+            one.float(), size=batch.shape[2:], mode="bilinear", align_corners=False
+        )
+        found[first : first + one.shape[1]] = resized[0, :, :height, :width].half().numpy()
+        first += one.shape[1]
+    return found
 
 
 def by_classifier(make: Callable[[], ClassifierMixin], *, on_filters: bool) -> Method:

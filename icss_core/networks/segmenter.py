@@ -130,14 +130,24 @@ class Segmenter(nn.Module):
             InvalidParameterError: H or W is none that the network takes.
         """
         levels = self._levels(pixels)
-        decoded = self.body.decoder(levels)
-        columns = columns_of(decoded, levels)
-        logits = self.body.segmentation_head(decoded).float()
-        if self.hypercolumn is not None:
-            logits = logits + self.hypercolumn(columns, pixels.shape[2], pixels.shape[3])
+        columns = (self.body.decoder(levels), *(level for level in levels[1:] if level.shape[1]))
+        output = self.from_columns(columns, pixels.shape[2], pixels.shape[3])
         if not (with_levels or self.training):
-            return SegmenterOutput(logits, levels[-1], decoded)
-        return SegmenterOutput(logits, levels[-1], decoded, tuple(levels[1:]), columns)
+            return output
+        return output._replace(levels=tuple(levels[1:]), columns=columns)
+
+    def from_columns(self, columns: Sequence[Tensor], height: int, width: int) -> SegmenterOutput:
+        """What the heads make of the features of all levels.
+
+        Args:
+            columns: `SegmenterOutput.columns` of this network, or of one with the same encoder and decoder.
+            height: of the pixels that they are of.
+            width: likewise.
+        """
+        logits = self.body.segmentation_head(columns[0]).float()
+        if self.hypercolumn is not None:
+            logits = logits + self.hypercolumn(columns, height, width)
+        return SegmenterOutput(logits, columns[-1], columns[0])
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Deepest encoder level (B, C, h, w) alone, as `forward` gives it; arguments as there."""
@@ -214,8 +224,3 @@ class Segmenter(nn.Module):
                 f"a hypercolumn head needs heights and widths that are multiples of {STRIDE}; this network "
                 f"takes {self.input_size}"
             )
-
-
-def columns_of(decoded: Tensor, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The decoder's output and the encoder's levels, without the input and levels without channels."""
-    return (decoded, *(level for level in levels[1:] if level.shape[1]))

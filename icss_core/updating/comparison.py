@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from icss_core.metrics.forgetting import ForgettingReport
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
+    from icss_core.updating.kept_columns import KeptColumns
     from icss_core.updating.tiles import WorkingArea
 
 
@@ -38,6 +39,7 @@ def compare_on_tiles(
     precision: Precision,
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
+    kept: KeptColumns | None = None,
 ) -> ForgettingReport:
     """Run the updated network over the working area and compare it with what the memory network said there.
 
@@ -53,9 +55,12 @@ def compare_on_tiles(
         precision: in which type.
         progress: told tiles done and tiles in all.
         should_stop: see `tile_outputs`.
+        kept: see `tile_outputs`.
     """
     accumulator = ForgettingAccumulator(label_space, n_old, sampled=not area.whole)
-    outputs = tile_outputs(updated, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(
+        updated, source, area, device=device, precision=precision, should_stop=should_stop, kept=kept
+    )
     for position, tile, pixels, output in outputs:
         labels = output.logits[0].max(0).indices.to("cpu").numpy().astype(np.uint8)
         labels[~pixels.valid] = IGNORE

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from icss_core.methods import PseudoLabelRule
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
+    from icss_core.updating.kept_columns import KeptColumns
     from icss_core.updating.tiles import WorkingArea
 
 
@@ -61,6 +62,7 @@ def view_of_memory(
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool] | None,
     labelled_tiles: int | None = None,
+    kept: KeptColumns | None = None,
 ) -> MemoryView:
     """Run the memory network over the working area once.
 
@@ -77,6 +79,7 @@ def view_of_memory(
         progress: called with (tiles done, tiles in all).
         should_stop: see `tile_outputs`.
         labelled_tiles: how many of the tiles, from the first, get pseudo-labels; None: all.
+        kept: where the network's columns are kept; None: nowhere.
     """
     view = MemoryView()
     amount = max(clicks.counts().values())
@@ -89,7 +92,16 @@ def view_of_memory(
         clicks=_stacked(clicks, area),
         seed=seed,
     )
-    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(
+        network,
+        source,
+        area,
+        with_levels=kept is not None,
+        device=device,
+        precision=precision,
+        should_stop=should_stop,
+        kept=kept,
+    )
     for position, tile, pixels, output in outputs:
         confidence, indices = output.logits[0].softmax(0).max(0)
         labels = indices.to("cpu").numpy().astype(np.uint8)
@@ -128,6 +140,7 @@ def labelled_rows(
     device: torch.device,
     precision: Precision,
     should_stop: Callable[[], bool] | None,
+    kept: KeptColumns | None = None,
 ) -> LabelledRows:
     """Features of a network at all labelled pixels.
 
@@ -145,6 +158,7 @@ def labelled_rows(
         device=device,
         precision=precision,
         should_stop=should_stop,
+        kept=kept,
     )
     for _, tile, _, output in outputs:
         own = np.full((area.size, area.size), IGNORE, np.uint8)

@@ -22,6 +22,7 @@ from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops, Swe
 from icss_core.updating.head_fit import fit_classifier
 from icss_core.updating.hypercolumn_fit import fit_hypercolumn
 from icss_core.updating.image_stack import ImageStack
+from icss_core.updating.kept_columns import KeptColumns
 from icss_core.updating.memory import labelled_rows, view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
@@ -60,6 +61,8 @@ class PreparedUpdate:
     images: ImageStack
     memory_view: MemoryView
     """Output of the memory network on the working area."""
+    kept: KeptColumns | None
+    """Columns of the tiles, where they are the trained network's too."""
     replay: Replay | None
     """For the version that is made; None where its features are not those of the memory network."""
     clock: UpdateClock
@@ -101,6 +104,8 @@ def prepare(
     clock = UpdateClock(
         runtime.on_progress, stack.everywhere, preset.iterations_on(stack.count_sweep_windows(preset.crops))
     )
+    fits_units = _fits_units(preset, stack.clicks)
+    kept = KeptColumns() if fits_units else None
     memory_view = view_of_memory(
         memory,
         stack,
@@ -114,13 +119,12 @@ def prepare(
         seed=seed,
         progress=clock.tiles("memory"),
         should_stop=runtime.should_stop,
+        kept=kept,
     )
     labels = memory_view.pseudo_labels.merged(stack.clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes, replayed = None, None
-    # without clicks on it the background keeps no place against the new classes
-    fits_units = preset.hypercolumn.iterations > 0 and BACKGROUND in labels.counts()
     if fits_units:
         network = network.with_hypercolumn(preset.hypercolumn.units)
         if not preset.hypercolumn.fine_tune:
@@ -137,24 +141,25 @@ def prepare(
             device=device,
             precision=precision,
             should_stop=runtime.should_stop,
+            kept=kept,
         )
         prototypes = rows.prototypes
         # the memory network has no prototype of a class it does not know
         prototypes.counts[len(label_space) :] = 0
         if rows.columns is not None:
-            kept = _extended_replay(preset, replay, len(extended) - len(label_space))
+            older = _extended_replay(preset, replay, len(extended) - len(label_space))
             before = copy.deepcopy(network.hypercolumn)
             fit_hypercolumn(
                 network,
                 rows.columns,
                 preset.hypercolumn,
-                replay=_examples(preset, kept, len(label_space), labels),
+                replay=_examples(preset, older, len(label_space), labels),
                 seed=seed,
             )
             if not clock.iterations:  # otherwise the features change
                 replayed = rows.columns.clicks(network.classifier.get_parameter("bias"))
-                if kept is not None:
-                    replayed = kept.joined(replayed, seed=seed)
+                if older is not None:
+                    replayed = older.joined(replayed, seed=seed)
                 replayed = replayed.corrected(before, network.hypercolumn)
         elif preset.head_fit.iterations:
             fit_classifier(
@@ -189,11 +194,17 @@ def prepare(
         n_old=len(label_space),
         images=stack,
         memory_view=memory_view,
+        kept=None if clock.iterations else kept,
         replay=replayed,
         clock=clock,
         device=device,
         precision=precision,
     )
+
+
+def _fits_units(preset: Preset, clicks: ClickSet) -> bool:
+    """Without clicks on it the background keeps no place against the new classes."""
+    return preset.hypercolumn.iterations > 0 and BACKGROUND in clicks.counts()
 
 
 def _extended_replay(preset: Preset, replay: Replay | None, n_new: int) -> Replay | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from icss_core.methods import PrevalenceRule
     from icss_core.networks.segmenter import Segmenter, SegmenterOutput
     from icss_core.raster.source import Pixels, RasterSource
+    from icss_core.updating.kept_columns import KeptColumns
     from icss_core.updating.tiles import Tile, WorkingArea
 
 _PIXELS = 2**18
@@ -60,6 +61,7 @@ def adapt_to_prevalence(
     device: torch.device,
     precision: Precision,
     should_stop: Callable[[], bool] | None,
+    kept: KeptColumns | None = None,
 ) -> None:
     """Shift the biases of a trained network's new classes, in place.
 
@@ -75,8 +77,11 @@ def adapt_to_prevalence(
         device: where to compute.
         precision: number type of the computation.
         should_stop: see `tile_outputs`.
+        kept: see `tile_outputs`.
     """
-    outputs = tile_outputs(network, source, area, device=device, precision=precision, should_stop=should_stop)
+    outputs = tile_outputs(
+        network, source, area, device=device, precision=precision, should_stop=should_stop, kept=kept
+    )
     seen = _sample(outputs, area, clicks, device)
     candidates = [BACKGROUND, *range(n_old, network.n_classes)]
     votes = torch.tensor([float(max(trained.get(label, 1), 1)) for label in candidates])

@@ -35,6 +35,7 @@ def report(update: PreparedUpdate, runtime: Runtime) -> ForgettingReport:
         precision=update.precision,
         progress=_progress(update, 0),
         should_stop=runtime.should_stop,
+        kept=update.kept,
     )
 
 
@@ -68,6 +69,7 @@ def report_elsewhere(
             precision=update.precision,
             progress=_progress(update, done),
             should_stop=runtime.should_stop,
+            kept=update.kept,
         )
         done += len(area.tiles)
     return elsewhere_report(clicked, reports) if reports else None

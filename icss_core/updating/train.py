@@ -52,6 +52,7 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
             device=update.device,
             precision=update.precision,
             should_stop=runtime.should_stop,
+            kept=update.kept,
         )
     return history
 

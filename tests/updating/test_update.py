@@ -24,6 +24,7 @@ from icss_core.methods import REGULARISERS, get_preset, preset_names
 from icss_core.networks import Segmenter
 from icss_core.raster.source import ArraySource
 from icss_core.updating import Runtime, update
+from icss_core.updating.kept_columns import KeptColumns
 
 ON_CPU = Runtime(device=CPU)
 
@@ -313,3 +314,19 @@ class TestTheHypercolumnHead:
         assert again.network.n_classes == 4
         mapped = predict(again.network, image[0])
         assert iou(mapped, image[1], 2) > 0.5, "the class of the first update"
+
+    @pytest.mark.parametrize("limit", [None, 3 * 10**6, 0])
+    def test_features_are_computed_once_and_change_nothing(self, memory, image, clicks, limit, monkeypatch):
+        """Four looks at the tiles, one pass through encoder and decoder, as far as features are kept."""
+        expected = self.updated(memory, image, clicks)
+        if limit is not None:
+            monkeypatch.setattr("icss_core.updating.prepare.KeptColumns", lambda: KeptColumns(limit=limit))
+        passes = []
+        own = type(memory)._levels
+        monkeypatch.setattr(
+            type(memory), "_levels", lambda self, pixels: passes.append(1) or own(self, pixels)
+        )
+        result = self.updated(memory, image, clicks)
+        assert same_weights(result.network, expected.network)
+        assert result.forgetting == expected.forgetting
+        assert len(passes) == (1 if limit is None else 4)
