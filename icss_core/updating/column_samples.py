@@ -46,6 +46,14 @@ class ColumnSamples(NamedTuple):
         )
         return Replay(columns.half(), logits.half(), classes, torch.full_like(classes, logits.shape[1]))
 
+    def accuracy_on_clicks(self, predicted: Tensor) -> dict[int, float]:
+        """By label, the fraction of the clicks that are predicted right; those with -1 do not count."""
+        judged = self.clicked & (predicted >= 0)
+        right, classes = (predicted == self.classes)[judged], self.classes[judged]
+        return {
+            label: float(right[classes == label].float().mean()) for label in sorted(set(classes.tolist()))
+        }
+
 
 class ColumnCollector:
     """Gathers the hypercolumns of labelled pixels, tile by tile."""

@@ -15,7 +15,7 @@ No weight below the head changes: what the encoder knows cannot be forgotten, an
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
     from icss_core.updating.column_samples import ColumnSamples
 
 
+class FittedHead(NamedTuple):
+    """How well labelled pixels are explained."""
+
+    loss: float
+    """Mean cross-entropy of the members in the last iteration."""
+    held_out: Tensor
+    """(m,) int64, what the members say of each sample that did not learn from it (their out-of-bag estimate:
+    Breiman); -1 where all did."""
+
+
 def fit_hypercolumn(
     network: Segmenter,
     samples: ColumnSamples,
@@ -38,7 +48,7 @@ def fit_hypercolumn(
     *,
     replay: Replay | None = None,
     seed: int = 0,
-) -> float:
+) -> FittedHead:
     r"""Fit the last units of a network's hypercolumn head, in place.
 
     .. math:: \min \sum_e \sum_c v_c L_{ec} / \sum_c v_c
@@ -59,7 +69,7 @@ def fit_hypercolumn(
         seed: of members, draws and dropout.
 
     Returns:
-        The mean cross-entropy of the members in the last iteration.
+        How well the samples are explained.
     """
     head = network.hypercolumn
     assert head is not None  # noqa: S101 - the caller has made it
@@ -68,6 +78,7 @@ def fit_hypercolumn(
     columns, before = samples.columns, samples.logits
     possible = functional.one_hot(samples.classes, n_classes).bool()
     weights = _draws(samples.classes, n_classes, rule.members, generator)
+    unseen = (weights == 0).to(device)
     if replay is not None and len(replay.classes):
         columns = torch.cat([columns, replay.columns.to(columns)])
         before = torch.cat([before, replay.logits_of(network).to(before)])
@@ -94,7 +105,13 @@ def fit_hypercolumn(
         loss.backward()
         optimiser.step()
     members.write_to(head, samples)
-    return float(loss.detach()) / rule.members
+    with torch.no_grad():
+        added = members(inputs[:, : len(samples.classes)])
+    held_out = (unseen[:, :, None] * added).sum(dim=0) / unseen.sum(dim=0)[:, None].clamp(min=1)
+    return FittedHead(
+        float(loss.detach()) / rule.members,
+        torch.where(unseen.any(dim=0), (samples.logits + held_out).argmax(dim=1), -1),
+    )
 
 
 class _Members(nn.Module):

@@ -29,7 +29,7 @@ from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.progress import UpdateClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -61,6 +61,9 @@ class PreparedUpdate:
     images: ImageStack
     memory_view: MemoryView
     """Output of the memory network on the working area."""
+    held_out: Mapping[int, float]
+    """By label, the fraction of the clicks that the hypercolumn head gets right without having learnt from
+    them; empty where it was not fitted."""
     kept: KeptColumns | None
     """Columns of the tiles, where they are the trained network's too."""
     replay: Replay | None
@@ -125,6 +128,7 @@ def prepare(
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
     prototypes, replayed = None, None
+    held_out: Mapping[int, float] = {}
     if fits_units:
         network = network.with_hypercolumn(preset.hypercolumn.units)
         if not preset.hypercolumn.fine_tune:
@@ -149,13 +153,14 @@ def prepare(
         if rows.columns is not None:
             older = _extended_replay(preset, replay, len(extended) - len(label_space))
             before = copy.deepcopy(network.hypercolumn)
-            fit_hypercolumn(
+            fitted = fit_hypercolumn(
                 network,
                 rows.columns,
                 preset.hypercolumn,
                 replay=_examples(preset, older, len(label_space), labels),
                 seed=seed,
             )
+            held_out = rows.columns.accuracy_on_clicks(fitted.held_out)
             if not clock.iterations:  # otherwise the features change
                 replayed = rows.columns.clicks(network.classifier.get_parameter("bias"))
                 if older is not None:
@@ -194,6 +199,7 @@ def prepare(
         n_old=len(label_space),
         images=stack,
         memory_view=memory_view,
+        held_out=held_out,
         kept=None if clock.iterations else kept,
         replay=replayed,
         clock=clock,

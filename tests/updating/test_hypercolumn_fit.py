@@ -73,7 +73,7 @@ def test_the_network_gives_what_was_fitted() -> None:
     samples = collector.samples()
     torch.testing.assert_close(samples.logits, output.logits[0][:, labels[0] != 255].T)
     before = float(functional.cross_entropy(samples.logits, samples.classes))
-    loss = fit_hypercolumn(fitted, samples, RULE, seed=0)
+    loss = fit_hypercolumn(fitted, samples, RULE, seed=0).loss
     assert loss < 0.4 < before
     right = (samples.logits + added_at(fitted, samples.columns)).argmax(1) == samples.classes
     assert right.float().mean() > 0.95
@@ -142,6 +142,21 @@ def test_what_the_network_knows_need_not_be_learnt() -> None:
         fit_hypercolumn(fitted, samples_of(columns, classes, logits=logits), RULE, seed=0)
         sizes.append(float(added_at(fitted, columns).abs().mean()))
     assert sizes[0] < 0.05 * sizes[1], sizes
+
+
+def test_held_out_samples_foretell_what_new_ones_will_be() -> None:
+    fitted = network(256)
+    rule = HypercolumnRule(iterations=100)
+    width = sum(fitted.hypercolumn.channels)
+    columns, classes = rings(0, 300, width)
+    found = fit_hypercolumn(fitted, samples_of(columns, classes), rule, seed=1).held_out
+    judged = found >= 0
+    assert judged.float().mean() > 0.9
+    foretold = float((found == classes)[judged].float().mean())
+    seen, truth = rings(1, 2000, width)
+    came = float((added_at(fitted, seen).argmax(1) == truth).float().mean())
+    learnt = float((added_at(fitted, columns).argmax(1) == classes).float().mean())
+    assert abs(foretold - came) < 0.08 < learnt - foretold, (foretold, came, learnt)
 
 
 def test_a_class_without_labels_is_told_from_the_background_as_before() -> None:

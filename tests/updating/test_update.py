@@ -330,3 +330,12 @@ class TestTheHypercolumnHead:
         assert same_weights(result.network, expected.network)
         assert result.forgetting == expected.forgetting
         assert len(passes) == (1 if limit is None else 4)
+
+    def test_too_few_clicks_are_said(self, memory, image, clicks):
+        assert not any("too few clicks" in one for one in self.updated(memory, image, clicks).warnings)
+        rng = np.random.default_rng(0)  # clicks that mean nothing
+        noise = ClickSet(*rng.integers(0, 190, (2, 40)), rng.permutation(np.repeat([0, 2], 20)))
+        result = self.updated(memory, image, noise)
+        assert result.held_out["building"] < 0.6
+        (said,) = (one for one in result.warnings if "'building'" in one and "too few clicks" in one)
+        assert f"{result.held_out['building']:.0%}" in said
