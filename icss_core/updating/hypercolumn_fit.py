@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from icss_core.compute.precision import Precision, resolve_precision
 from icss_core.labels import BACKGROUND
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def fit_hypercolumn(
     rule: HypercolumnRule,
     *,
     replay: Replay | None = None,
+    precision: Precision = "float32",
     seed: int = 0,
 ) -> FittedHead:
     r"""Fit the last units of a network's hypercolumn head, in place.
@@ -66,6 +68,7 @@ def fit_hypercolumn(
         samples: its hypercolumns and logits at labelled pixels.
         rule: numbers of the fit.
         replay: samples of earlier images that are learnt from too.
+        precision: of the product of features and weights, where it is bfloat16 or means that.
         seed: of members, draws and dropout.
 
     Returns:
@@ -86,17 +89,19 @@ def fit_hypercolumn(
         more = _draws(replay.classes, n_classes, rule.members, generator)
         weights = torch.cat([weights, more], dim=1)
     weights = (weights / weights.sum(dim=1, keepdim=True)).to(device)
-    inputs = ((columns - samples.mean) / samples.std)[None]
+    inputs = (columns - samples.mean) / samples.std
+    # the gradients of a float16 product may vanish; bfloat16 has float32's range
+    narrow = inputs.to(torch.bfloat16) if resolve_precision(precision, device) == torch.bfloat16 else inputs
     sources = torch.arange(n_classes, device=device)
     sources[~possible.any(dim=0)] = BACKGROUND
-    members = _Members(inputs.shape[2], rule, sources, generator).to(device)
+    members = _Members(inputs.shape[1], rule, sources, generator).to(device)
     optimiser = torch.optim.AdamW(members.parameters(), lr=rule.lr, weight_decay=rule.weight_decay)
     loss = torch.zeros(())
     for iteration in range(rule.iterations):
         for group in optimiser.param_groups:
             group["lr"] = rule.lr * 0.5 * (1 + math.cos(math.pi * iteration / rule.iterations))
-        kept = torch.rand(rule.members, 1, inputs.shape[2], generator=generator) >= rule.dropout
-        added = members(inputs * (kept.to(inputs) / (1 - rule.dropout)).to(device))
+        kept = torch.rand(rule.members, inputs.shape[1], generator=generator) >= rule.dropout
+        added = members(narrow, (kept.float() / (1 - rule.dropout)).to(device))
         logits = before + added
         # one possible class: cross-entropy; several: of their sum
         losses = logits.logsumexp(2) - logits.masked_fill(~possible, -math.inf).logsumexp(2)
@@ -106,7 +111,7 @@ def fit_hypercolumn(
         optimiser.step()
     members.write_to(head, samples)
     with torch.no_grad():
-        added = members(inputs[:, : len(samples.classes)])
+        added = members(inputs[: len(samples.classes)])
     held_out = (unseen[:, :, None] * added).sum(dim=0) / unseen.sum(dim=0)[:, None].clamp(min=1)
     return FittedHead(
         float(loss.detach()) / rule.members,
@@ -133,10 +138,14 @@ class _Members(nn.Module):
         self.out_bias = nn.Parameter(torch.zeros(members, 1, len(sources)))
         self.register_buffer("sources", sources)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """What to add to the logits, (members, m, N), of inputs (members, m, D)."""
-        added = functional.gelu(inputs @ self.hidden + self.hidden_bias) @ self.out + self.out_bias
-        return added[:, :, self.sources]
+    def forward(self, inputs: Tensor, scale: Tensor | None = None) -> Tensor:
+        """What to add to the logits, (members, m, N), of inputs (m, D) scaled by (members, D)."""
+        members, width, hidden = self.hidden.shape
+        # scaling the weights is scaling the inputs, and leaves one product for all members
+        weights = self.hidden if scale is None else self.hidden * scale[:, :, None]
+        flat = inputs @ weights.transpose(0, 1).reshape(width, members * hidden).to(inputs.dtype)
+        units = functional.gelu(flat.float().view(-1, members, hidden).transpose(0, 1) + self.hidden_bias)
+        return (units @ self.out + self.out_bias)[:, :, self.sources]
 
     def write_to(self, head: HypercolumnHead, samples: ColumnSamples) -> None:
         """Give the head what was learnt: scaling of the inputs and mean over members are folded in."""

@@ -158,6 +158,7 @@ def prepare(
                 rows.columns,
                 preset.hypercolumn,
                 replay=_examples(preset, older, len(label_space), labels),
+                precision=precision,
                 seed=seed,
             )
             held_out = rows.columns.accuracy_on_clicks(fitted.held_out)
