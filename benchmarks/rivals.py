@@ -46,7 +46,8 @@ NAMES = [info.name for info in CLASSES]
 SPACE = LabelSpace(classes=CLASSES[:2])
 SCALES = (0.7, 1.6, 3.5, 8.0)
 NOTHING_HELD = {
-    "regularisers": {},
+    "regularisers.distillation.weight": 0,
+    "head_fit.iterations": 0,
     "hypercolumn.iterations": 0,
     "pseudo_labels.kind": "none",
     "prevalence.iterations": 0,

@@ -1,9 +1,9 @@
 """How long an annotator waits: one whole update of a 2000 x 2000 image by the default preset, stage by stage.
 
-    python benchmarks/update_session.py [--preset icss] [--clicks 300]
+    python benchmarks/update_session.py [--preset icss] [--encoder resnet34] [--clicks 300]
 
-The image is a GeoTIFF of a made-up town, the network Linknet/resnet34 with random weights: the time does not
-depend on what a network knows. Reading, the memory network's pass, the head fit, all iterations and the
+The image is a GeoTIFF of a made-up town, the network a Linknet with random weights: the time does not
+depend on what a network knows. Reading, the memory network's pass, the heads' fit, all iterations and the
 forgetting report are in it; a service adds the transfer of the image and the registration of the result.
 """
 
@@ -31,6 +31,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", default="icss")
+    parser.add_argument("--encoder", default="resnet34")
     parser.add_argument("--clicks", type=int, default=300, help="of each of two classes")
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -41,7 +42,7 @@ def main() -> None:
     truth = np.where(scene.mask > 2, 0, scene.mask).astype(np.uint8)
     clicks = simulate_clicks(truth, classes=[0, 2], per_class=arguments.clicks, seed=0)
     statistics = Normalisation(mean=(110.0,) * 3, std=(50.0,) * 3)
-    memory = Segmenter(Architecture(n_classes=2), statistics)
+    memory = Segmenter(Architecture(encoder=arguments.encoder, n_classes=2), statistics)
     colours = ClassInfo(name="background", colour=(0, 0, 0)), ClassInfo(name="road", colour=(90, 90, 90))
     new = ClassInfo(name="building", colour=(200, 0, 0))
     stages: dict[str, float] = {}

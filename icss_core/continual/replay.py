@@ -46,7 +46,8 @@ class Replay(NamedTuple):
     columns: Tensor
     """(n, D) float16 on the CPU, in the order of `SegmenterOutput.columns`."""
     logits: Tensor
-    """(n, N) float16, the network's at these pixels, less the biases of its classifier."""
+    """(n, N) float16, the network's at these pixels, less the biases of its classifier. Nearly: those of a
+    hypercolumn head are of single columns, which the head sees averaged."""
     classes: Tensor
     """(n,) int64, indices of the network's label space."""
     known: Tensor

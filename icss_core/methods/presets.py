@@ -53,7 +53,7 @@ _DEFAULT = Preset(
 _FAST = _DEFAULT.model_copy(
     update={
         "name": f"{DEFAULT_PRESET}-fast",
-        "summary": "seconds: the head over all levels alone, nothing else is trained",
+        "summary": "seconds: the head over all levels alone; as our default where no background is clicked",
         "hypercolumn": HypercolumnRule(iterations=100),
         "pseudo_labels": _DEFAULT.pseudo_labels.model_copy(update={"multiple": 5}),
     }

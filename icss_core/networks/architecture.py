@@ -22,6 +22,9 @@ Decoder = Literal[
 ]  # fmt: skip
 """Architectures of segmentation-models-pytorch whose head is one convolution (DPT's is not)."""
 
+UNITS_LIMIT: Final = 2**14
+"""Most units of a hypercolumn head: of 64 updates with 256 units each."""
+
 _DILATED: Final = ("deeplabv3", "deeplabv3plus", "pan")
 
 
@@ -37,7 +40,7 @@ class Architecture(BaseModel):
     encoder_output_stride: Literal[8, 16] | None = None
     """Of dilated encoders (deeplabv3, deeplabv3plus, pan): pixels to one of the deepest level. None: the
     library's own, which for deeplabv3 is 8; MiB and its rivals have 16."""
-    hypercolumn: int = Field(default=0, ge=0, le=2**16)
+    hypercolumn: int = Field(default=0, ge=0, le=UNITS_LIMIT)
     """Units of a second head that sees the features of all levels (`hypercolumn.py`); 0: there is none."""
     encoder_weights: str | None = None
     """Pretrained: "imagenet" of segmentation-models-pytorch, downloaded when first built, or

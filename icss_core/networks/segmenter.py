@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from icss_core.errors import BandMismatchError, InvalidParameterError
 from icss_core.labels import check_number_of_classes
-from icss_core.networks.architecture import Architecture, Decoder, build_body
+from icss_core.networks.architecture import UNITS_LIMIT, Architecture, Decoder, build_body
 from icss_core.networks.head import HeadInit, extend_classifier
 from icss_core.networks.hypercolumn import STRIDE, HypercolumnHead
 from icss_core.networks.input_size import input_size_of_body
@@ -203,10 +203,16 @@ class Segmenter(nn.Module):
             units: to add, at least 1.
 
         Raises:
-            InvalidParameterError: `units` is less than 1, or this network's maps do not fit the head.
+            InvalidParameterError: `units` is less than 1, or more than there may be in all, or this network's
+                maps do not fit the head.
         """
         if units < 1:
             raise InvalidParameterError(f"units must be at least 1, not {units}")
+        if self.architecture.hypercolumn + units > UNITS_LIMIT:
+            raise InvalidParameterError(
+                f"the network has {self.architecture.hypercolumn} units over all levels; {units} more are "
+                f"more than the {UNITS_LIMIT} that there may be"
+            )
         self._check_hypercolumn()
         changed = copy.deepcopy(self)
         head = self.hypercolumn

@@ -47,11 +47,14 @@ class ColumnSamples(NamedTuple):
         return Replay(columns.half(), logits.half(), classes, torch.full_like(classes, logits.shape[1]))
 
     def accuracy_on_clicks(self, predicted: Tensor) -> dict[int, float]:
-        """By label, the fraction of the clicks that are predicted right; those with -1 do not count."""
-        judged = self.clicked & (predicted >= 0)
-        right, classes = (predicted == self.classes)[judged], self.classes[judged]
+        """By label of a click, the fraction of the clicks that are predicted right.
+
+        Those with -1 do not count; NaN where none does.
+        """
+        right, judged = predicted == self.classes, self.clicked & (predicted >= 0)
         return {
-            label: float(right[classes == label].float().mean()) for label in sorted(set(classes.tolist()))
+            label: float(right[judged & (self.classes == label)].float().mean())
+            for label in sorted(set(self.classes[self.clicked].tolist()))
         }
 
 

@@ -36,7 +36,7 @@ class FittedHead(NamedTuple):
     """How well labelled pixels are explained."""
 
     loss: float
-    """Mean cross-entropy of the members in the last iteration."""
+    """What is minimised, in the last iteration, over the number of members."""
     held_out: Tensor
     """(m,) int64, what the members say of each sample that did not learn from it (their out-of-bag estimate:
     Breiman); -1 where all did."""
@@ -55,10 +55,11 @@ def fit_hypercolumn(
 
     .. math:: \min \sum_e \sum_c v_c L_{ec} / \sum_c v_c
 
-    with L_ec the mean cross-entropy of the network's logits and those of member e together, over its draw of
-    the n_c labelled pixels of class c, and votes v_c = sqrt(n_c): a class with few labels counts for less
-    than one with many, and is not drowned. Samples of earlier images count as classes of their own; what was
-    background there may be background or a class that was added since, as in MiB's cross-entropy.
+    with L_ec the mean cross-entropy of the network's logits and those of member e together, and `shrinkage`
+    times the mean square of the latter, over its draw of the n_c labelled pixels of class c, and votes v_c =
+    sqrt(n_c): a class with few labels counts for less than one with many, and is not drowned. Samples of
+    earlier images count as classes of their own; what was background there may be background or a class that
+    was added since, as in MiB's cross-entropy.
 
     To a class without labels is added what is added to the background, so that the network tells the two
     apart as before.
@@ -80,12 +81,15 @@ def fit_hypercolumn(
     generator = torch.Generator().manual_seed(seed)
     columns, before = samples.columns, samples.logits
     possible = functional.one_hot(samples.classes, n_classes).bool()
+    shown = possible.any(dim=0)
     weights = _draws(samples.classes, n_classes, rule.members, generator)
     unseen = (weights == 0).to(device)
     if replay is not None and len(replay.classes):
         columns = torch.cat([columns, replay.columns.to(columns)])
         before = torch.cat([before, replay.logits_of(network).to(before)])
         possible = torch.cat([possible, replay.possible(n_classes).to(device)])
+        # what may be of a class is no label of it
+        shown |= torch.isin(torch.arange(n_classes), replay.classes).to(device)
         more = _draws(replay.classes, n_classes, rule.members, generator)
         weights = torch.cat([weights, more], dim=1)
     weights = (weights / weights.sum(dim=1, keepdim=True)).to(device)
@@ -93,7 +97,7 @@ def fit_hypercolumn(
     # the gradients of a float16 product may vanish; bfloat16 has float32's range
     narrow = inputs.to(torch.bfloat16) if resolve_precision(precision, device) == torch.bfloat16 else inputs
     sources = torch.arange(n_classes, device=device)
-    sources[~possible.any(dim=0)] = BACKGROUND
+    sources[~shown] = BACKGROUND
     members = _Members(inputs.shape[1], rule, sources, generator).to(device)
     optimiser = torch.optim.AdamW(members.parameters(), lr=rule.lr, weight_decay=rule.weight_decay)
     loss = torch.zeros(())

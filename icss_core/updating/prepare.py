@@ -107,7 +107,9 @@ def prepare(
     clock = UpdateClock(
         runtime.on_progress, stack.everywhere, preset.iterations_on(stack.count_sweep_windows(preset.crops))
     )
-    fits_units = _fits_units(preset, stack.clicks)
+    # a click outside the working area is not seen
+    clicks = stack.clicks.select(area.holding(stack.clicks.rows, stack.clicks.cols) >= 0)
+    fits_units = _fits_units(preset, clicks)
     kept = KeptColumns() if fits_units else None
     memory_view = view_of_memory(
         memory,
@@ -141,7 +143,7 @@ def prepare(
             area,
             labels,
             len(extended),
-            columns_of=stack.clicks if fits_units else None,
+            columns_of=clicks if fits_units else None,
             device=device,
             precision=precision,
             should_stop=runtime.should_stop,
@@ -157,7 +159,7 @@ def prepare(
                 network,
                 rows.columns,
                 preset.hypercolumn,
-                replay=_examples(preset, older, len(label_space), labels),
+                replay=_examples(preset, older, rows.columns.classes),
                 precision=precision,
                 seed=seed,
             )
@@ -222,14 +224,14 @@ def _extended_replay(preset: Preset, replay: Replay | None, n_new: int) -> Repla
     return replay.extended(n_new) if replay is not None and preset.head_init == "background" else None
 
 
-def _examples(preset: Preset, replay: Replay | None, n_old: int, labels: ClickSet) -> Replay | None:
-    """The kept samples that the hypercolumn head learns from too."""
+def _examples(preset: Preset, replay: Replay | None, shown: Tensor) -> Replay | None:
+    """The kept samples that the hypercolumn head learns from too, where labels show some classes."""
     chosen = preset.hypercolumn.replay
     if replay is None or chosen == "none":
         return None
     if chosen == "all":
         return replay
-    return replay.of(set(range(n_old)) - labels.counts().keys())
+    return replay.of(set(replay.classes.tolist()) - set(shown.tolist()))
 
 
 def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:

@@ -21,7 +21,7 @@ class UpdateProgress:
     """Where an update stands."""
 
     stage: Stage
-    """memory: the memory network looks at the image; head: the classifier is fitted; training; report."""
+    """memory: the memory network looks at the image; head: heads are fitted; training; report."""
     step: int
     """Done in this stage: tiles, or iterations while training."""
     steps: int

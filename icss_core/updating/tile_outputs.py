@@ -34,8 +34,8 @@ def tile_outputs(
 ) -> Iterator[tuple[int, Tile, Pixels, SegmenterOutput]]:
     """Run a network on the tiles, one at a time; the next tile is read while one is computed.
 
-    With levels, the outputs have those of the encoder, wherever they are computed. The network is left in
-    eval mode. Nothing is kept between tiles but what `kept` keeps.
+    With levels, the outputs have columns, and those that are computed have the encoder's levels. The network
+    is left in eval mode. Nothing is kept between tiles but what `kept` keeps.
 
     Args:
         network: to run.

@@ -60,7 +60,7 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
 def _votes(update: PreparedUpdate, preset: Preset) -> dict[int, float]:
     """How much each class counted in what the network was fitted by."""
     counts = update.images.clicks.counts()
-    if not update.fit.optimisation.iterations and update.network.hypercolumn is not None:
+    if not update.fit.optimisation.iterations and update.held_out:
         return {label: math.sqrt(count) for label, count in counts.items()}
     # balanced votes weigh the classes alike; a plain mean weighs them by their labels
     return {} if preset.cross_entropy.kind == "balanced" else {k: float(v) for k, v in counts.items()}

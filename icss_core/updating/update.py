@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class UpdateResult:
     """The same on context images, and whether the update does harm there; None where there are none."""
     held_out: dict[str, float]
     """Of the clicks on each class, the fraction that a head fitted without them gets right: what to expect on
-    ground like the clicked; empty where no head was fitted."""
+    ground like the clicked. Classes with a single click, and updates that fit no head, have none."""
     replay: Replay | None
     """What the new version should keep for the updates after it (`REPLAY_ARTEFACT`); None: nothing."""
     warnings: list[str]
@@ -167,7 +168,11 @@ def update_from_images(
         },
         forgetting=forgetting,
         elsewhere=elsewhere,
-        held_out={extended.names[label]: value for label, value in prepared.held_out.items()},
+        held_out={
+            extended.names[label]: value
+            for label, value in prepared.held_out.items()
+            if not math.isnan(value)
+        },
         replay=prepared.replay,
         warnings=_warnings(
             preset,
@@ -184,11 +189,14 @@ def update_from_images(
 
 def _held_out_warnings(held_out: Mapping[int, float], label_space: LabelSpace, n_old: int) -> list[str]:
     """Of the background and the new classes: which of them has too few clicks to be told."""
+    judged = {label: value for label, value in held_out.items() if label == BACKGROUND or label >= n_old}
     return [
-        f"too few clicks on {label_space.names[label]!r}, or not on all that it looks like: of those that "
-        f"were held out, {value:.0%} are told right"
-        for label, value in held_out.items()
-        if value < _HELD_OUT_LIMIT and (label == BACKGROUND or label >= n_old)
+        f"a single click on {label_space.names[label]!r} cannot tell how well it is learnt: click more of it"
+        if math.isnan(value)
+        else f"too few clicks on {label_space.names[label]!r}, or not on all that it looks like: of those "
+        f"that were held out, {value:.0%} are told right"
+        for label, value in judged.items()
+        if not value >= _HELD_OUT_LIMIT
     ]
 
 

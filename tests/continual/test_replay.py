@@ -88,3 +88,31 @@ def test_what_a_version_keeps_is_read_again(network, tmp_path) -> None:
     save_model(tmp_path / "other", network, card, artefacts={REPLAY_ARTEFACT: some(1, 5).to_artefact()})
     with pytest.raises(ModelFormatError, match="not of"):
         Replay.of_version(tmp_path / "other", network)
+
+
+def test_logits_follow_the_network_as_it_grows(network) -> None:
+    """By a network that was extended and whose head was changed, sample by sample."""
+    torch.manual_seed(0)
+    memory = network.with_hypercolumn(8)
+    for parameter in memory.hypercolumn.classifier.parameters():
+        torch.nn.init.normal_(parameter)
+    columns = torch.randn(6, sum(network.column_channels)).half()
+
+    def logits_of(one):
+        decoded = columns[:, : network.column_channels[0]].float()
+        weight, bias = one.classifier.weight[:, :, 0, 0], one.classifier.bias
+        with torch.no_grad():
+            return decoded @ weight.T + bias + one.hypercolumn.of_columns(columns.float())
+
+    known = (logits_of(memory) - memory.classifier.bias.detach()).half()
+    kept = Replay(columns, known, torch.arange(6) % 2, torch.full((6,), 2))
+    grown = memory.extend(2)
+    later = kept.extended(2)
+    torch.testing.assert_close(later.logits_of(grown), logits_of(grown), rtol=1e-2, atol=1e-2)
+    changed = grown.with_hypercolumn(4)
+    torch.nn.init.normal_(changed.hypercolumn.classifier.weight)
+    with torch.no_grad():
+        changed.classifier.bias += torch.tensor([0.0, 0.0, 1.0, -2.0])  # as the prevalence does
+    corrected = later.corrected(grown.hypercolumn, changed.hypercolumn)
+    assert not torch.allclose(corrected.logits, later.logits, atol=0.1)
+    torch.testing.assert_close(corrected.logits_of(changed), logits_of(changed), rtol=1e-2, atol=2e-2)

@@ -315,12 +315,16 @@ class TestTheHypercolumnHead:
         mapped = predict(again.network, image[0])
         assert iou(mapped, image[1], 2) > 0.5, "the class of the first update"
 
-    @pytest.mark.parametrize("limit", [None, 3 * 10**6, 0])
-    def test_features_are_computed_once_and_change_nothing(self, memory, image, clicks, limit, monkeypatch):
-        """Four looks at the tiles, one pass through encoder and decoder, as far as features are kept."""
+    @pytest.mark.parametrize(("share", "number"), [(1.0, 4), (0.6, 10), (0.0, 16)])
+    def test_features_are_computed_once_and_change_nothing(self, memory, share, number, monkeypatch):
+        """Four looks at four tiles, one pass through encoder and decoder, as far as features are kept."""
+        image = picture(77, size=600)
+        clicks = simulate_clicks(image[1], classes=[0, 2], per_class=60, seed=0)
         expected = self.updated(memory, image, clicks)
-        if limit is not None:
-            monkeypatch.setattr("icss_core.updating.prepare.KeptColumns", lambda: KeptColumns(limit=limit))
+        with torch.inference_mode():
+            columns = memory.eval()(torch.zeros(1, 3, 512, 512), with_levels=True).columns
+        limit = int(share * 4 * sum(one.numel() * one.element_size() for one in columns))
+        monkeypatch.setattr("icss_core.updating.prepare.KeptColumns", lambda: KeptColumns(limit=limit))
         passes = []
         own = type(memory)._levels
         monkeypatch.setattr(
@@ -329,7 +333,7 @@ class TestTheHypercolumnHead:
         result = self.updated(memory, image, clicks)
         assert same_weights(result.network, expected.network)
         assert result.forgetting == expected.forgetting
-        assert len(passes) == (1 if limit is None else 4)
+        assert len(passes) == number
 
     def test_too_few_clicks_are_said(self, memory, image, clicks):
         assert not any("too few clicks" in one for one in self.updated(memory, image, clicks).warnings)
@@ -339,3 +343,9 @@ class TestTheHypercolumnHead:
         assert result.held_out["building"] < 0.6
         (said,) = (one for one in result.warnings if "'building'" in one and "too few clicks" in one)
         assert f"{result.held_out['building']:.0%}" in said
+
+    def test_a_single_click_is_said_to_be_one(self, memory, image, clicks):
+        one = clicks.select(np.r_[np.flatnonzero(clicks.labels == 0), np.flatnonzero(clicks.labels == 2)[:1]])
+        result = self.updated(memory, image, one)
+        assert set(result.held_out) == {"background"}
+        assert any("a single click on 'building'" in said for said in result.warnings)
