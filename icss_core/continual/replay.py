@@ -2,8 +2,9 @@
 
 An update sees the classes that its image shows; the others may be forgotten. As long as the encoder and the
 decoder stay as they are, the features of labelled pixels stay valid, so a version keeps some of each class:
-about 0.3 MB a class, and no picture can be made of them. STAR (Chen et al., "Saving 100x Storage: Prototype Replay for Reconstructing Training Sample Distribution in
-Class-Incremental Semantic Segmentation", NeurIPS 2023) keeps a mean and a variance of each class instead;
+about 0.3 MB a class, and no picture can be made of them. STAR (Chen et al., "Saving 100x Storage: Prototype
+Replay for Reconstructing Training Sample Distribution in Class-Incremental Semantic Segmentation", NeurIPS
+2023) keeps a mean and a variance of each class instead;
 samples keep what a mean loses, and need no model of their distribution.
 """
 
