@@ -13,7 +13,7 @@ from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.raster.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -59,7 +59,7 @@ class _Kept:
 class PseudoLabelSelector:
     """A row sink that picks pseudo-labels from the memory network's map, whatever the size of the raster.
 
-    Rows of the map go in top to bottom, clicks come out. At most `per_class` pixels per class are held,
+    Rows of the map go in top to bottom, clicks come out. Not more pixels of a class are held than its limit,
     beside the rows being written. Equal confidences (softmax reaches exactly 1.0 on thousands of pixels)
     are decided by a pseudo-random key of pixel and seed, so that the choice spreads over the raster,
     depends on nothing but the map and the seed, and is the same however the rows are cut.
@@ -68,8 +68,7 @@ class PseudoLabelSelector:
     asked for are all taken. As there, background pixels never become pseudo-labels, nor do clicked pixels.
 
     Args:
-        classes: old classes of interest, label-space indices from 1 to 254.
-        per_class: limit on the pixels of one class, at least 0.
+        limits: how many pixels to take at most, by old class of interest: label-space indices from 1 to 254.
         kind: see `PseudoLabelKind`.
         threshold: confidence in [0, 1] that a pixel must exceed; None: 0.99 for `threshold`, none for the
             others.
@@ -83,22 +82,21 @@ class PseudoLabelSelector:
     def __init__(
         self,
         *,
-        classes: Sequence[int],
-        per_class: int,
+        limits: Mapping[int, int],
         kind: PseudoLabelKind,
         threshold: float | None = None,
         clicks: ClickSet | None = None,
         seed: int = 0,
     ) -> None:
-        _validate_args(classes, per_class, kind, threshold)
-        self._per_class = per_class
+        _validate_args(limits, kind, threshold)
+        self._limits = dict(limits)
         self._kind = kind
         self._threshold = 0.99 if threshold is None and kind == "threshold" else threshold
         self._clicks = ClickSet.empty() if clicks is None else clicks
         self._salt = _mixed(np.array([seed % 2**64], np.uint64))[0]
         nothing = np.empty(0, np.int64)
         empty = _Kept(nothing.astype(np.float32), nothing.astype(np.uint64), nothing, nothing)
-        self._kept = dict.fromkeys(classes, empty)
+        self._kept = dict.fromkeys(limits, empty)
 
     def write(self, row: int, labels: NDArray[np.uint8], confidence: NDArray[np.float32] | None) -> None:
         """Look at rows of the map.
@@ -119,17 +117,19 @@ class PseudoLabelSelector:
         free = self._clicks.label_map(Window(row, 0, height, width)) == IGNORE
         if self._threshold is not None:
             free &= confidence > self._threshold
-        for label, kept in self._kept.items():
-            usable = free & (labels == label)
-            if self._kind == "top_n" and len(kept) == self._per_class > 0:
+        for label, limit in self._limits.items():
+            if not limit:
+                continue
+            kept, usable = self._kept[label], free & (labels == label)
+            if self._kind == "top_n" and len(kept) == limit:
                 usable &= confidence >= kept.confidence.min()  # less confident pixels cannot enter any more
             rows, cols = np.nonzero(usable)
-            if len(rows) and self._per_class:
+            if len(rows):
                 candidates = self._candidates(confidence[rows, cols], rows + row, cols)
-                self._kept[label] = self._best(kept, candidates)
+                self._kept[label] = _best(kept.joined(candidates), limit)
 
     def clicks(self) -> ClickSet:
-        """The pseudo-labels: class by class in the order of `classes`, row by row within a class."""
+        """The pseudo-labels: class by class in the order of `limits`, row by row within a class."""
         rows, cols, labels = [], [], []
         for label, kept in self._kept.items():
             order = np.lexsort((kept.cols, kept.rows))
@@ -152,17 +152,17 @@ class PseudoLabelSelector:
             rank = _weighted_ranks(keys, confidence)
         return _Kept(rank, keys, rows, cols).at(~np.isnan(confidence))
 
-    def _best(self, kept: _Kept, candidates: _Kept) -> _Kept:
-        """The `per_class` entries of highest confidence; among equals, those of the smallest keys."""
-        entries = kept.joined(candidates)
-        excess = len(entries) - self._per_class
-        if excess <= 0:
-            return entries
-        cut = np.partition(entries.confidence, excess)[excess]
-        above = entries.at(entries.confidence > cut)
-        equal = entries.at(entries.confidence == cut)
-        wanted = self._per_class - len(above)  # at least one: the entry at the cut itself
-        return above.joined(equal.at(np.argpartition(equal.keys, wanted - 1)[:wanted]))
+
+def _best(entries: _Kept, limit: int) -> _Kept:
+    """The `limit` entries of highest confidence; among equals, those of the smallest keys."""
+    excess = len(entries) - limit
+    if excess <= 0:
+        return entries
+    cut = np.partition(entries.confidence, excess)[excess]
+    above = entries.at(entries.confidence > cut)
+    equal = entries.at(entries.confidence == cut)
+    wanted = limit - len(above)  # at least one: the entry at the cut itself
+    return above.joined(equal.at(np.argpartition(equal.keys, wanted - 1)[:wanted]))
 
 
 def _weighted_ranks(keys: NDArray[np.uint64], confidence: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -190,17 +190,16 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _validate_args(classes: Sequence[int], per_class: int, kind: str, threshold: float | None) -> None:
+def _validate_args(limits: Mapping[int, int], kind: str, threshold: float | None) -> None:
     if kind not in PSEUDO_LABEL_KINDS:
         raise InvalidParameterError(
             f"unknown kind of pseudo-labels {kind!r}; one of {list(PSEUDO_LABEL_KINDS)}"
         )
-    if any(not BACKGROUND < label < IGNORE for label in classes) or len(set(classes)) != len(classes):
+    if any(not BACKGROUND < label < IGNORE for label in limits):
         raise InvalidParameterError(
-            "pseudo-labels are of different classes of interest, "
-            f"indices 1 to {IGNORE - 1}, not {list(classes)}"
+            f"pseudo-labels are of classes of interest, indices 1 to {IGNORE - 1}, not {list(limits)}"
         )
-    if per_class < 0:
-        raise InvalidParameterError(f"per_class must not be negative: {per_class}")
+    if any(limit < 0 for limit in limits.values()):
+        raise InvalidParameterError(f"limits must not be negative: {dict(limits)}")
     if threshold is not None and not 0 <= threshold <= 1:
         raise InvalidParameterError(f"the confidence threshold must be in [0, 1], not {threshold}")

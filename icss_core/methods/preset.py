@@ -21,6 +21,9 @@ class PseudoLabelRule(BaseModel):
     """Pixels per old class, as a multiple of the largest number of clicks on one class."""
     threshold: float = Field(default=0.99, ge=0, lt=1)
     """Confidence that a pixel must exceed, for all kinds; 0 accepts any."""
+    fills_up: bool = False
+    """Only as many as a class's own clicks fall short of that largest number, times `multiple`. Where an
+    annotator has said what an old class looks like, guesses are worse than nothing (ours)."""
 
 
 class CropRule(BaseModel):

@@ -40,7 +40,7 @@ _DEFAULT = Preset(
     hypercolumn=HypercolumnRule(iterations=100, fine_tune=True),
     # where the background has no click the classifier is fitted instead
     head_fit=HeadFit(iterations=100, l2_to_start=0.01),
-    pseudo_labels=PseudoLabelRule(kind="weighted", multiple=1, threshold=0),
+    pseudo_labels=PseudoLabelRule(kind="weighted", multiple=1, threshold=0, fills_up=True),
     crops=CropRule(kind="labelled", size=256, batch=4),
     optimisation=Optimisation(
         lr=3e-4, iterations=100, schedule="cosine", batch_norm="statistics", average_last=0.25

@@ -23,7 +23,7 @@ from icss_core.updating.head_fit import classifier_rows, concatenate
 from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -82,10 +82,8 @@ def view_of_memory(
         kept: where the network's columns are kept; None: nowhere.
     """
     view = MemoryView()
-    amount = max(clicks.counts().values())
     selector = PseudoLabelSelector(
-        classes=range(1, network.n_classes),
-        per_class=round(rule.multiple * amount) if rule.kind != "none" else 0,
+        limits=_limits(rule, clicks.counts(), network.n_classes),
         kind="top_n" if rule.kind == "none" else rule.kind,
         # None would mean 0.99 to the selector; here 0 means any confidence
         threshold=rule.threshold if rule.kind == "threshold" or rule.threshold else None,
@@ -116,6 +114,15 @@ def view_of_memory(
         progress(position + 1, len(area.tiles))
     view.pseudo_labels = _unstacked(selector.clicks(), area)
     return view
+
+
+def _limits(rule: PseudoLabelRule, counts: Mapping[int, int], n_old: int) -> dict[int, int]:
+    """How many pseudo-labels each old class of interest may have."""
+    if rule.kind == "none":
+        return {}
+    most = max(counts.values())
+    lacking = {label: most - rule.fills_up * counts.get(label, 0) for label in range(1, n_old)}
+    return {label: round(rule.multiple * number) for label, number in lacking.items()}
 
 
 class LabelledRows(NamedTuple):

@@ -43,7 +43,7 @@ def pixels_of(clicks: ClickSet, label: int) -> set[tuple[int, int]]:
 def test_top_n_takes_the_most_confident_of_the_whole_map(per_class):
     labels, confidence = memory_map(0)
     clicks = some_clicks(1)
-    selector = PseudoLabelSelector(classes=[1, 3], per_class=per_class, kind="top_n", clicks=clicks)
+    selector = PseudoLabelSelector(limits={1: per_class, 3: per_class}, kind="top_n", clicks=clicks)
     chosen = streamed(selector, labels, confidence, rows=8)
     clicked = pixels_of(clicks, 4)
     for label in (1, 3):
@@ -62,7 +62,7 @@ def test_top_n_takes_the_most_confident_of_the_whole_map(per_class):
 def test_threshold_samples_only_pixels_above_it(per_class):
     labels, confidence = memory_map(2)
     clicks = some_clicks(3)
-    selector = PseudoLabelSelector(classes=[1, 2], per_class=per_class, kind="threshold", clicks=clicks)
+    selector = PseudoLabelSelector(limits={1: per_class, 2: per_class}, kind="threshold", clicks=clicks)
     chosen = streamed(selector, labels, confidence, rows=16)
     for label in (1, 2):
         sure = (labels == label) & (confidence > 0.99)
@@ -76,13 +76,11 @@ def test_threshold_samples_only_pixels_above_it(per_class):
 def test_choice_does_not_depend_on_how_the_rows_are_cut(kind):
     labels, confidence = memory_map(4)
     results = [
-        streamed(
-            PseudoLabelSelector(classes=[2, 1], per_class=40, kind=kind, seed=5), labels, confidence, rows
-        )
+        streamed(PseudoLabelSelector(limits={2: 40, 1: 40}, kind=kind, seed=5), labels, confidence, rows)
         for rows in (1, 7, HEIGHT)
     ]
     assert results[0] == results[1] == results[2]
-    other = PseudoLabelSelector(classes=[2, 1], per_class=40, kind=kind, seed=6)
+    other = PseudoLabelSelector(limits={2: 40, 1: 40}, kind=kind, seed=6)
     assert streamed(other, labels, confidence, 7) != results[0]
 
 
@@ -93,7 +91,7 @@ def test_sample_is_uniform():
     hits = np.zeros((4, 25))
     seeds = 400
     for seed in range(seeds):
-        selector = PseudoLabelSelector(classes=[1], per_class=20, kind="threshold", seed=seed)
+        selector = PseudoLabelSelector(limits={1: 20}, kind="threshold", seed=seed)
         selector.write(0, labels, confidence)
         clicks = selector.clicks()
         hits[clicks.rows, clicks.cols] += 1
@@ -105,7 +103,7 @@ def test_sample_is_uniform():
 
 def test_ties_spread_over_the_raster_instead_of_its_top():
     labels, confidence = np.ones((100, 50), np.uint8), np.ones((100, 50), np.float32)
-    selector = PseudoLabelSelector(classes=[1], per_class=100, kind="top_n")
+    selector = PseudoLabelSelector(limits={1: 100}, kind="top_n")
     for row in range(0, 100, 10):
         selector.write(row, labels[row : row + 10], confidence[row : row + 10])
     rows = selector.clicks().rows
@@ -114,7 +112,7 @@ def test_ties_spread_over_the_raster_instead_of_its_top():
 
 
 def test_memory_is_bounded_by_the_number_kept():
-    selector = PseudoLabelSelector(classes=[1], per_class=10, kind="top_n")
+    selector = PseudoLabelSelector(limits={1: 10}, kind="top_n")
     generator = np.random.default_rng(0)
     for row in range(0, 200, 10):
         selector.write(row, np.ones((10, 300), np.uint8), generator.random((10, 300), np.float32))
@@ -123,21 +121,21 @@ def test_memory_is_bounded_by_the_number_kept():
 
 def test_top_n_may_have_a_threshold_too():
     labels, confidence = memory_map(7)
-    selector = PseudoLabelSelector(classes=[3], per_class=10**4, kind="top_n", threshold=0.9)
+    selector = PseudoLabelSelector(limits={3: 10**4}, kind="top_n", threshold=0.9)
     chosen = streamed(selector, labels, confidence, 16)
     assert len(chosen) == int(((labels == 3) & (confidence > 0.9)).sum())
 
 
 @pytest.mark.parametrize("kind", ["top_n", "threshold"])
 def test_nothing_to_take_is_no_error(kind):
-    selector = PseudoLabelSelector(classes=[1, 9], per_class=5, kind=kind)
+    selector = PseudoLabelSelector(limits={1: 5, 9: 5}, kind=kind)
     nan = np.full((2, 3), np.nan, np.float32)
     selector.write(0, np.ones((2, 3), np.uint8), nan)
     assert len(selector.clicks()) == 0
-    selector = PseudoLabelSelector(classes=[], per_class=5, kind=kind)
+    selector = PseudoLabelSelector(limits={}, kind=kind)
     selector.write(0, np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32))
     assert len(selector.clicks()) == 0
-    selector = PseudoLabelSelector(classes=[1], per_class=0, kind=kind)
+    selector = PseudoLabelSelector(limits={1: 0}, kind=kind)
     selector.write(0, np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32))
     assert len(selector.clicks()) == 0
 
@@ -145,21 +143,20 @@ def test_nothing_to_take_is_no_error(kind):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"classes": [0, 1]}, "classes of interest"),
-        ({"classes": [1, 1]}, "different"),
-        ({"classes": [255]}, "1 to 254"),
-        ({"per_class": -1}, "per_class"),
+        ({"limits": {0: 5, 1: 5}}, "classes of interest"),
+        ({"limits": {255: 5}}, "1 to 254"),
+        ({"limits": {1: -1}}, "limits"),
         ({"kind": "best"}, "top_n"),
         ({"threshold": 1.5}, r"\[0, 1\]"),
     ],
 )
 def test_wrong_arguments_are_named(options, match):
     with pytest.raises(InvalidParameterError, match=match):
-        PseudoLabelSelector(**({"classes": [1], "per_class": 5, "kind": "top_n"} | options))
+        PseudoLabelSelector(**({"limits": {1: 5}, "kind": "top_n"} | options))
 
 
 def test_missing_confidence_is_named():
-    selector = PseudoLabelSelector(classes=[1], per_class=5, kind="top_n")
+    selector = PseudoLabelSelector(limits={1: 5}, kind="top_n")
     with pytest.raises(InvalidParameterError, match="confidence=True"):
         selector.write(0, np.ones((2, 3), np.uint8), None)
 
@@ -173,7 +170,7 @@ def test_a_weighted_sample_prefers_confident_pixels_as_their_odds_say(rows):
     odds = (confidence.astype(float) / (1 - confidence)) ** 2
     taken, expected = np.zeros(4), np.zeros(4)
     for seed in range(30):
-        selector = PseudoLabelSelector(classes=[1], per_class=300, kind="weighted", seed=seed)
+        selector = PseudoLabelSelector(limits={1: 300}, kind="weighted", seed=seed)
         chosen = streamed(selector, labels, confidence, rows)
         assert len(chosen) == 300
         drawn = np.random.default_rng(seed).choice(
@@ -190,7 +187,7 @@ def test_a_weighted_sample_finds_pixels_where_the_network_is_sure_of_none():
     confidence = np.full((HEIGHT, WIDTH), 0.51, np.float32)
     found = {}
     for kind in ("threshold", "weighted"):
-        selector = PseudoLabelSelector(classes=[1], per_class=50, kind=kind)
+        selector = PseudoLabelSelector(limits={1: 50}, kind=kind)
         found[kind] = len(streamed(selector, labels, confidence, 8))
     assert found == {"threshold": 0, "weighted": 50}
 
@@ -199,6 +196,6 @@ def test_a_weighted_sample_does_not_depend_on_how_rows_are_cut():
     labels, confidence = memory_map(4)
     cut = []
     for rows in (1, 8, 60):
-        selector = PseudoLabelSelector(classes=[1, 2], per_class=40, kind="weighted", seed=3)
+        selector = PseudoLabelSelector(limits={1: 40, 2: 40}, kind="weighted", seed=3)
         cut.append(streamed(selector, labels, confidence, rows))
     assert cut[0] == cut[1] == cut[2]

@@ -180,6 +180,20 @@ def test_pseudo_labels_above_a_threshold_are_drawn_by_the_seed(memory_network, s
     assert not (len(one) == len(other) and np.array_equal(one.rows, other.rows))
 
 
+def test_pseudo_labels_that_fill_up_stand_in_for_the_clicks_a_class_lacks(
+    memory_network, source, area
+) -> None:
+    rule = PseudoLabelRule(threshold=0, multiple=2)
+    counts = {
+        filling: remembered(
+            memory_network, source, area, rule.model_copy(update={"fills_up": filling})
+        ).pseudo_labels.counts()
+        for filling in (False, True)
+    }
+    # three clicks of building are the most; road has one of its own, water none
+    assert counts == {False: {1: 6, 2: 6}, True: {1: 4, 2: 6}}
+
+
 def test_rows_of_labelled_pixels_give_the_networks_logits_there(memory_network, source, area) -> None:
     rows, means, _ = labelled_rows(memory_network, source, area, CLICKS, 4, should_stop=None, **ON_CPU)
     assert sorted(rows.classes.tolist()) == sorted(CLICKS.labels.tolist()), "each label once"
