@@ -36,6 +36,7 @@ from icss_core.updating.crops import CropBatches, CropSource, SweepCrops
 from icss_core.updating.memory import view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
+from icss_core.updating.tile_runner import TileRunner
 from icss_core.updating.tiles import working_area
 
 CPU = torch.device("cpu")
@@ -101,17 +102,14 @@ def main() -> None:
         area = working_area(SCENE, SCENE, clicks)
         preset = get_preset("icss-paper/baseline")
         view = view_of_memory(
+            TileRunner(source=source, device=CPU),
             network(),
-            source,
             area,
             clicks,
             preset.pseudo_labels,
             keep_logits=True,
-            device=CPU,
-            precision="auto",
             seed=0,
             progress=lambda *_: None,
-            should_stop=None,
         )
         logits = [tile[:2] for tile in view.logits]
         labels = [torch.from_numpy(tile % 2) for tile in view.labels]  # half road, half background

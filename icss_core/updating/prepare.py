@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,14 @@ from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.context_crops import ContextCrops
 from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops, SweepCrops
-from icss_core.updating.head_fit import fit_classifier
-from icss_core.updating.hypercolumn_fit import fit_hypercolumn
+from icss_core.updating.fit_heads import fit_heads
 from icss_core.updating.image_stack import ImageStack
 from icss_core.updating.kept_columns import KeptColumns
-from icss_core.updating.memory import labelled_rows, view_of_memory
+from icss_core.updating.memory import view_of_memory
 from icss_core.updating.memory_features import MemoryFeatures
 from icss_core.updating.mosaic import Mosaic
 from icss_core.updating.progress import UpdateClock
+from icss_core.updating.tile_runner import TileRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,13 +63,11 @@ class PreparedUpdate:
     held_out: Mapping[int, float]
     """By label, the fraction of the clicks that the hypercolumn head gets right without having learnt from
     them; empty where it was not fitted."""
-    kept: KeptColumns | None
-    """Columns of the tiles, where they are the trained network's too."""
+    runner: TileRunner
+    """Of the images; keeps the tiles' columns where they are the trained network's too."""
     replay: Replay | None
     """For the version that is made; None where its features are not those of the memory network."""
     clock: UpdateClock
-    device: torch.device
-    precision: Precision
 
 
 def prepare(
@@ -110,80 +107,51 @@ def prepare(
     # a click outside the working area is not seen
     clicks = stack.clicks.select(area.holding(stack.clicks.rows, stack.clicks.cols) >= 0)
     fits_units = _fits_units(preset, clicks)
-    kept = KeptColumns() if fits_units else None
+    runner = TileRunner(
+        source=stack,
+        device=device,
+        precision=precision,
+        should_stop=runtime.should_stop,
+        kept=KeptColumns() if fits_units else None,
+    )
     memory_view = view_of_memory(
+        runner,
         memory,
-        stack,
         stack.everywhere,
         stack.clicks,
         preset.pseudo_labels,
         labelled_tiles=len(area.tiles),
         keep_logits=MEMORY_LOGITS in needs,
-        device=device,
-        precision=precision,
         seed=seed,
         progress=clock.tiles("memory"),
-        should_stop=runtime.should_stop,
-        kept=kept,
     )
     labels = memory_view.pseudo_labels.merged(stack.clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
-    prototypes, replayed = None, None
-    held_out: Mapping[int, float] = {}
-    if fits_units:
-        network = network.with_hypercolumn(preset.hypercolumn.units)
-        if not preset.hypercolumn.fine_tune:
-            clock.iterations = 0
-    if fits_units or preset.head_fit.iterations or PROTOTYPES in needs:
-        clock.tell("head", 0, 1)
-        rows = labelled_rows(
-            network,
-            stack,
-            area,
-            labels,
-            len(extended),
-            columns_of=clicks if fits_units else None,
-            device=device,
-            precision=precision,
-            should_stop=runtime.should_stop,
-            kept=kept,
-        )
-        prototypes = rows.prototypes
-        # the memory network has no prototype of a class it does not know
-        prototypes.counts[len(label_space) :] = 0
-        if rows.columns is not None:
-            older = _extended_replay(preset, replay, len(extended) - len(label_space))
-            before = copy.deepcopy(network.hypercolumn)
-            fitted = fit_hypercolumn(
-                network,
-                rows.columns,
-                preset.hypercolumn,
-                replay=_examples(preset, older, rows.columns.classes),
-                precision=precision,
-                seed=seed,
-            )
-            held_out = rows.columns.accuracy_on_clicks(fitted.held_out)
-            if not clock.iterations:  # otherwise the features change
-                replayed = rows.columns.clicks(network.classifier.get_parameter("bias"))
-                if older is not None:
-                    replayed = older.joined(replayed, seed=seed)
-                replayed = replayed.corrected(before, network.hypercolumn)
-        elif preset.head_fit.iterations:
-            fit_classifier(
-                network.classifier,
-                rows.classifier,
-                iterations=preset.head_fit.iterations,
-                l2_to_start=preset.head_fit.l2_to_start,
-            )
-        clock.tell("head", 1, 1)
+    if fits_units and not preset.hypercolumn.fine_tune:
+        clock.iterations = 0
+    clock.tell("head", 0, 1)
+    heads = fit_heads(
+        runner,
+        network,
+        area,
+        labels,
+        preset,
+        n_old=len(label_space),
+        columns_of=clicks if fits_units else None,
+        with_prototypes=PROTOTYPES in needs,
+        replay=replay,
+        seed=seed,
+    )
+    clock.tell("head", 1, 1)
+    network = heads.network
     context = TaskContext(
         n_classes=len(extended),
         n_old=len(label_space),
         seed=seed,
         iterations=max(clock.iterations, 1),
         rounds=preset.rounds,
-        provided=provide_from_clicks(needs, _click_task(memory, prototypes, device, precision)),
+        provided=provide_from_clicks(needs, _click_task(memory, heads.prototypes, device, precision)),
     )
     crop_source = CropSource(
         source=stack,
@@ -202,36 +170,17 @@ def prepare(
         n_old=len(label_space),
         images=stack,
         memory_view=memory_view,
-        held_out=held_out,
-        kept=None if clock.iterations else kept,
-        replay=replayed,
+        held_out=heads.held_out,
+        runner=replace(runner, kept=None) if clock.iterations else runner,
+        # after a training its features are others
+        replay=None if clock.iterations else heads.replay,
         clock=clock,
-        device=device,
-        precision=precision,
     )
 
 
 def _fits_units(preset: Preset, clicks: ClickSet) -> bool:
     """Without clicks on it the background keeps no place against the new classes."""
     return preset.hypercolumn.iterations > 0 and BACKGROUND in clicks.counts()
-
-
-def _extended_replay(preset: Preset, replay: Replay | None, n_new: int) -> Replay | None:
-    """What the memory network's version keeps, for the extended network.
-
-    Its logits of new classes are known only where these start as the background.
-    """
-    return replay.extended(n_new) if replay is not None and preset.head_init == "background" else None
-
-
-def _examples(preset: Preset, replay: Replay | None, shown: Tensor) -> Replay | None:
-    """The kept samples that the hypercolumn head learns from too, where labels show some classes."""
-    chosen = preset.hypercolumn.replay
-    if replay is None or chosen == "none":
-        return None
-    if chosen == "all":
-        return replay
-    return replay.of(set(replay.classes.tolist()) - set(shown.tolist()))
 
 
 def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:

@@ -19,20 +19,17 @@ import torch
 
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
-from icss_core.updating.tile_outputs import tile_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
     from icss_core.clicks.click_set import ClickSet
-    from icss_core.compute.precision import Precision
     from icss_core.methods import PrevalenceRule
-    from icss_core.networks.segmenter import Segmenter, SegmenterOutput
-    from icss_core.raster.source import Pixels, RasterSource
-    from icss_core.updating.kept_columns import KeptColumns
-    from icss_core.updating.tiles import Tile, WorkingArea
+    from icss_core.networks.segmenter import Segmenter
+    from icss_core.updating.tile_runner import TileOutput, TileRunner
+    from icss_core.updating.tiles import WorkingArea
 
 _PIXELS = 2**18
 """Approximate number of pixels that the expectation maximisation reads."""
@@ -50,39 +47,31 @@ class SeenLogits(NamedTuple):
 
 
 def adapt_to_prevalence(
+    runner: TileRunner,
     network: Segmenter,
-    source: RasterSource,
     area: WorkingArea,
     clicks: ClickSet,
     rule: PrevalenceRule,
     *,
     n_old: int,
     trained: Mapping[int, float],
-    device: torch.device,
-    precision: Precision,
-    should_stop: Callable[[], bool] | None,
-    kept: KeptColumns | None = None,
 ) -> None:
     """Shift the biases of a trained network's new classes, in place.
 
     Args:
+        runner: of the image.
         network: the updated network; left in eval mode.
-        source: the image.
         area: tiles of the image over which the frequencies are estimated.
         clicks: clicks of the annotator.
         rule: numbers of the adaptation.
         n_old: number of classes of the memory network.
         trained: how often the training saw the background and each new class, by label; a missing label
             counts as one.
-        device: where to compute.
-        precision: number type of the computation.
-        should_stop: see `tile_outputs`.
-        kept: see `tile_outputs`.
+
+    Raises:
+        CancelledError: the runner was stopped.
     """
-    outputs = tile_outputs(
-        network, source, area, device=device, precision=precision, should_stop=should_stop, kept=kept
-    )
-    seen = _sample(outputs, area, clicks, device)
+    seen = _sample(runner.outputs(network, area), area, clicks, runner.device)
     candidates = [BACKGROUND, *range(n_old, network.n_classes)]
     votes = torch.tensor([float(max(trained.get(label, 1), 1)) for label in candidates])
     shift = prevalence_shift(
@@ -163,7 +152,7 @@ def prevalence_shift(
 
 
 def _sample(
-    outputs: Iterable[tuple[int, Tile, Pixels, SegmenterOutput]],
+    outputs: Iterable[TileOutput],
     area: WorkingArea,
     clicks: ClickSet,
     device: torch.device,

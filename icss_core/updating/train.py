@@ -42,17 +42,13 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
     network.eval()
     if preset.prevalence.iterations:
         adapt_to_prevalence(
+            update.runner,
             network,
-            update.images,
             update.images.area,
             update.images.clicks,
             preset.prevalence,
             n_old=update.n_old,
             trained=_votes(update, preset),
-            device=update.device,
-            precision=update.precision,
-            should_stop=runtime.should_stop,
-            kept=update.kept,
         )
     return history
 

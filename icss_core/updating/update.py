@@ -156,8 +156,8 @@ def update_from_images(
         memory, label_space, extended, images, preset, replay=replay, seed=seed, runtime=runtime
     )
     history = train(prepared, preset, runtime)
-    forgetting = report(prepared, runtime)
-    elsewhere = report_elsewhere(prepared, forgetting, runtime)
+    forgetting = report(prepared)
+    elsewhere = report_elsewhere(prepared, forgetting)
     pseudo = prepared.memory_view.pseudo_labels.counts()
     return UpdateResult(
         network=prepared.network,

@@ -14,12 +14,12 @@ from icss_core.metrics.forgetting import ForgettingAccumulator
 from icss_core.networks import Architecture, Normalisation, Segmenter
 from icss_core.raster.source import ArraySource
 from icss_core.updating.comparison import compare_on_tiles
-from icss_core.updating.memory import MemoryView, labelled_rows, view_of_memory
-from icss_core.updating.tile_outputs import tile_outputs
+from icss_core.updating.labelled_rows import labelled_rows
+from icss_core.updating.memory import MemoryView, view_of_memory
+from icss_core.updating.tile_runner import TileRunner
 from icss_core.updating.tiles import WorkingArea, working_area
 
 HEIGHT, WIDTH, SIZE = 100, 150, 64
-ON_CPU = {"device": torch.device("cpu"), "precision": "float32"}
 CLASSES = LabelSpace(
     classes=tuple(
         ClassInfo(name=name, colour=(index, 0, 0))
@@ -90,16 +90,18 @@ def whole_maps(network: Segmenter, source: ArraySource, area: WorkingArea) -> tu
     return labels, confidence
 
 
+def runner(source: ArraySource, **options) -> TileRunner:
+    return TileRunner(source=source, device=torch.device("cpu"), precision="float32", **options)
+
+
 def remembered(network, source, area, rule, clicks=CLICKS, **changes) -> MemoryView:
-    options = {
-        "keep_logits": False, "seed": 0, "progress": lambda *_: None, "should_stop": None, **ON_CPU, **changes
-    }  # fmt: skip
-    return view_of_memory(network, source, area, clicks, rule, **options)
+    options = {"keep_logits": False, "seed": 0, "progress": lambda *_: None, **changes}
+    return view_of_memory(runner(source), network, area, clicks, rule, **options)
 
 
 def test_each_tile_goes_through_the_network_once_and_in_order(memory_network, source, area) -> None:
     seen = []
-    for position, tile, pixels, output in tile_outputs(memory_network.train(), source, area, **ON_CPU):
+    for position, tile, pixels, output in runner(source).outputs(memory_network.train(), area):
         assert tile is area.tiles[position]
         expected = source.read(tile.window)
         np.testing.assert_array_equal(pixels.values, expected.values)
@@ -116,7 +118,7 @@ def test_each_tile_goes_through_the_network_once_and_in_order(memory_network, so
 
 def test_a_stop_is_obeyed_before_the_next_tile(memory_network, source, area) -> None:
     seen: list[int] = []
-    tiles = tile_outputs(memory_network, source, area, should_stop=lambda: len(seen) == 2, **ON_CPU)
+    tiles = runner(source, should_stop=lambda: len(seen) == 2).outputs(memory_network, area)
     seen += [next(tiles)[0], next(tiles)[0]]
     with pytest.raises(CancelledError, match="at tile 2 of 6"):
         next(tiles)
@@ -194,17 +196,21 @@ def test_pseudo_labels_that_fill_up_stand_in_for_the_clicks_a_class_lacks(
     assert counts == {False: {1: 6, 2: 6}, True: {1: 4, 2: 6}}
 
 
-def test_rows_of_labelled_pixels_give_the_networks_logits_there(memory_network, source, area) -> None:
-    rows, means, _ = labelled_rows(memory_network, source, area, CLICKS, 4, should_stop=None, **ON_CPU)
+def test_rows_of_labelled_pixels_give_the_networks_logits_there(updated_network, source, area) -> None:
+    rows, means, columns = labelled_rows(
+        runner(source), updated_network, area, CLICKS,
+        with_classifier=True, with_prototypes=True, columns_of=None,
+    )  # fmt: skip
+    assert columns is None, "nobody asked"
     assert sorted(rows.classes.tolist()) == sorted(CLICKS.labels.tolist()), "each label once"
-    weights = memory_network.classifier.weight.detach().flatten(1)
-    logits = rows.features @ weights.T + memory_network.classifier.bias.detach()
+    weights = updated_network.classifier.weight.detach().flatten(1)
+    logits = rows.features @ weights.T + updated_network.classifier.bias.detach()
     expected: list[np.ndarray] = []
     deepest: dict[int, list[torch.Tensor]] = {}
     for row, col, label in zip(CLICKS.rows, CLICKS.cols, CLICKS.labels, strict=True):
         tile = area.tiles[int(area.holding(np.array([row]), np.array([col]))[0])]
         with torch.no_grad():
-            output = memory_network(torch.from_numpy(source.read(tile.window).values)[None])
+            output = updated_network(torch.from_numpy(source.read(tile.window).values)[None])
         place = (int(row) - tile.window.row, int(col) - tile.window.col)
         expected.append(output.logits[0, :, place[0], place[1]].numpy())
         stride = SIZE // output.features.shape[2]
@@ -228,9 +234,8 @@ def test_the_report_is_that_of_the_whole_maps(memory_network, updated_network, s
     told: list[tuple[int, int]] = []
     memory = remembered(memory_network, source, area, PseudoLabelRule(kind="none"))
     found = compare_on_tiles(
-        updated_network, source, area, CLICKS, memory.labels,
-        label_space=CLASSES, n_old=3, should_stop=None,
-        progress=lambda done, total: told.append((done, total)), **ON_CPU,
+        runner(source), updated_network, area, CLICKS, memory.labels,
+        label_space=CLASSES, n_old=3, progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert found == whole.report()
     assert found.pixels == source._valid.sum(), "each pixel once, and none without data"
@@ -242,8 +247,8 @@ def test_the_report_of_a_part_of_the_raster_says_so(memory_network, updated_netw
     part = working_area(HEIGHT, WIDTH, CLICKS, size=SIZE, limit=2)
     memory = remembered(memory_network, source, part, PseudoLabelRule(kind="none"))
     found = compare_on_tiles(
-        updated_network, source, part, CLICKS, memory.labels,
-        label_space=CLASSES, n_old=3, progress=lambda *_: None, should_stop=None, **ON_CPU,
+        runner(source), updated_network, part, CLICKS, memory.labels,
+        label_space=CLASSES, n_old=3, progress=lambda *_: None,
     )  # fmt: skip
     assert found.sampled
     valid = sum(
