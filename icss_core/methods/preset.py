@@ -75,7 +75,9 @@ class HypercolumnRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     iterations: int = Field(default=0, ge=0, le=10_000)
-    """Of AdamW over all labelled pixels; 0 leaves the network as it is."""
+    """Of AdamW; 0 leaves the network as it is."""
+    batch: int = Field(default=512, ge=1)
+    """Labelled pixels that an iteration sees, about as many of each class; of fewer, all."""
     units: int = Field(default=256, ge=1, le=4096)
     """That the head has more than before."""
     members: int = Field(default=8, ge=1, le=64)

@@ -93,6 +93,7 @@ def fit_hypercolumn(
         more = _draws(replay.classes, n_classes, rule.members, generator)
         weights = torch.cat([weights, more], dim=1)
     weights = (weights / weights.sum(dim=1, keepdim=True)).to(device)
+    batches = _Batches(possible, rule.batch, generator)
     inputs = (columns - samples.mean) / samples.std
     # the gradients of a float16 product may vanish; bfloat16 has float32's range
     narrow = inputs.to(torch.bfloat16) if resolve_precision(precision, device) == torch.bfloat16 else inputs
@@ -105,11 +106,13 @@ def fit_hypercolumn(
         for group in optimiser.param_groups:
             group["lr"] = rule.lr * 0.5 * (1 + math.cos(math.pi * iteration / rule.iterations))
         kept = torch.rand(rule.members, inputs.shape[1], generator=generator) >= rule.dropout
-        added = members(narrow, (kept.float() / (1 - rule.dropout)).to(device))
-        logits = before + added
+        batch = batches.draw()
+        added = members(narrow[batch.rows], (kept.float() / (1 - rule.dropout)).to(device))
+        logits = before[batch.rows] + added
         # one possible class: cross-entropy; several: of their sum
-        losses = logits.logsumexp(2) - logits.masked_fill(~possible, -math.inf).logsumexp(2)
-        loss = (weights * (losses + rule.shrinkage * added.square().mean(dim=2))).sum()
+        losses = logits.logsumexp(2) - logits.masked_fill(~possible[batch.rows], -math.inf).logsumexp(2)
+        penalised = losses + rule.shrinkage * added.square().mean(dim=2)
+        loss = (weights[:, batch.rows] * batch.scale * penalised).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -164,6 +167,42 @@ class _Members(nn.Module):
             rows = self.out.permute(2, 0, 1).reshape(-1, members * hidden)[self.sources] / members
             head.classifier.weight[:, new] = rows[:, :, None, None]
             head.classifier.get_parameter("bias").add_(self.out_bias.mean(dim=0)[0, self.sources])
+
+
+class _Batch(NamedTuple):
+    rows: Tensor
+    """(b,) int64, numbers of samples."""
+    scale: Tensor
+    """(b,) how many samples of its kind each stands for."""
+
+
+class _Batches:
+    """Samples for each iteration: of every kind as many as of the others, or all that there are.
+
+    A kind is a set of possible classes. So a class with few labels is seen whole each time, however many the
+    others have.
+    """
+
+    def __init__(self, possible: Tensor, size: int, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._device = possible.device
+        kinds = possible.cpu().unique(dim=0, return_inverse=True)[1]
+        rows = [(kinds == kind).nonzero().flatten() for kind in range(int(kinds.max()) + 1)]
+        self._rows = sorted(rows, key=len)
+        self._size = size
+
+    def draw(self) -> _Batch:
+        left, rows, scales = self._size, [], []
+        for position, own in enumerate(self._rows):
+            # what the rarer kinds left over is for the others
+            most = max(left // (len(self._rows) - position), 1)
+            drawn = (
+                own[torch.randperm(len(own), generator=self._generator)[:most]] if len(own) > most else own
+            )
+            left -= len(drawn)
+            rows.append(drawn)
+            scales.append(torch.full((len(drawn),), len(own) / len(drawn)))
+        return _Batch(torch.cat(rows).to(self._device), torch.cat(scales).to(self._device))
 
 
 def _draws(classes: Tensor, n_classes: int, members: int, generator: torch.Generator) -> Tensor:

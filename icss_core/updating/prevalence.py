@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from icss_core.updating.tile_runner import TileOutput, TileRunner
     from icss_core.updating.tiles import WorkingArea
 
-_PIXELS = 2**18
+_PIXELS = 2**16
 """Approximate number of pixels that the expectation maximisation reads."""
 
 

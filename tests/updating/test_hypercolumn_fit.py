@@ -9,7 +9,7 @@ from torch.nn import functional
 from icss_core.methods import HypercolumnRule
 from icss_core.networks import Architecture, Segmenter, identity
 from icss_core.updating.column_samples import ColumnCollector, ColumnSamples
-from icss_core.updating.hypercolumn_fit import fit_hypercolumn
+from icss_core.updating.hypercolumn_fit import _Batches, fit_hypercolumn
 
 RULE = HypercolumnRule(iterations=60, units=32, members=4)
 
@@ -200,3 +200,32 @@ def test_the_same_seed_gives_the_same_head() -> None:
 def test_members_share_the_units() -> None:
     with pytest.raises(ValueError, match="32 units are not 5 members"):
         HypercolumnRule(units=32, members=5)
+
+
+def test_an_iteration_sees_a_part_of_many_labels_and_few_ones_whole() -> None:
+    classes = torch.tensor([0] * 500 + [1] * 500 + [2] * 40)
+    drawn: list[torch.Tensor] = []
+    batches = _Batches(functional.one_hot(classes, 3).bool(), 240, torch.Generator().manual_seed(1))
+    for _ in range(200):
+        batch = batches.draw()
+        drawn.append(batch.rows)
+        assert torch.bincount(classes[batch.rows]).tolist() == [100, 100, 40]
+        assert len(batch.rows.unique()) == 240, "without replacement"
+        # in expectation the sum over a batch is that over all
+        assert torch.bincount(classes[batch.rows], weights=batch.scale).tolist() == [500, 500, 40]
+    often = torch.bincount(torch.cat(drawn))
+    assert (often[classes == 2] == 200).all()
+    assert abs(often[:1000].float() - 40).max() < 5 * (200 * 0.2 * 0.8) ** 0.5
+
+
+def test_small_batches_learn_what_all_labels_teach() -> None:
+    width = sum(network().hypercolumn.channels)
+    columns, classes = rings(0, 2000, width)
+    seen, truth = rings(1, 2000, width)
+    right = {}
+    for size in (128, 10**6):
+        head = network(256)
+        rule = HypercolumnRule(iterations=100, batch=size)
+        fit_hypercolumn(head, samples_of(columns, classes), rule, seed=1)
+        right[size] = float((added_at(head, seen).argmax(1) == truth).float().mean())
+    assert right[128] > right[10**6] - 0.03 > 0.5, right
