@@ -186,7 +186,7 @@ class _Batches:
     def __init__(self, possible: Tensor, size: int, generator: torch.Generator) -> None:
         self._generator = generator
         self._device = possible.device
-        kinds = possible.cpu().unique(dim=0, return_inverse=True)[1]
+        kinds = torch.unique(possible.cpu(), dim=0, return_inverse=True)[1]
         rows = [(kinds == kind).nonzero().flatten() for kind in range(int(kinds.max()) + 1)]
         self._rows = sorted(rows, key=len)
         self._size = size
