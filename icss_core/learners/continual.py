@@ -15,6 +15,7 @@ from icss_core.losses.prototypes import PROTOTYPES_ARTEFACT, Prototypes
 from icss_core.methods import DensePreset, needs_of
 from icss_core.methods.registry import misfit
 from icss_core.regularisation.importance import IMPORTANCES_ARTEFACT, flat_importances, importances_of
+from icss_core.regularisation.weight_fusion import fuse_weights, fusion_share
 from icss_core.training import SegmentationLearner
 
 if TYPE_CHECKING:
@@ -64,9 +65,17 @@ class ContinualLearner(SegmentationLearner):
         *,
         anchor: WeightAnchor | None,
         prototypes: Callable[[], Prototypes] | None,
+        fused_with: Segmenter | None,
     ) -> None:
         super().__init__(network, objective, batches, anchor=anchor)
-        self._prototypes = prototypes
+        self._prototypes, self._fused_with = prototypes, fused_with
+
+    def end(self) -> None:
+        """See `Learner`: the weights are averaged with the older ones, where the method does that."""
+        if self._fused_with is not None:
+            n_old = self._fused_with.n_classes
+            share = fusion_share(n_old, self.network.n_classes - n_old)
+            fuse_weights(self.network, self._fused_with, share=share)
 
     def artefacts(self) -> Mapping[str, Mapping[str, Tensor]]:
         """See `Learner`: how much weights mattered, and class means, where the method has them."""
@@ -112,6 +121,7 @@ def _build(parameters: ContinualParameters, context: LearnerContext) -> Continua
         context.crops(scenes),
         anchor=anchor,
         prototypes=_prototypes_of(network, scenes, context) if preset.prototypes else None,
+        fused_with=before if preset.fusion else None,
     )
 
 

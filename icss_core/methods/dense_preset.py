@@ -35,6 +35,9 @@ class DensePreset(Method):
     """
 
     anchor: AnchorRule | None = None
+    fusion: bool = False
+    """Whether the weights of a finished task are averaged with those of the task before
+    (`icss_core.regularisation.weight_fusion`)."""
     labels: Literal["task", "all"] = "task"
     """Which classes the masks show: those of the task, or all so far (joint)."""
     other_classes: Literal["background", "ignored"] = "background"

@@ -59,6 +59,13 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "head_init": "background",
             "regularisers": {"distillation": {"weight": 10}},
         },
+        "ewf": {
+            "summary": "MiB, its weights averaged with those of the task before",
+            "cross_entropy": _UNBIASED,
+            "head_init": "background",
+            "regularisers": {"distillation": {"weight": 10}},
+            "fusion": True,
+        },
         # MiB's ablation (its Table 2): one part after the other
         "mib-ce": {
             "summary": "MiB's cross-entropy with plain distillation and a random head",
@@ -131,7 +138,7 @@ points as well. The dense CRF that MiB applies afterwards is left out, as no lib
 
 def _preset(method: str) -> DensePreset:
     fields = {"head_init": "random", "cross_entropy": _EVERYWHERE, **_METHODS[method]}
-    paper = f"{method}-paper" if method in ("plop", "sdr") else "mib-paper"
+    paper = f"{method}-paper" if method in ("ewf", "plop", "sdr") else "mib-paper"
     return DensePreset(**{"name": f"{paper}/{method}", "method": method, "optimisation": _SGD, **fields})
 
 

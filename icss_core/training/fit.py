@@ -96,6 +96,7 @@ class Fit:
         self.optimiser = build_optimiser(self._groups, optimisation)
         self._average: dict[str, Tensor] = {}
         self._averaged = 0
+        self._ended = False
 
     @property
     def done(self) -> bool:
@@ -141,8 +142,10 @@ class Fit:
                 report = self._iterate(batch, started=started, waited=waited)
                 if on_iteration is not None:
                     on_iteration(report)
-        if self.done:
+        if self.done and not self._ended:
+            self._ended = True
             self._apply_average()
+            self.learner.end()
 
     def _iterate(self, batch: Any, *, started: float, waited: float) -> IterationReport:
         self.learner.begin(self.iteration)

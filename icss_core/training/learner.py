@@ -96,6 +96,9 @@ class Learner(ABC, Generic[Samples, Outputs]):
         """Called when all gradients are there, before they are used; may add to them. Gives terms to log."""
         return {}
 
+    def end(self) -> None:
+        """Called once, after the last iteration, before the network is scored and registered."""
+
     def state_dict(self) -> dict[str, Any]:
         """What the learner remembers between iterations besides weights: tensors and plain values."""
         return {}

@@ -11,6 +11,7 @@ from icss_core.continual import first_task_of, task_objective, weight_anchor_of
 from icss_core.data.batch import Batch
 from icss_core.data.labelled_scene import LabelledScene
 from icss_core.errors import InvalidParameterError
+from icss_core.learners.continual import ContinualLearner
 from icss_core.losses import Prototypes, sigmoid_cross_entropy, unbiased_distillation
 from icss_core.losses.prototypes import PROTOTYPES_ARTEFACT
 from icss_core.methods import dense_preset_names, get_dense_preset, needs_of
@@ -146,6 +147,30 @@ def test_two_tasks_of_every_preset(name):
         parts = {"ewc": {FISHER}, "pi": {SCORE}, "rw": {FISHER, SCORE}}[preset.anchor.kind]
         assert gathered.keys() == parts
         assert all(len(one["body.segmentation_head.0.bias"]) == 4 for one in gathered.values())
+
+
+def test_a_finished_task_is_fused_with_the_one_before():
+    memory, ends = small(2), {}
+    short = {"iterations": 2, "precision": "float32"}
+    for fused_with in (None, memory):
+        network = memory.extend(2, init="background")
+        learner = ContinualLearner(
+            network,
+            lambda output, batch: {"loss": output.logits.square().mean()},
+            batches(4, 2),
+            anchor=None,
+            prototypes=None,
+            fused_with=fused_with,
+        )
+        Fit(learner, get_dense_preset("ewf-paper/ewf").optimisation.model_copy(update=short)).run()
+        ends[fused_with is not None] = network.state_dict()
+    share = (2 / 4) ** 0.5
+    name = "body.encoder.model.conv1.0.weight"
+    expected = share * ends[False][name] + (1 - share) * memory.state_dict()[name]
+    torch.testing.assert_close(ends[True][name], expected)
+    assert not torch.equal(ends[False][name], memory.state_dict()[name]), "nothing was learnt"
+    rows = "body.segmentation_head.0.weight"
+    torch.testing.assert_close(ends[True][rows][2:], ends[False][rows][2:], rtol=0, atol=0)
 
 
 def test_the_memory_network_is_asked_once_for_a_batch_whatever_wants_to_know():

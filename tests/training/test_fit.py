@@ -161,6 +161,25 @@ def test_average_of_last_weights_is_their_mean():
             torch.testing.assert_close(value, torch.stack([w[name] for w in seen[3:]]).mean(0))
 
 
+def test_the_learner_is_told_of_the_end_once_and_after_the_average():
+    seen, ends = [], []
+    module = network()
+
+    class Told(SegmentationLearner):
+        def end(self) -> None:
+            ends.append(weights(module))
+
+    fit = Fit(Told(module, cross_entropy_objective, batches), plan(average_last=0.5))
+    fit.run(until=4, on_iteration=lambda _: seen.append(weights(module)))
+    assert not ends
+    for _ in range(2):
+        fit.run(on_iteration=lambda _: seen.append(weights(module)))
+    assert len(ends) == 1
+    for name, value in ends[0].items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.stack([w[name] for w in seen[3:]]).mean(0))
+
+
 @pytest.mark.parametrize(
     ("changes", "reference"),
     [
