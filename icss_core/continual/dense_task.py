@@ -58,7 +58,7 @@ def first_task_of(preset: DensePreset) -> DensePreset:
         "summary": "",
         "head_init": "random",
         "labels": "task",
-        "fusion": False,
+        "fusion": None,
     }
     kind = CROSS_ENTROPIES[preset.cross_entropy.kind]
     if kind.without_memory is not None:

@@ -35,7 +35,7 @@ class DensePreset(Method):
     """
 
     anchor: AnchorRule | None = None
-    fusion: bool = False
+    fusion: bool | None = None
     """Whether the weights of a finished task are averaged with those of the task before
     (`icss_core.regularisation.weight_fusion`)."""
     labels: Literal["task", "all"] = "task"

@@ -22,6 +22,21 @@ NEUTRAL: Final = {"job", "workers", "cpus_per_worker", "gpu", "max_failures"}
 """Settings that change no number a training comes to. Of `workers` this is true for 0 and 1 only."""
 
 
+def _said(model: BaseModel) -> dict[str, Any]:
+    """JSON of a model without the fields that are None unless somebody sets them.
+
+    So a new field of that kind changes no job's name; and None where the default is something else stays.
+    """
+    content = model.model_dump(mode="json")
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is None and field.default is None:
+            del content[name]
+        elif isinstance(value, BaseModel):
+            content[name] = _said(value)
+    return content
+
+
 class LearnerChoice(BaseModel):
     """A kind of training and its numbers, checked by it."""
 
@@ -42,7 +57,7 @@ class LearnerChoice(BaseModel):
             raise ValueError(str(error)) from error
         given = content.get("parameters", {})
         checked = kind.parameters.model_validate(given)
-        return content | {"parameters": checked.model_dump(mode="json", exclude_none=True)}
+        return content | {"parameters": _said(checked)}
 
     def resolve(self) -> tuple[LearnerKind[Any], LearnerParameters]:
         """The kind, and its numbers as it knows them."""

@@ -42,7 +42,14 @@ def test_a_jobs_name_outlives_the_code() -> None:
         scenes="x",
         learner=LearnerChoice(kind="continual", parameters={"preset": preset.model_dump(mode="json")}),
     )
-    assert config.job_name("hash") == "town-b3a79b5d8b3a"
+    assert config.job_name("hash") == "town-eabb4b4293e1"
+
+
+def test_nothing_said_on_purpose_is_lost_on_the_way_to_a_worker() -> None:
+    preset = get_dense_preset("mib-paper/mib", {"area": None, "scale": [0.5, 2.0], "epochs": None})
+    choice = LearnerChoice(kind="continual", parameters={"preset": preset.model_dump(mode="json")})
+    sent = LearnerChoice.model_validate_json(choice.model_dump_json())
+    assert sent.resolve()[1].preset == preset
 
 
 @pytest.mark.parametrize("name", sorted(NEUTRAL - {"job", "workers"}))
