@@ -9,10 +9,11 @@ from icss_core.evaluation import CarriedScore, SessionScores
 from services.tune.carry_over.means import means_of_scores
 from services.tune.carry_over.plan import plan_carry_over
 from services.tune.carry_over.plot import plot_rows as plot_carry_over
+from services.tune.carry_over.row import CarryOverRow
+from services.tune.carry_over.row import rows_of as rows_of_carried
 from services.tune.carry_over.run import run_carry_over_trial
 from services.tune.carry_over.spec import CarryOverSweep
-from services.tune.carry_over.table import CARRY_OVER_TABLE, CarryOverRow
-from services.tune.carry_over.table import rows_of as rows_of_carried
+from services.tune.carry_over.table import CARRY_OVER_TABLE
 from services.tune.carry_over.trial import CarryOverTrial
 from services.tune.continual.means import means_of_history
 from services.tune.continual.plan import plan_continual

@@ -9,7 +9,7 @@ from services.tune.plot import draw_over_number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.tune.carry_over.table import CarryOverRow
+    from services.tune.carry_over.row import CarryOverRow
     from services.tune.spec import Plot
 
 

@@ -8,8 +8,9 @@ from icss_core.errors import InvalidParameterError
 from icss_core.evaluation import CarriedScore
 from icss_core.evaluation.interactive import ImageScore
 from services.tune.carry_over.case import district_of
+from services.tune.carry_over.row import Warned, rows_of
 from services.tune.carry_over.spec import CarryOverSweep
-from services.tune.carry_over.table import CARRY_OVER_TABLE, rows_of
+from services.tune.carry_over.table import CARRY_OVER_TABLE
 from services.tune.carry_over.trial import CarryOverTrial
 from services.tune.read_spec import read_spec
 from services.tune.table import to_csv, to_markdown
@@ -23,12 +24,14 @@ def trial(what: str, seed: int = 0, **changes) -> CarryOverTrial:
     )  # fmt: skip
 
 
-def score(image: str, relation: str, *, ground=None, road=None, roof=None, context=False) -> CarriedScore:
+def score(
+    image: str, relation: str, *, ground=None, road=None, roof=None, context=False, warned=False
+) -> CarriedScore:
     iou = {"background": ground, "road": road, "roof": roof}
     there = [value for value in iou.values() if value is not None]
     return CarriedScore(
         image=image, district=image[0], relation=relation, in_context=context, mapped={}, seconds=4.0,
-        score=ImageScore(iou=iou, mean=sum(there) / len(there)),
+        warned=warned, score=ImageScore(iou=iou, mean=sum(there) / len(there)),
     )  # fmt: skip
 
 
@@ -45,13 +48,13 @@ CONTROL = [
 FIRST = [
     score("a1", "clicked", ground=0.7, road=0.6, roof=0.8),
     score("a2", "same district", ground=0.5, road=0.4, roof=0.6, context=True),
-    score("b1", "other district", ground=0.5),
+    score("b1", "other district", ground=0.5, context=True, warned=True),
     score("b2", "other district", ground=0.4, road=0.1, roof=0.2),
 ]
 SECOND = [
     score("a1", "same district", ground=0.5, road=0.5, roof=0.4),
     score("a2", "clicked", ground=0.7, road=0.6, roof=0.9),
-    score("b1", "other district", ground=0.9, context=True),
+    score("b1", "other district", ground=0.9, context=True, warned=True),
     score("b2", "other district", ground=0.4, road=0.2, roof=0.4),
 ]
 
@@ -74,10 +77,13 @@ def test_a_row_is_as_reckoned_by_hand(rows) -> None:
     assert update.new_elsewhere.mean == pytest.approx((0.2 + 0.4) / 2)
     # means of old classes: a2 0.45 from 0.5, b1 0.5 from 0.8, b2 0.25 from 0.3; then 0, +0.1 and 0
     assert update.old_change.mean == pytest.approx(((-0.05 - 0.3 - 0.05) / 3 + 0.1 / 3) / 2)
-    assert update.old_change_apart.mean == pytest.approx(((-0.3 - 0.05) / 2 + 0.0) / 2)
+    assert update.old_change_apart.mean == pytest.approx((-0.05 + 0.0) / 2)
     assert (update.worst.image, update.worst.change) == ("b1", pytest.approx(-0.3))
     # b1 of the first seed: 0.5 from 0.8; all others gained by the new class
     assert (update.worse, update.unclicked) == (1, 6)
+    # of the context images b1 of the first seed is worse, a2 and b1 of the second are not
+    assert update.warned == Warned(worse=1, worse_named=1, sound=2, sound_named=1)
+    assert memory.warned is None
     assert update.of_control == pytest.approx(((0.6 + 0.2 + 0.4 + 0.4) / 4) / 0.8)
     assert update.iou["roof"].mean == pytest.approx(((0.6 + 0.2) / 2 + (0.4 + 0.4) / 2) / 2)
 
@@ -87,6 +93,7 @@ def test_the_table_names_the_worst_image(rows) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("| update")]
     assert "-30.0 (b1)" in line
     assert "1 of 6" in line
+    assert "| 1 of 1 worse, 1 of 2 others |" in line
     assert "b1" in to_csv(rows, CARRY_OVER_TABLE)
 
 
