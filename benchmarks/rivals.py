@@ -8,8 +8,9 @@ same for all methods, and the whole image is scored. Networks get road's clicks 
 - forest on filters: 100 trees on Gaussian, gradient magnitude, Laplacian and structure tensor of each band at
   4 scales, as interactive pixel classification has it (ilastik: Berg et al., Nature Methods 2019);
 - forest, logistic regression on features: of all levels of the memory network, resized to the image;
-- fine-tuning: the memory network trained on the clicks, with nothing that holds what it knew;
-- clicks alone: the same from the encoder's pretrained weights, without a memory network.
+- fine-tuning: the classifier fitted, then the memory network trained on the clicks as ours is, with nothing
+  that holds what it knew;
+- clicks alone: the same without a memory network, from pretrained weights where the encoder's are packaged.
 
 One line per image, method and number of clicks in OUT/results.jsonl, resumed; the table in OUT/table.md.
 """
@@ -39,6 +40,7 @@ from icss_core.evaluation import TrueImage, map_image, score_map
 from icss_core.labels import LabelSpace
 from icss_core.methods import get_preset
 from icss_core.networks import Segmenter, load_model
+from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.raster.windows import Window
 from icss_core.updating import update
 
@@ -47,11 +49,12 @@ SPACE = LabelSpace(classes=CLASSES[:2])
 SCALES = (0.7, 1.6, 3.5, 8.0)
 NOTHING_HELD = {
     "regularisers.distillation.weight": 0,
-    "head_fit.iterations": 0,
     "hypercolumn.iterations": 0,
     "pseudo_labels.kind": "none",
     "prevalence.iterations": 0,
 }
+# a decoder from random weights has no statistics to keep, and further to go
+FROM_SCRATCH = {"optimisation.batch_norm": "train", "optimisation.lr": 1e-3, "optimisation.iterations": 300}
 
 
 class Answer(NamedTuple):
@@ -68,7 +71,9 @@ def by_update(preset: str, overrides: dict[str, object], *, untrained: bool = Fa
     def answer(memory: Segmenter, image: TrueImage, clicks: ClickSet) -> Answer:
         if untrained:
             torch.manual_seed(0)
-            memory = Segmenter(memory.architecture, memory.normalisation)
+            weights = PACKAGE if memory.architecture.encoder == ENCODER else None
+            architecture = memory.architecture.model_copy(update={"encoder_weights": weights})
+            memory = Segmenter(architecture, memory.normalisation)
         started = time.perf_counter()
         result = update(memory, SPACE, image.source, clicks, [CLASSES[2]], get_preset(preset, overrides))
         seconds = time.perf_counter() - started
@@ -147,7 +152,7 @@ METHODS: dict[str, Method] = {
     "forest on features": by_classifier(forest, on_filters=False),
     "logistic regression on features": by_classifier(logistic, on_filters=False),
     "fine-tuning": by_update("icss", NOTHING_HELD),
-    "clicks alone": by_update("icss", NOTHING_HELD, untrained=True),
+    "clicks alone": by_update("icss", {**NOTHING_HELD, **FROM_SCRATCH}, untrained=True),
 }
 
 

@@ -140,7 +140,19 @@ def test_poor_clicks_are_said():
     assert any("'building' is right on 50% of its 20 clicks" in text for text in warnings)
     few = np.full((10, 10), 255)
     few[0, 1] = 1
-    assert not any("clicks" in text for text in report_of(memory, updated, few).warnings)
+    assert not any("of its" in text for text in report_of(memory, updated, few).warnings)
+
+
+@pytest.mark.parametrize(("elsewhere", "said"), [(19, True), (21, False), (0, False)])
+def test_a_class_too_rare_for_the_clicks_is_said(elsewhere, said):
+    """On 5 of 100 pixels: of 20 clicks elsewhere one would lie on it."""
+    memory, clicks = np.zeros((10, 10)), np.full((10, 10), 255)
+    updated = memory.copy()
+    updated[0, :5] = 3
+    clicks[0, :5] = 3
+    clicks.reshape(-1)[10 : 10 + elsewhere] = 0
+    warnings = report_of(memory, updated, clicks).warnings
+    assert any("'building' covers 5.0%" in text and "too little" in text for text in warnings) is said
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.0, "covers 0%"), (0.97, "covers 97%")])
