@@ -46,9 +46,9 @@ class ForgettingLimits(_Frozen):
     """A new class covers more than this fraction of the image."""
     telling_clicks: Annotated[float, Field(ge=0)] = 1
     """A new class covers so little that fewer clicks of other classes than this would lie on it if they lay
-    anywhere: they cannot tell how much of it is false. Of 24 sessions of 10 to 300 clicks on classes of 0.5 to
-    8 % of 6 images of Dubai it names nine, in which the new class had an IoU of 29 to 58 %; in the others it
-    had 6 to 90 %."""
+    anywhere: they cannot tell how much of it is false. Of 24 sessions of 10 to 300 clicks on classes of 0.5
+    to 8 % of 6 images of Dubai it names nine, in which the new class had an IoU of 29 to 58 %; in the others
+    it had 6 to 90 %."""
 
 
 class ClassForgetting(_Frozen):
