@@ -29,8 +29,9 @@ def fuse_weights(network: Segmenter, before: Segmenter, *, share: float) -> None
     """Replace what both networks have by `share` of the newer and the rest of the older, in place.
 
     Weights, biases and the statistics of batch norms; of the classifiers the rows of the old classes. Rows of
-    new classes stay as they were trained. As in the published code; that there the rows of the old classes
-    are not trained at all is left out.
+    new classes stay as they were trained. As in the published code, the older background's bias is that from
+    before it was shared with the new classes (MiB's head), which favours the background. One difference:
+    there the rows of the old classes are not trained, here they are.
 
     Args:
         network: after a task.

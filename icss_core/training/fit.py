@@ -142,7 +142,15 @@ class Fit:
                 report = self._iterate(batch, started=started, waited=waited)
                 if on_iteration is not None:
                     on_iteration(report)
-        if self.done and not self._ended:
+        if self.done:
+            self.finish()
+
+    def finish(self) -> None:
+        """End the training where it is; further calls do nothing.
+
+        `run` does so after the last iteration; call it where a training ends before that.
+        """
+        if not self._ended:
             self._ended = True
             self._apply_average()
             self.learner.end()
@@ -220,6 +228,7 @@ class Fit:
         self.optimiser.load_state_dict(state["optimiser"])
         self._average = state["average"]
         self._averaged = int(state["averaged"])
+        self._ended = False
         self.learner.load_state_dict(state["learner"])
 
     def _accumulate_average(self) -> None:

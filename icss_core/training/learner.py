@@ -97,7 +97,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
         return {}
 
     def end(self) -> None:
-        """Called once, after the last iteration, before the network is scored and registered."""
+        """Called once, when the training is over, before the network is scored and registered."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the learner remembers between iterations besides weights: tensors and plain values."""

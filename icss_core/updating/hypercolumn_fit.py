@@ -36,7 +36,7 @@ class FittedHead(NamedTuple):
     """How well labelled pixels are explained."""
 
     loss: float
-    """What is minimised, in the last iteration, over the number of members."""
+    """What is minimised, over the number of members, as the last iteration's labels estimate it."""
     held_out: Tensor
     """(m,) int64, what the members say of each sample that did not learn from it (their out-of-bag estimate:
     Breiman); -1 where all did."""
@@ -60,6 +60,8 @@ def fit_hypercolumn(
     sqrt(n_c): a class with few labels counts for less than one with many, and is not drowned. Samples of
     earlier images count as classes of their own; what was background there may be background or a class that
     was added since, as in MiB's cross-entropy.
+
+    An iteration sees `rule.batch` labelled pixels, drawn anew, each counted for all that it stands for.
 
     To a class without labels is added what is added to the background, so that the network tells the two
     apart as before.
@@ -179,8 +181,8 @@ class _Batch(NamedTuple):
 class _Batches:
     """Samples for each iteration: of every kind as many as of the others, or all that there are.
 
-    A kind is a set of possible classes. So a class with few labels is seen whole each time, however many the
-    others have.
+    A kind is a set of possible classes. So a class with fewer labels than its share is seen whole each time,
+    however many the others have. One sample of each kind at least, even where that makes more than `size`.
     """
 
     def __init__(self, possible: Tensor, size: int, generator: torch.Generator) -> None:

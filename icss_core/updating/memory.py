@@ -94,7 +94,7 @@ def _limits(rule: PseudoLabelRule, counts: Mapping[int, int], n_old: int) -> dic
     """How many pseudo-labels each old class of interest may have."""
     if rule.kind == "none":
         return {}
-    most = max(counts.values())
+    most = max(counts.values(), default=0)
     lacking = {label: most - rule.fills_up * counts.get(label, 0) for label in range(1, n_old)}
     return {label: round(rule.multiple * number) for label, number in lacking.items()}
 

@@ -118,7 +118,7 @@ def prepare(
         runner,
         memory,
         stack.everywhere,
-        stack.clicks,
+        clicks,
         preset.pseudo_labels,
         labelled_tiles=len(area.tiles),
         keep_logits=MEMORY_LOGITS in needs,

@@ -154,6 +154,7 @@ class Worker:
             except CancelledError:  # our own: the time is over
                 if not self._out_of_time:
                     raise
+        self._fit.finish()  # where the time was over before the last iteration
         self._report(validation=self._validate(), save=True, finished=True)
 
     def _iterate(self, *, until: int | None = None) -> None:

@@ -152,7 +152,7 @@ def test_a_class_too_rare_for_the_clicks_is_said(elsewhere, said):
     clicks[0, :5] = 3
     clicks.reshape(-1)[10 : 10 + elsewhere] = 0
     warnings = report_of(memory, updated, clicks).warnings
-    assert any("'building' covers 5.0%" in text and "too little" in text for text in warnings) is said
+    assert any("'building' covers only 5 % " in text and "too few" in text for text in warnings) is said
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.0, "covers 0%"), (0.97, "covers 97%")])

@@ -172,6 +172,12 @@ def test_the_learner_is_told_of_the_end_once_and_after_the_average():
     fit = Fit(Told(module, cross_entropy_objective, batches), plan(average_last=0.5))
     fit.run(until=4, on_iteration=lambda _: seen.append(weights(module)))
     assert not ends
+    stopped = Fit(Told(network(), cross_entropy_objective, batches), plan())
+    stopped.run(until=2)
+    stopped.finish()
+    stopped.finish()
+    assert len(ends) == 1
+    ends.clear()
     for _ in range(2):
         fit.run(on_iteration=lambda _: seen.append(weights(module)))
     assert len(ends) == 1
