@@ -32,6 +32,7 @@ from icss_core.networks import Segmenter, load_model
 ROAD, BUILDING = 1, 2
 CLICKED = (("zanzibar_b",), ("nairobi_a",), ("kampala_a",), ("zanzibar_b", "nairobi_a", "kampala_a"))
 """Image names; what stands before the underscore is the city."""
+SCORES = ("building", "rest", "road kept")
 LARGE = "zanzibar_a_z21_large"
 
 
@@ -77,12 +78,8 @@ def table(log: Path) -> str:
         cells = []
         for place in places:
             some = [one["score"] for one in own if one["relation"] == place]
-            means = [
-                statistics.mean(values) * 100
-                for name in ("building", "rest", "road kept")
-                if (values := [score[name] for score in some if score[name] is not None])
-            ]
-            cells.append(" / ".join(f"{mean:.0f}" for mean in means))
+            values = [[one[name] for one in some if one[name] is not None] for name in SCORES]
+            cells.append(" / ".join(f"{100 * statistics.mean(own):.0f}" if own else "-" for own in values))
         rows.append(f"| {key[0]} | {key[1]} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 
@@ -123,10 +120,11 @@ def main() -> None:
         (arguments.out / "table.md").write_text(table(log), encoding="utf-8")
         print(f"{what}, clicked on {', '.join(clicked)}, seed {seed}", flush=True)
 
+    for clicked in CLICKED:
+        if (clicked, "control", 0) not in done:  # no seed changes it
+            note(control, clicked, "control", 0)
     for seed in arguments.seeds:
         for clicked in CLICKED:
-            if seed == arguments.seeds[0] and (clicked, "control", seed) not in done:
-                note(control, clicked, "control", seed)
             for preset in arguments.presets:
                 if (clicked, preset, seed) in done:
                     continue
