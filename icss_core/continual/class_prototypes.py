@@ -1,4 +1,4 @@
-"""Mean feature of each class over the scenes of a task; SDR keeps them, as later tasks lack those scenes."""
+"""Mean feature of each class over a task's scenes; SDR and STAR keep them, as later tasks lack the scenes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from icss_core.labels import BACKGROUND, IGNORE
 from icss_core.losses.prototypes import Prototypes, class_means, labelled_features, merge_prototypes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
 
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.networks.segmenter import Segmenter
+
+
+def _deepest(network: Segmenter, pixels: Tensor) -> Tensor:
+    return network.encode(pixels)
 
 
 @torch.inference_mode()
@@ -29,8 +35,9 @@ def class_prototypes(
     previous: Prototypes | None = None,
     precision: Precision = "auto",
     max_windows: int = 2048,
+    features: Callable[[Segmenter, Tensor], Tensor] = _deepest,
 ) -> Prototypes:
-    """Mean of the deepest features of each labelled class; none for the background.
+    """Mean feature of each labelled class; none for the background.
 
     Deviation from SDR (arXiv 2103.06342): SDR averages features during the whole training, while the network
     changes. Here the trained network sees the scenes once more, so that all means belong to its final
@@ -46,6 +53,7 @@ def class_prototypes(
             None: there are none.
         precision: number type of the computation.
         max_windows: largest number of windows to read, spread evenly over the scenes.
+        features: (B, C, h, w) of the network and pixels; by default the deepest.
 
     Returns:
         Means (N, C) and counts (N,), float32 on the CPU.
@@ -57,9 +65,9 @@ def class_prototypes(
         pixels, labels = scene.crop(window)
         batch = collate([pixels], [labels]).to(device)
         with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-            features = network.encode(batch.pixels)
+            found = features(network, batch.pixels)
         shown = torch.where(batch.labels == BACKGROUND, IGNORE, batch.labels)
-        samples = labelled_features(features, shown, assignment="pooled")
+        samples = labelled_features(found, shown, assignment="pooled")
         of_window = class_means(samples, n_classes=network.n_classes)
         means = of_window if means is None else merge_prototypes(means, of_window)
     assert means is not None  # noqa: S101 - a task without scenes is refused before

@@ -64,6 +64,8 @@ def first_task_of(preset: DensePreset) -> DensePreset:
     if kind.without_memory is not None:
         over = preset.cross_entropy.over if kind.keeps_over else "all"
         changes["cross_entropy"] = CrossEntropyRule(kind=kind.without_memory, over=over)
+    if preset.replay is not None:
+        changes["replay"] = 0.0  # statistics are kept all the same
     if preset.anchor is not None:
         changes["anchor"] = preset.anchor.model_copy(update={"weight": 0.0})
     return preset.model_copy(update=changes)

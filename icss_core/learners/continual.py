@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from icss_core.continual import class_prototypes, first_task_of, task_objective, weight_anchor_of
+from icss_core.continual.feature_replay import (
+    STATISTICS_ARTEFACT,
+    FeatureReplay,
+    FeatureStatistics,
+    feature_statistics,
+)
 from icss_core.data.scene_request import SceneRequest
 from icss_core.errors import InvalidParameterError
 from icss_core.labels import BACKGROUND, IGNORE
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.learners.kind import LearnerContext
     from icss_core.networks.model_folder import ModelCard
-    from icss_core.networks.segmenter import Segmenter
+    from icss_core.networks.segmenter import Segmenter, SegmenterOutput
     from icss_core.regularisation.weight_anchor import WeightAnchor
     from icss_core.training import Objective
 
@@ -66,9 +72,22 @@ class ContinualLearner(SegmentationLearner):
         anchor: WeightAnchor | None,
         prototypes: Callable[[], Prototypes] | None,
         fused_with: Segmenter | None,
+        statistics: Callable[[], FeatureStatistics] | None = None,
+        replay: FeatureReplay | None = None,
     ) -> None:
         super().__init__(network, objective, batches, anchor=anchor)
-        self._prototypes, self._fused_with = prototypes, fused_with
+        self._prototypes, self._statistics = prototypes, statistics
+        self._fused_with, self._replay = fused_with, replay
+
+    def begin(self, iteration: int) -> None:
+        """See `Learner`: features of old classes are drawn, where the method replays them."""
+        if self._replay is not None:
+            self._replay.draw(iteration)
+
+    def objective(self, outputs: SegmenterOutput, batch: Batch) -> Mapping[str, Tensor]:
+        """See `Learner`: the classifier is shown the drawn features too."""
+        terms = super().objective(outputs, batch)
+        return terms if self._replay is None else {**terms, "replay": self._replay(self.network.classifier)}
 
     def end(self) -> None:
         """See `Learner`: the weights are averaged with the older ones, where the method does that."""
@@ -85,6 +104,8 @@ class ContinualLearner(SegmentationLearner):
             kept[IMPORTANCES_ARTEFACT] = flat_importances(self._anchor.gatherer.result(weights))
         if self._prototypes is not None:
             kept[PROTOTYPES_ARTEFACT] = self._prototypes()._asdict()
+        if self._statistics is not None:
+            kept[STATISTICS_ARTEFACT] = self._statistics()._asdict()
         return kept
 
 
@@ -122,6 +143,8 @@ def _build(parameters: ContinualParameters, context: LearnerContext) -> Continua
         anchor=anchor,
         prototypes=_prototypes_of(network, scenes, context) if preset.prototypes else None,
         fused_with=before if preset.fusion else None,
+        statistics=None if preset.replay is None else _statistics_of(network, scenes, context),
+        replay=_replay_of(context, preset.replay) if preset.replay else None,
     )
 
 
@@ -150,6 +173,34 @@ def _prototypes_of(
         previous=None if kept is None else Prototypes(**kept),
         precision=context.optimisation.precision,
     )
+
+
+def _kept_statistics(context: LearnerContext) -> FeatureStatistics | None:
+    kept = context.artefact(STATISTICS_ARTEFACT)
+    return None if kept is None else FeatureStatistics(**kept)
+
+
+def _statistics_of(
+    network: Segmenter, scenes: Sequence[LabelledScene], context: LearnerContext
+) -> Callable[[], FeatureStatistics]:
+    previous = _kept_statistics(context)
+    return lambda: feature_statistics(
+        network,
+        scenes,
+        size=context.crop,
+        device=context.device,
+        previous=previous,
+        precision=context.optimisation.precision,
+    )
+
+
+def _replay_of(context: LearnerContext, weight: float) -> FeatureReplay:
+    kept = _kept_statistics(context)
+    if kept is None or not kept.counts.any():
+        raise InvalidParameterError(
+            "the method draws features of the old classes, but the version before keeps no statistics of them"
+        )
+    return FeatureReplay(kept, weight=weight, seed=context.seed)
 
 
 CONTINUAL = LearnerKind(

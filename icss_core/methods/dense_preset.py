@@ -48,6 +48,9 @@ class DensePreset(Method):
     which every pixel has a class. Used by regularisers that need the possible classes of an image."""
     prototypes: bool | None = None
     """Whether the mean features of all classes are registered with the network, for later tasks."""
+    replay: float | None = Field(default=None, ge=0)
+    """Weight of the cross-entropy of features drawn from the old classes' means and variances, which are
+    registered with the network (`icss_core.continual.feature_replay`). None: there is no such term."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""

@@ -66,6 +66,13 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "regularisers": {"distillation": {"weight": 10}},
             "fusion": True,
         },
+        "mib-replay": {
+            "summary": "MiB, and features of old classes drawn from their means and variances (as STAR does)",
+            "cross_entropy": _UNBIASED,
+            "head_init": "background",
+            "regularisers": {"distillation": {"weight": 10}},
+            "replay": 1.0,
+        },
         # MiB's ablation (its Table 2): one part after the other
         "mib-ce": {
             "summary": "MiB's cross-entropy with plain distillation and a random head",
@@ -136,10 +143,16 @@ five scales: use the override `test_scales` [0.5, 0.75, 1, 1.25, 1.5]; the prese
 points as well. The dense CRF that MiB applies afterwards is left out, as no library for it is maintained."""
 
 
+_FAMILIES: Final = MappingProxyType(
+    {"ewf": "ewf-paper", "plop": "plop-paper", "sdr": "sdr-paper", "mib-replay": "star-like"}
+)
+"""First part of a preset's name, where it is not `mib-paper`."""
+
+
 def _preset(method: str) -> DensePreset:
     fields = {"head_init": "random", "cross_entropy": _EVERYWHERE, **_METHODS[method]}
-    paper = f"{method}-paper" if method in ("ewf", "plop", "sdr") else "mib-paper"
-    return DensePreset(**{"name": f"{paper}/{method}", "method": method, "optimisation": _SGD, **fields})
+    family = _FAMILIES.get(method, "mib-paper")
+    return DensePreset(**{"name": f"{family}/{method}", "method": method, "optimisation": _SGD, **fields})
 
 
 def _sparse(method: str) -> DensePreset:
