@@ -232,11 +232,11 @@ def _warnings(classes: dict[str, ClassForgetting], pixels: int, limits: Forgetti
         warnings += _click_warnings(name, scores, limits)
         covered = scores.updated_pixels / pixels
         others = clicks - scores.clicks
-        if scores.new and covered and 0 < others * covered < limits.telling_clicks:
+        if scores.new and scores.clicks and covered and others * covered < limits.telling_clicks:
             warnings.append(
-                f"new class {name!r} covers only {100 * covered:.2g} % of the pixels compared: {others} "
-                "clicks on other classes are too few to tell whether it appears where it should not; look at "
-                "the map, and click mistakes"
+                f"new class {name!r} covers {100 * covered:.2g} % of the pixels compared: {others} clicks on "
+                "other classes are too few to tell whether it appears where it should not; look at the map, "
+                "and click mistakes"
             )
         if scores.new and (covered == 0 or covered > limits.covers):
             warnings.append(f"new class {name!r} covers {covered:.0%} of the {pixels:,} pixels compared")
