@@ -63,7 +63,7 @@ def test_protocols_and_presets_that_are_named_exist():
     read_protocol(options["--protocol"])
     get_dense_preset(options["--preset"])
     known = dense_preset_names()
-    for family, listed in re.findall(r"`([a-z]+-(?:paper|weak)/)`((?:\s+`[a-z-]+`,?)+)", TEXT):
+    for family, listed in re.findall(r"`([a-z]+-(?:paper|weak|like)/)`((?:\s+`[a-z-]+`,?)+)", TEXT):
         names = re.findall(r"`([a-z-]+)`", listed)
         assert names
         assert {f"{family}{name}" for name in names} <= set(known)
@@ -82,13 +82,21 @@ def test_python_block_runs(capsys):
     assert "('background', 'road', 'building') (256, 256)" in capsys.readouterr().out
 
 
+def anchors(text: str) -> set[str]:
+    """The parts of a page that a link may name: its headings in lower case, without punctuation."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
 def test_files_that_are_named_exist():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith(("http", "#"))]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("http")]
     paths = re.findall(r"`((?:icss_core|services|benchmarks|tests|tune_specs)/[\w./*-]*)`", TEXT)
     assert links
     assert paths
-    for path in links + paths:
-        assert list(REPOSITORY.glob(path)) if "*" in path else (REPOSITORY / path).exists(), path
+    for path, _, anchor in (one.partition("#") for one in links + paths):
+        page = REPOSITORY / (path or "README.md")
+        assert list(REPOSITORY.glob(path)) if "*" in path else page.exists(), path
+        assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), (path, anchor)
 
 
 def test_anchors_lead_to_headings():

@@ -42,7 +42,8 @@ def class_prototypes(
     Deviation from SDR (arXiv 2103.06342): SDR averages features during the whole training, while the network
     changes. Here the trained network sees the scenes once more, so that all means belong to its final
     weights. It does so in eval mode: if batch norms use batch statistics in the next task, its first features
-    differ slightly from these means. A class that no scene shows keeps its previous mean.
+    differ slightly from these means. A class that no window read shows keeps its previous mean, which is of
+    the network before.
 
     Args:
         network: the trained network; left in eval mode.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from icss_core.continual import class_prototypes, first_task_of, task_objective, weight_anchor_of
-from icss_core.continual.feature_replay import (
+from icss_core.continual.prototype_replay import (
     STATISTICS_ARTEFACT,
-    FeatureReplay,
     FeatureStatistics,
+    PrototypeReplay,
     feature_statistics,
 )
 from icss_core.data.scene_request import SceneRequest
@@ -73,7 +73,7 @@ class ContinualLearner(SegmentationLearner):
         prototypes: Callable[[], Prototypes] | None,
         fused_with: Segmenter | None,
         statistics: Callable[[], FeatureStatistics] | None = None,
-        replay: FeatureReplay | None = None,
+        replay: PrototypeReplay | None = None,
     ) -> None:
         super().__init__(network, objective, batches, anchor=anchor)
         self._prototypes, self._statistics = prototypes, statistics
@@ -87,7 +87,9 @@ class ContinualLearner(SegmentationLearner):
     def objective(self, outputs: SegmenterOutput, batch: Batch) -> Mapping[str, Tensor]:
         """See `Learner`: the classifier is shown the drawn features too."""
         terms = super().objective(outputs, batch)
-        return terms if self._replay is None else {**terms, "replay": self._replay(self.network.classifier)}
+        if self._replay is None:
+            return terms
+        return {**terms, "replay": self._replay.term(self.network.classifier)}
 
     def end(self) -> None:
         """See `Learner`: the weights are averaged with the older ones, where the method does that."""
@@ -118,6 +120,10 @@ def _build(parameters: ContinualParameters, context: LearnerContext) -> Continua
         generator = torch.Generator().manual_seed(context.seed)
         n_new = context.card.architecture.n_classes - before.n_classes
         network = before.extend(n_new, init=preset.head_init, generator=generator)
+    if preset.replay is not None and network.hypercolumn is not None:
+        raise InvalidParameterError(
+            "replay shows drawn features to the classifier alone; this network has a head over all levels too"
+        )
     scenes = context.scenes(_scenes_wanted(preset, context))
     objective = task_objective(
         preset,
@@ -194,13 +200,13 @@ def _statistics_of(
     )
 
 
-def _replay_of(context: LearnerContext, weight: float) -> FeatureReplay:
+def _replay_of(context: LearnerContext, weight: float) -> PrototypeReplay:
     kept = _kept_statistics(context)
     if kept is None or not kept.counts.any():
         raise InvalidParameterError(
             "the method draws features of the old classes, but the version before keeps no statistics of them"
         )
-    return FeatureReplay(kept, weight=weight, seed=context.seed)
+    return PrototypeReplay(kept, weight=weight, seed=context.seed)
 
 
 CONTINUAL = LearnerKind(

@@ -49,8 +49,9 @@ class DensePreset(Method):
     prototypes: bool | None = None
     """Whether the mean features of all classes are registered with the network, for later tasks."""
     replay: float | None = Field(default=None, ge=0)
-    """Weight of the cross-entropy of features drawn from the old classes' means and variances, which are
-    registered with the network (`icss_core.continual.feature_replay`). None: there is no such term."""
+    """Weight of the cross-entropy of features drawn from means and standard deviations of the old classes
+    (`icss_core.continual.prototype_replay`). 0: there is no such term, but these statistics are registered
+    with the network for later tasks, as a first task does. None: neither."""
     crop: int = Field(default=512, ge=32, multiple_of=32)
     batch: int = Field(default=24, ge=1, le=256)
     """Crops in an iteration, over all workers."""
@@ -76,6 +77,14 @@ class DensePreset(Method):
     @model_validator(mode="after")
     def _crops_are_cut_in_one_way(self) -> Self:
         check_resizing(scale=self.scale, area=self.area)
+        return self
+
+    @model_validator(mode="after")
+    def _replay_fits_the_classifier(self) -> Self:
+        if self.replay is not None and self.cross_entropy.kind == "sigmoid":
+            raise ValueError(
+                "replay is a softmax over all classes; here each is decided by itself (cross_entropy.kind)"
+            )
         return self
 
     def iterations_on(self, images: int) -> int:

@@ -67,7 +67,7 @@ _METHODS: Final[Mapping[str, dict[str, Any]]] = MappingProxyType(
             "fusion": True,
         },
         "mib-replay": {
-            "summary": "MiB, and features of old classes drawn from their means and variances (as STAR does)",
+            "summary": "MiB, and features of old classes drawn from their means and deviations (after STAR)",
             "cross_entropy": _UNBIASED,
             "head_init": "background",
             "regularisers": {"distillation": {"weight": 10}},

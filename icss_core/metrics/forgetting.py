@@ -45,10 +45,10 @@ class ForgettingLimits(_Frozen):
     covers: Fraction = 0.95
     """A new class covers more than this fraction of the image."""
     telling_clicks: Annotated[float, Field(ge=0)] = 1
-    """A new class covers so little that fewer clicks of other classes than this would lie on it if they lay
-    anywhere: they cannot tell how much of it is false. Of 24 sessions of 10 to 300 clicks on classes of 0.5
-    to 8 % of 6 images of Dubai it names nine, in which the new class had an IoU of 29 to 58 %; in the others
-    it had 6 to 90 %."""
+    """A new class covers so little, or there are so few clicks of other classes, that fewer of them than this
+    would lie on it if they lay anywhere: they cannot tell how much of it is false. Of 24 sessions of 10 to
+    300 clicks on classes of 0.5 to 8 % of 6 images of Dubai it names nine, in which the new class had an IoU
+    of 29 to 58 %; in the others it had 6 to 90 %."""
 
 
 class ClassForgetting(_Frozen):
@@ -232,15 +232,25 @@ def _warnings(classes: dict[str, ClassForgetting], pixels: int, limits: Forgetti
         warnings += _click_warnings(name, scores, limits)
         covered = scores.updated_pixels / pixels
         others = clicks - scores.clicks
+        # where nothing was clicked, as on context images, clicks are not what is missing
         if scores.new and scores.clicks and covered and others * covered < limits.telling_clicks:
-            warnings.append(
-                f"new class {name!r} covers {100 * covered:.2g} % of the pixels compared: {others} clicks on "
-                "other classes are too few to tell whether it appears where it should not; look at the map, "
-                "and click mistakes"
-            )
+            warnings.append(_untold(name, covered, others))
         if scores.new and (covered == 0 or covered > limits.covers):
             warnings.append(f"new class {name!r} covers {covered:.0%} of the {pixels:,} pixels compared")
     return warnings
+
+
+def _untold(name: str, covered: float, others: int) -> str:
+    if not others:
+        return (
+            f"nothing but new class {name!r} was clicked, so nothing tells whether it appears where it "
+            "should not; look at the map, and click mistakes"
+        )
+    share = f"{100 * covered:.2g}" if covered < 0.1 else f"{100 * covered:.0f}"
+    return (
+        f"new class {name!r} covers {share} % of the pixels compared: {others} clicks on other classes are "
+        "too few to tell whether it appears where it should not; look at the map, and click mistakes"
+    )
 
 
 def _click_warnings(name: str, scores: ClassForgetting, limits: ForgettingLimits) -> list[str]:

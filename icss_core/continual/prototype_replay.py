@@ -1,11 +1,17 @@
-"""Features of old classes drawn from their means and deviations, and shown to the classifier.
+"""Features of old classes drawn from their means and standard deviations, and shown to the classifier.
 
 The images of a task lack most of the old classes, so its classifier hardly sees them. STAR (Chen et al.,
 "Saving 100x Storage: Prototype Replay for Reconstructing Training Sample Distribution in Class-Incremental
-Semantic Segmentation", NeurIPS 2023) keeps a mean, a deviation and a number of pixels of each class, and
-draws features from them. Deviations: here the channels are drawn independently, where STAR draws a
-direction, then a length; here as many features of each class, there in proportion to its pixels; and here the
-term is added to any method, where STAR also decides yes or no for each class and holds features.
+Semantic Segmentation", NeurIPS 2023) keeps a few numbers of each class instead of images, and draws features
+from them. This is its idea on the losses of another method, not the method itself:
+
+- here a softmax over all classes learns that a drawn feature is of its class; there the rows of the new
+  classes alone learn that it is not theirs (yes or no for each class);
+- here the same number of features of each class; there about as many as the images lack of it;
+- here nothing else: STAR also repeats the background of the images, holds the features of old pixels, and
+  keeps the new classes away from the old means.
+
+As nothing holds the features, statistics of earlier tasks age while encoder and decoder go on learning.
 """
 
 from __future__ import annotations
@@ -36,7 +42,10 @@ DRAWN: Final = 64
 
 
 class FeatureStatistics(NamedTuple):
-    """What the classifier sees at the pixels of each class, without the background."""
+    """What the classifier saw at the pixels of each class at the end of the last task that showed it.
+
+    The background has none.
+    """
 
     means: Tensor
     """(N, D) float32, zero for classes without pixels."""
@@ -71,14 +80,15 @@ def feature_statistics(
     previous: FeatureStatistics | None = None,
     precision: Precision = "auto",
 ) -> FeatureStatistics:
-    """Mean and deviation of what the classifier sees, over the labelled pixels of each class.
+    """Mean and standard deviation of what the classifier sees, over the labelled pixels of each class.
 
     Args:
         network: the trained network; left in eval mode.
         scenes: scenes of the task, with the labels that the task sees.
         size: side of the windows in pixels.
         device: where to compute.
-        previous: those of the version before; kept for classes that no scene shows. None: there are none.
+        previous: those of the version before; kept for classes that no window read shows (at most 2048 are
+            read, as for `class_prototypes`). None: there are none.
         precision: number type of the computation.
     """
     kept = None if previous is None else previous.as_prototypes()
@@ -90,11 +100,13 @@ def feature_statistics(
     return FeatureStatistics(means, (squares - means.square()).clamp(min=0).sqrt(), found.counts)
 
 
-class FeatureReplay:
+class PrototypeReplay:
     """The term of a task's loss: cross-entropy of features drawn anew in each iteration.
 
+    For networks without a hypercolumn head, whose part of the logits drawn features would lack.
+
     Args:
-        statistics: of the classes before the task, with at least one class.
+        statistics: of the classes before the task, of one at least; a class without any is not drawn.
         weight: of the term.
         seed: decides what is drawn, together with the iteration.
     """
@@ -105,15 +117,14 @@ class FeatureReplay:
         """(m, D) float32 on the CPU, drawn for the current iteration."""
         self.classes: Tensor
         """(m,) int64, theirs."""
-        self.draw(0)
 
     def draw(self, iteration: int) -> None:
         """Draw the features of an iteration."""
         seed = np.random.SeedSequence([self._seed, iteration]).generate_state(1)
         self.features, self.classes = self._statistics.drawn(torch.Generator().manual_seed(int(seed[0])))
 
-    def __call__(self, classifier: nn.Conv2d) -> Tensor:
-        """Scalar float32, differentiable in the classifier.
+    def term(self, classifier: nn.Conv2d) -> Tensor:
+        """Scalar float32, differentiable in the classifier; `draw` comes before.
 
         Args:
             classifier: where it looks at neighbours too, they are taken to be the same.
