@@ -69,12 +69,14 @@ class UpdateQueue:
         self._reconcile_seconds = reconcile_seconds
         self._patience = patience
         self._ends = UpdateEnds(records, on_end)
-        self._changed = threading.Condition()  # guards the three below
+        self._changed = threading.Condition()  # guards the four below
         self._queued: OrderedDict[str, UpdateControl] = OrderedDict()
         self._running: UpdateControl | None = None
         self._doubtful: set[str] = set()
         """Found at the start with an owner who may live: the first of the order, so the others wait."""
         self._doubtful_until = 0.0
+        self._left: set[str] = set()
+        """Left the queue since the records were last listed: such a list may still show them as pending."""
         self._submitting = threading.Lock()
         self._closing = threading.Event()
         self._worker = threading.Thread(target=self._serve, name="updates", daemon=True)
@@ -194,6 +196,7 @@ class UpdateQueue:
         with self._changed:
             self._queued.pop(update_id, None)
             self._doubtful.discard(update_id)
+            self._left.add(update_id)
             self._changed.notify_all()
 
     def _keep_in_step(self) -> None:
@@ -213,6 +216,8 @@ class UpdateQueue:
         if running is not None:
             self._records.note_reached(running.id, running.reached)
         with self._submitting:  # an update that is being accepted is in the records before it is in the queue
+            with self._changed:
+                self._left.clear()
             pending = self._records.pending()
             with self._changed:
                 gone = set(self._queued) - {one.id for one in pending}
@@ -229,6 +234,8 @@ class UpdateQueue:
         if self._ends.get(one.id) is not None:
             return
         with self._changed:
+            if one.id in self._left:
+                return  # the next list says what became of it
             if one.is_free:
                 self._doubtful.discard(one.id)
                 self._enqueue(one.id)

@@ -16,6 +16,7 @@ from services.serving.update_files import RecordedResult
 
 if TYPE_CHECKING:
     from services.serving.update_control import Control
+    from services.serving.update_records import PendingUpdate
     from services.tracking import Tracking
 
 NOTHING_CHANGED = ForgettingReport(
@@ -121,12 +122,36 @@ def test_waiting_update_is_dismissed_at_once_and_frees_its_place(make: QueueMake
     queue.cancel(waiting)
     assert make.state(waiting) == "dismissed", "although another one runs"
     assert time.monotonic() - started < 2
-    assert queue.progress(waiting) is None
+    make.wait_for(lambda: queue.progress(waiting) is None, waiting)
     third = queue.submit(order("three"), key=None)
     work.release.set()
     assert make.end(third) == "successful"
     assert work.begun == ["one", "three"]
     assert make.ended == ["dismissed", "successful", "successful"]
+
+
+def test_update_dismissed_while_the_records_are_listed_stays_out(
+    make: QueueMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Bench()
+    queue = make(work, reconcile_seconds=SECONDS)  # the test compares with the records itself
+    queue.submit(order("one"), key=None)
+    work.wait_until_started()
+    waiting = queue.submit(order("two"), key=None)
+    listing = make.records.pending
+
+    def dismissed_meanwhile() -> list[PendingUpdate]:
+        listed = listing()
+        queue.cancel(waiting)
+        return listed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(make.records, "pending", dismissed_meanwhile)
+        queue._reconcile()
+    assert queue.progress(waiting) is None
+    queue._reconcile()
+    assert queue.progress(waiting) is None
+    work.release.set()
 
 
 def test_running_update_stops_when_cancelled(make: QueueMaker) -> None:
