@@ -16,7 +16,7 @@ from icss_core.inference.prepare import logits_of, prepare_for_inference
 from icss_core.inference.read_ahead import Group, read_groups
 from icss_core.inference.sinks import ArraySink, RowSink
 from icss_core.inference.strip import StripAccumulator
-from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING, Layout, Tiling
+from icss_core.inference.tiling import DEFAULT_TILING, PAPER_TILING, Layout, RowRange, Tiling
 from icss_core.labels import check_number_of_classes
 from icss_core.networks.checked_source import checked_for
 from icss_core.networks.input_size import input_size_of
@@ -44,6 +44,7 @@ def predict(
     n_classes: int,
     tiling: Tiling = DEFAULT_TILING,
     scales: Sequence[float] | None = None,
+    part: RowRange | None = None,
     confidence: bool = False,
     precision: Precision = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -65,6 +66,8 @@ def predict(
         tiling: windows, overlap and blending.
         scales: at which each window is predicted, the highest score of a class being kept; see `MultiScale`.
             It takes the sum of their squares times as long. None: as it is.
+        part: rows to predict, as `Layout.parts` gives them; the sink gets only these, the same as of the
+            whole raster. None: all.
         confidence: whether the sink also gets the probability of each label.
         precision: of the preparation.
         progress: called with (windows done, windows in all) after each network call.
@@ -75,7 +78,7 @@ def predict(
         ImageUnreadableError: a window cannot be read.
         FillValueError: pixels have a value that marks missing data, which the source does not say.
         InvalidParameterError: the network takes no windows of this size, it gives another shape than
-            (B, n_classes, h, w), or a scale cannot be used.
+            (B, n_classes, h, w), a scale cannot be used, or the part is none.
         TooManyClassesError: more classes than a map can have.
     """
     check_number_of_classes(n_classes)
@@ -87,6 +90,9 @@ def predict(
     inner = prepared.network
     enlargement = inner.enlargement if isinstance(inner, MultiScale) else 1.0
     size = windows_per_call(layout, device, prepared.dtype, enlargement=enlargement)
+    first = 0
+    if part is not None:
+        layout, first = layout.only(part), part.first
     accumulator = StripAccumulator(
         layout, n_classes, blend=tiling.blend, confidence=confidence, device=device
     )
@@ -101,8 +107,8 @@ def predict(
             with torch.inference_mode():
                 for logits, valid in zip(_logits(prepared, group, n_classes), group.valid, strict=True):
                     rows = accumulator.add(logits, valid)
-                    if rows is not None:
-                        sink.write(*rows)
+                    if rows is not None and rows.row + len(rows.labels) > first:
+                        sink.write(*rows.below(first))
             done += len(group.valid)
             if progress is not None:
                 progress(done, len(layout))

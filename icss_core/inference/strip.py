@@ -27,6 +27,12 @@ class Rows(NamedTuple):
     labels: NDArray[np.uint8]
     confidence: NDArray[np.float32] | None
 
+    def below(self, first: int) -> Rows:
+        """Those from row `first` on."""
+        skip = max(0, first - self.row)
+        confidence = None if self.confidence is None else self.confidence[skip:]
+        return Rows(self.row + skip, self.labels[skip:], confidence)
+
 
 class StripAccumulator:
     """Blends the logits of windows and reduces them to labels as soon as no further window touches them.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from icss_core.errors import InvalidParameterError
 from icss_core.networks.input_size import STEP, USUAL, InputSize, check_side
@@ -21,6 +21,18 @@ SIZE_MULTIPLE: Final = STEP
 OPEN_WIDTH: Final = 768
 """Columns whose sums are open together. Reducing them a few windows at a time saves starting the threads of
 the processor several times for every window, which costs more than the arithmetic on a busy machine."""
+
+
+BANDS_OF_A_PART: Final = 16
+"""Rows of windows in a part of a raster, at least: one of them, about, is predicted for its neighbour too."""
+
+
+class RowRange(NamedTuple):
+    """Some of the rows of a raster."""
+
+    first: int
+    end: int
+    """The first row that is not among them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +84,7 @@ class Tiling:
             width=width,
             window_height=window_height,
             window_width=window_width,
-            rows=tuple(origins(height, self.window, self._stride)),
+            bands=_bands(origins(height, self.window, self._stride)),
             cols=tuple(origins(width, self.window, self._stride)),
         )
 
@@ -126,23 +138,52 @@ class Layout:
     width: int
     window_height: int
     window_width: int
-    rows: tuple[int, ...]
-    """First rows of the windows, ascending."""
+    bands: tuple[tuple[int, ...], ...]
+    """Rows of windows that are visited together, column by column, as tuples of their first rows, ascending.
+
+    Each row of windows is a band, with one exception: the last row is shifted up to end with the raster, and
+    may overlap nearly all of the one before. These two make one band, so that their overlap is not kept over
+    the whole width."""
     cols: tuple[int, ...]
     """First columns of the windows, ascending."""
 
     @property
-    def bands(self) -> tuple[tuple[int, ...], ...]:
-        """Rows of windows that are visited together, column by column, as tuples of their first rows.
+    def rows(self) -> tuple[int, ...]:
+        """First rows of the windows, ascending."""
+        return tuple(row for band in self.bands for row in band)
 
-        Each row of windows is a band, with one exception: the last row is shifted up to end with the raster,
-        and may overlap nearly all of the one before. These two make one band, so that their overlap is not
-        kept over the whole width.
+    def parts(self, pixels: int) -> tuple[RowRange, ...]:
+        """Rows that can be predicted apart from each other, in parts of about equal size, top to bottom.
+
+        Next to a cut, windows are predicted for both parts; so a part has `BANDS_OF_A_PART` bands at least.
+
+        Args:
+            pixels: of the largest part, about.
         """
-        steps = {after - before for before, after in pairwise(self.rows)}
-        if len(self.rows) == 1 or (len(self.rows) > 2 and len(steps) == 1):
-            return tuple((row,) for row in self.rows)
-        return (*((row,) for row in self.rows[:-2]), self.rows[-2:])
+        wanted = -(-self.height * self.width // pixels)
+        count = max(1, min(wanted, len(self.bands) // BANDS_OF_A_PART))
+        starts = [self.bands[len(self.bands) * part // count][0] for part in range(count)]
+        return tuple(RowRange(first, end) for first, end in pairwise([*starts, self.height]))
+
+    def only(self, part: RowRange) -> Layout:
+        """The windows that these rows need, as the layout of a raster that ends with them.
+
+        Its first bands may begin above the part: their windows reach into it.
+
+        Args:
+            part: one that `parts` gives, or any other that begins and ends with a band.
+
+        Raises:
+            InvalidParameterError: it begins or ends within a band.
+        """
+        starts = [band[0] for band in self.bands]
+        ends = [*starts[1:], self.height]
+        if part.first not in starts or part.end not in ends or part.first >= part.end:
+            raise InvalidParameterError(f"rows {part.first} to {part.end - 1} are not whole bands of windows")
+        bands = tuple(
+            band for band in self.bands if band[-1] + self.window_height > part.first and band[0] < part.end
+        )
+        return replace(self, height=part.end, bands=bands)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.cols)
@@ -153,6 +194,14 @@ class Layout:
             for col in self.cols:
                 for row in band:
                     yield Window(row, col, self.window_height, self.window_width)
+
+
+def _bands(rows: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Rows of windows as bands; see `Layout.bands`."""
+    steps = {after - before for before, after in pairwise(rows)}
+    if len(rows) == 1 or (len(rows) > 2 and len(steps) == 1):
+        return tuple((row,) for row in rows)
+    return (*((row,) for row in rows[:-2]), tuple(rows[-2:]))
 
 
 PAPER_TILING: Final = Tiling(window=256, overlap=128, blend="constant")

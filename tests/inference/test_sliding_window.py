@@ -19,6 +19,7 @@ from icss_core.inference import (
     prepare_for_inference,
 )
 from icss_core.inference.blending import axis_weights
+from icss_core.inference.tiling import RowRange
 from icss_core.raster.reader import ArraySource, Pixels
 
 if TYPE_CHECKING:
@@ -32,6 +33,17 @@ TILINGS = [
     Tiling(window=64, overlap=50),
     Tiling(window=96, overlap=83, blend="constant"),
 ]
+
+
+class OrderedSink(ArraySink):
+    """Rows that must come one after another, each once."""
+
+    next = 0
+
+    def write(self, row: int, labels: np.ndarray, confidence: np.ndarray | None) -> None:
+        assert row == self.next
+        self.next += len(labels)
+        super().write(row, labels, confidence)
 
 
 def image(height: int, width: int, bands: int = 3, dtype: str = "uint8") -> np.ndarray:
@@ -69,6 +81,35 @@ def naive(network: nn.Module, pixels: np.ndarray, tiling: Tiling) -> Tensor:
         sums[(slice(None), *part)] += logits * weights
         count[part] += weights
     return (sums / count)[:, :height, :width]
+
+
+@pytest.mark.parametrize("tiling", TILINGS, ids=str)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_parts_are_the_rows_of_the_whole(tiling: Tiling, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icss_core.inference.tiling.BANDS_OF_A_PART", 2)
+    network = Convolutions().eval()
+    source = ArraySource(image(700, 131, dtype=dtype))
+    whole = run(network, source, tiling=tiling, confidence=True)
+    parts = tiling.layout(700, 131).parts(131 * 200)
+    assert len(parts) > 2
+    together = OrderedSink(700, 131)
+    windows: list[int] = []
+    for part in parts:
+        assert together.next == part.first
+        predict(
+            network, source, together, n_classes=5, tiling=tiling, confidence=True, part=part,
+            progress=lambda _, of_part: windows.append(of_part),
+        )  # fmt: skip
+    assert together.next == 700
+    np.testing.assert_array_equal(together.labels, whole.labels)
+    np.testing.assert_array_equal(together.confidence, whole.confidence)
+    assert max(windows) < len(tiling.layout(700, 131))
+
+
+def test_part_within_a_band_is_refused() -> None:
+    source = ArraySource(image(300, 64))
+    with pytest.raises(InvalidParameterError, match="rows 10 to 63 are not whole bands"):
+        run(Convolutions().eval(), source, tiling=Tiling(window=64, overlap=0), part=RowRange(10, 64))
 
 
 @pytest.mark.parametrize("tiling", TILINGS, ids=str)

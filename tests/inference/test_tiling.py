@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,22 @@ def test_only_the_shifted_last_row_of_windows_joins_the_one_before() -> None:
     assert Tiling(window=64, overlap=0).layout(200, 64).bands == ((0,), (64,), (128, 136))
     assert Tiling(window=64, overlap=0).layout(70, 64).bands == ((0, 6),)
     assert Tiling(window=64, overlap=0).layout(50, 64).bands == ((0,),)
+
+
+def test_parts_share_the_rows_evenly_and_repeat_few_windows() -> None:
+    layout = DEFAULT_TILING.layout(50_000, 20_000)
+    parts = layout.parts(2**28)
+    assert [parts[0].first, parts[-1].end] == [0, 50_000]
+    assert all(one.end == other.first for one, other in itertools.pairwise(parts))
+    sizes = [part.end - part.first for part in parts]
+    assert len(parts) == 4
+    assert max(sizes) - min(sizes) < 2 * 448
+    windows = sum(len(layout.only(part)) for part in parts)
+    assert len(layout) < windows < 1.05 * len(layout)
+
+
+def test_raster_with_few_rows_of_windows_is_one_part() -> None:
+    assert DEFAULT_TILING.layout(8_000, 100_000).parts(2**20) == ((0, 8_000),)
 
 
 def test_small_rasters_get_small_windows() -> None:
