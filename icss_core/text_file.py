@@ -46,14 +46,27 @@ def read_text(path: Path, error: type[IcssError]) -> str:
     Raises:
         IcssError: of that class: the file is in another encoding than UTF-8, or UTF-16 with its mark.
     """
-    content = path.read_bytes()
+    return decoded(path.read_bytes(), str(path), error)
+
+
+def decoded(content: bytes, name: str, error: type[IcssError]) -> str:
+    """The text that the bytes of a file are.
+
+    Args:
+        content: the whole file.
+        name: what messages call it.
+        error: what to raise.
+
+    Raises:
+        IcssError: as `read_text`.
+    """
     encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as failure:
         line = content.count(b"\n", 0, failure.start) + 1
         raise error(
-            f"{path} is not UTF-8: byte {content[failure.start]:#04x} in line {line}; save it as UTF-8 (in "
+            f"{name} is not UTF-8: byte {content[failure.start]:#04x} in line {line}; save it as UTF-8 (in "
             "Excel: 'CSV UTF-8')"
         ) from failure
 

@@ -92,11 +92,15 @@ class TrainingError(IcssError):
     """A training job ended without a model; the message carries the worker's own words."""
 
 
+class MappingError(IcssError):
+    """A mapping job cannot go on: its workers do not start, or their process dies again and again."""
+
+
 class StackError(IcssError):
     """A local service did not start, or died; the message quotes the end of its log."""
 
 
-_PASSING = (BusyError, LostOwnershipError, StorageError, TrackingError, TrainingError)
+_PASSING = (BusyError, LostOwnershipError, MappingError, StorageError, TrackingError, TrainingError)
 
 
 def may_pass(error: BaseException) -> bool:

@@ -143,7 +143,7 @@ class Retention:
         """What lies below a folder of ours and is older as a whole, by the first segment of its name."""
         base = S3Address.parse(self._settings.data_prefix).child(folder)
         things: dict[str, list[tuple[str, datetime]]] = {}
-        for address, written in self._storage.list_dated(str(base)):
+        for address, written, _, _ in self._storage.entries(str(base)):
             name = address.removeprefix(f"{base}/").partition("/")[0]
             things.setdefault(name, []).append((address, written))
         for name, objects in things.items():

@@ -7,7 +7,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import boto3
 import botocore.session
@@ -52,6 +52,17 @@ _FAILING: Final = frozenset(
 """Error codes of a store that may well do a moment later what it did not do now."""
 _TOGETHER: Final = 8
 """Ranges of files that are fetched at once, in the whole process."""
+
+
+class StoredObject(NamedTuple):
+    """An object as the store lists it."""
+
+    address: str
+    written: datetime
+    """When, by the store's clock."""
+    etag: str
+    """As `Storage.etag` gives it."""
+    bytes: int
 
 
 class Storage:
@@ -225,11 +236,11 @@ class Storage:
         Raises:
             StorageError: the store refused or did not answer.
         """
-        for uri, _ in self.list_dated(prefix):
-            yield uri
+        for entry in self.entries(prefix):
+            yield entry.address
 
-    def list_dated(self, prefix: str) -> Iterator[tuple[str, datetime]]:
-        """The same with the time, by the store's clock, when each object was written.
+    def entries(self, prefix: str) -> Iterator[StoredObject]:
+        """The same with what the store says of each object.
 
         Raises:
             StorageError: the store refused or did not answer.
@@ -240,7 +251,12 @@ class Storage:
         while True:
             page = self._page(address, key, token)
             for entry in page.get("Contents", []):
-                yield f"s3://{address.bucket}/{entry['Key']}", entry["LastModified"]
+                yield StoredObject(
+                    address=f"s3://{address.bucket}/{entry['Key']}",
+                    written=entry["LastModified"],
+                    etag=entry["ETag"],
+                    bytes=entry["Size"],
+                )
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

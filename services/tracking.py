@@ -30,9 +30,12 @@ PRETRAINING: Final = "icss-pretraining"
 UPDATES: Final = "icss-updates"
 SWEEPS: Final = "icss-sweeps"
 PROTOCOLS: Final = "icss-protocols"
+MAPS: Final = "icss-maps"
 MODELS: Final = "icss-models"
 
-Experiment = Literal["icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols", "icss-models"]
+Experiment = Literal[
+    "icss-pretraining", "icss-updates", "icss-sweeps", "icss-protocols", "icss-maps", "icss-models"
+]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 MAX_TAG: Final = 4000
@@ -63,6 +66,7 @@ class Tracking:
 
     def __init__(self, settings: Settings) -> None:
         self._client: MlflowClient = client_for(settings)
+        self._uri = settings.mlflow_uri
         self._prefix = settings.experiment_prefix
         self._experiments: dict[str, str] = {}
 
@@ -89,6 +93,16 @@ class Tracking:
                 if is_missing(error):
                     return None
                 raise
+
+    def address(self, run_id: str) -> str:
+        """Where a person sees the run in a browser.
+
+        Raises:
+            TrackingError: the server refused or did not answer.
+        """
+        with mlflow_call(f"read run {run_id!r}"):
+            experiment = self._client.get_run(run_id).info.experiment_id
+        return f"{self._uri}/#/experiments/{experiment}/runs/{run_id}"
 
     def answers(self) -> bool:
         """True: the server answers, from its database and to our token.

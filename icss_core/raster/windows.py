@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,26 @@ class Window:
             max(min(self.end_row, other.end_row) - row, 0),
             max(min(self.end_col, other.end_col) - col, 0),
         )
+
+    def outline(self, steps: int) -> NDArray[np.float64]:
+        """(4 steps + 1, 2) columns and rows of points around the window, closed, clockwise on the screen.
+
+        Args:
+            steps: points on each edge, the same distance apart.
+        """
+        corners = np.array(
+            [
+                (self.col, self.row),
+                (self.end_col, self.row),
+                (self.end_col, self.end_row),
+                (self.col, self.end_row),
+                (self.col, self.row),
+            ],
+            np.float64,
+        )
+        along = np.arange(steps)[:, None] / steps
+        edges = [start + along * (end - start) for start, end in pairwise(corners)]
+        return np.concatenate([*edges, corners[:1]])
 
     @property
     def area(self) -> int:

@@ -1,7 +1,8 @@
 """The record of work on an owned run: that it is going on, and how it ended.
 
-Tag `icss.status`: running, successful, failed (with `icss.error`), or interrupted (by its user, or by the end
-of its process). A process that is killed leaves "running" behind; its lease, which nobody renews, tells.
+Tag `icss.status`: running, successful, failed (with `icss.error`), dismissed (somebody asked it to stop), or
+interrupted (by its user, or by the end of its process). A process that is killed leaves "running" behind; its
+lease, which nobody renews, tells.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from icss_core.errors import IcssError
+from icss_core.errors import CancelledError, IcssError
 from services.errors import LostOwnershipError
 from services.tracking import MAX_TAG
 
@@ -62,7 +63,9 @@ class Work:
     def note(self, error: BaseException, *, interrupted: bool) -> None:
         """Write how the work ended without success, if that can be written."""
         try:
-            if isinstance(error, Exception):
+            if isinstance(error, CancelledError):
+                self._end("dismissed", "KILLED", {})
+            elif isinstance(error, Exception):
                 self.fail(f"{type(error).__name__}: {error}")
             elif interrupted:
                 self.interrupt()
@@ -89,6 +92,7 @@ def work_on(
         work = Work(tracking, lease)
         tracking.reopen(work.run_id)
         tracking.set_tags(work.run_id, {**(tags or {}), STATUS: "running", ERROR: ""})
+        _logger.info("this is run %s", tracking.address(work.run_id))
         try:
             yield work
         except LostOwnershipError:

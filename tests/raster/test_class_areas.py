@@ -14,8 +14,9 @@ from shapely.geometry import Polygon
 
 from icss_core.errors import BandMismatchError
 from icss_core.labels import ClassInfo, LabelSpace
-from icss_core.raster.class_areas import class_areas
+from icss_core.raster.class_areas import class_areas, raster_area
 from icss_core.raster.polygons import polygons
+from icss_core.raster.reader import open_raster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,13 +51,14 @@ def test_areas_add_up_to_those_of_the_outlines(crs: str, transform: Affine, tmp_
     labels = blobs(600, 700)
     path = write(tmp_path / "map.tif", labels[None], crs=crs, transform=transform, nodata=255)
     found = class_areas(path)
-    assert found.coordinates == "EPSG:4326"
     np.testing.assert_array_equal(found.pixels, np.bincount(labels.ravel(), minlength=256))
     expected = np.zeros(3)
     for feature in polygons(path, LABELS, include_background=True):
         expected[feature["properties"]["index"]] += feature["properties"]["area_m2"]
     # within a block all pixels count alike: a thousandth where their true size changes by a hundredth
-    np.testing.assert_allclose(found.areas[:3], expected, rtol=2e-3)
+    np.testing.assert_allclose(found.square_metres[:3], expected, rtol=2e-3)
+    with open_raster(path) as raster:
+        assert raster_area(raster) == pytest.approx(found.square_metres.sum(), rel=1e-4)
 
 
 def test_area_is_that_of_an_equal_area_projection(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_area_is_that_of_an_equal_area_projection(tmp_path: Path) -> None:
     x, y = Transformer.from_crs("EPSG:32633", equal_area, always_xy=True).transform(
         *zip(*points, strict=True)
     )
-    assert class_areas(path).areas[1] == pytest.approx(Polygon(zip(x, y, strict=True)).area, rel=1e-5)
+    assert class_areas(path).square_metres[1] == pytest.approx(Polygon(zip(x, y, strict=True)).area, rel=1e-5)
 
 
 def test_the_whole_earth_has_its_area(tmp_path: Path) -> None:
@@ -87,22 +89,19 @@ def test_the_whole_earth_has_its_area(tmp_path: Path) -> None:
     path = write(
         tmp_path / "map.tif", labels[None], crs="EPSG:4326", transform=Affine(0.2, 0, -180, 0, -0.2, 90)
     )
-    found = class_areas(path).areas
+    found = class_areas(path).square_metres
     assert found.sum() == pytest.approx(WHOLE_EARTH, rel=1e-9)
 
 
-def test_map_that_lies_nowhere_has_pixels(tmp_path: Path) -> None:
-    path = write(tmp_path / "map.tif", blobs(600, 100)[None], crs=None, transform=Affine.identity())
+@pytest.mark.parametrize("transform", [Affine.identity(), Affine(2, 1, 5, -1, 2, 5)], ids=["none", "no CRS"])
+def test_map_that_lies_nowhere_has_pixels_alone(transform: Affine, tmp_path: Path) -> None:
+    labels = blobs(600, 100)
+    path = write(tmp_path / "map.tif", labels[None], crs=None, transform=transform)
     found = class_areas(path)
-    assert found.coordinates == "pixel"
-    np.testing.assert_array_equal(found.areas, found.pixels)
-
-
-def test_map_without_crs_has_its_own_units(tmp_path: Path) -> None:
-    path = write(tmp_path / "map.tif", blobs(600, 100)[None], crs=None, transform=Affine(2, 1, 5, -1, 2, 5))
-    found = class_areas(path)
-    assert found.coordinates == "map"
-    np.testing.assert_allclose(found.areas, 5 * found.pixels)
+    np.testing.assert_array_equal(found.pixels, np.bincount(labels.ravel(), minlength=256))
+    assert found.square_metres is None
+    with open_raster(path) as raster:
+        assert raster_area(raster) is None
 
 
 def test_ground_control_points_place_a_map(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_ground_control_points_place_a_map(tmp_path: Path) -> None:
         tmp_path / "same.tif", np.ones((1, 500, 600), np.uint8), crs="EPSG:4326",
         transform=Affine(1e-4, 0, 8, 0, -1e-4, 50),
     )  # fmt: skip
-    assert class_areas(path).areas[1] == pytest.approx(class_areas(same).areas[1], rel=1e-6)
+    assert class_areas(path).square_metres[1] == pytest.approx(class_areas(same).square_metres[1], rel=1e-6)
 
 
 def test_image_is_no_map(tmp_path: Path) -> None:

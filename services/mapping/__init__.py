@@ -1,0 +1,1 @@
+"""Class maps of many scenes: a job that spreads them over a Ray cluster."""
