@@ -254,7 +254,7 @@ class Storage:
                 yield StoredObject(
                     address=f"s3://{address.bucket}/{entry['Key']}",
                     written=entry["LastModified"],
-                    etag=entry["ETag"],
+                    etag='"{}"'.format(entry["ETag"].strip('"')),  # not all stores list it with quotes
                     bytes=entry["Size"],
                 )
             if not page.get("IsTruncated"):

@@ -21,6 +21,7 @@ from services.mapping.collection import (
 from services.mapping.planning import plan_scenes
 from services.mapping.run import MapRun
 from services.mapping.scenes import find_scenes
+from services.mapping.workers import MapWorkers
 from services.ownership import STATUS, LeaseWatch, acquire, find_or_create, work_on
 from services.registry import Registry
 from services.revision import code_revision
@@ -105,9 +106,11 @@ def _map(
     scenes = find_scenes(request, storage)
     _log.info("%d scenes", len(scenes))
     planned = plan_scenes(scenes, request, registry, storage)
-    run = MapRun(request, planned, work, tracking, gpus=_gpus(request))
+    run = MapRun(planned, work, tracking)
     try:
-        run.map()
+        if run.left:
+            with MapWorkers(request, tasks=run.left, gpus=_gpus(request)) as workers:
+                run.map(workers)
     except LostOwnershipError:
         raise  # its new owner writes
     except BaseException:

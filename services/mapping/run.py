@@ -7,19 +7,18 @@ import logging
 import time
 from collections import Counter, defaultdict
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from icss_core.errors import CancelledError
 from services.errors import LostOwnershipError, TrackingError
 from services.mapping.map_item import MapRecord
 from services.mapping.progress import MapProgress, Pace
 from services.mapping.scene_mapper import PartDone
-from services.mapping.workers import Failure, MapWorkers, Task
+from services.mapping.workers import Failure, Task
 
 if TYPE_CHECKING:
     from services.mapping.plan import ScenePlan
     from services.mapping.planning import Planned
-    from services.mapping.request import MapRequest
     from services.mapping.workers import Outcome
     from services.ownership import Work
     from services.tracking import Tracking
@@ -36,30 +35,47 @@ _POLL: Final = 0.5
 _TELL_SECONDS: Final = 5.0
 
 
+class Workers(Protocol):
+    """Who carries tasks out; see `MapWorkers`."""
+
+    @property
+    def ready(self) -> int:
+        """How many take tasks."""
+
+    @property
+    def busy(self) -> int:
+        """Tasks that are being done."""
+
+    def free(self, waiting: int) -> int | None:
+        """A worker that takes the next task, None if there is none."""
+
+    def give(self, number: int, task: Task) -> None:
+        """Let a worker do a task."""
+
+    def finished(self, seconds: float) -> list[tuple[Task, Outcome]]:
+        """What has ended, or ends within so long."""
+
+
 class MapRun:
     """One start of a mapping job, from the planned scenes to their maps.
 
     Args:
-        request: the job's.
         planned: its scenes.
         work: on the job's MLflow run.
         tracking: where progress is written down.
-        gpus: of each worker.
         pause: see `_PAUSE`.
     """
 
     def __init__(
         self,
-        request: MapRequest,
         planned: Planned,
         work: Work,
         tracking: Tracking,
         *,
-        gpus: int,
         pause: float = _PAUSE,
     ) -> None:
-        self._request, self._work, self._tracking = request, work, tracking
-        self._gpus, self._pause = gpus, pause
+        self._work, self._tracking = work, tracking
+        self._pause = pause
         self.records = list(planned.done)
         self.failures = dict(planned.failed)
         self._scenes = len(planned.to_do) + len(planned.done) + len(planned.failed)
@@ -79,7 +95,12 @@ class MapRun:
         self._told = time.monotonic()
         self._steps = count()
 
-    def map(self) -> None:
+    @property
+    def left(self) -> int:
+        """Tasks that wait for a worker, those to be tried again included."""
+        return len(self._queue)
+
+    def map(self, workers: Workers) -> None:
         """Map all that is left; `records` and `failures` have every scene then.
 
         Raises:
@@ -87,17 +108,14 @@ class MapRun:
             LostOwnershipError: another process has taken it over.
             MappingError: the workers do not start.
         """
-        if not self._queue:
-            return
-        with MapWorkers(self._request, gpus=self._gpus) as workers:
-            while self._queue or workers.busy:
-                self._give(workers)
-                for task, outcome in workers.finished(_POLL):
-                    self._take(task, outcome)
-                if time.monotonic() - self._told >= _TELL_SECONDS:
-                    self._tell(workers.ready)
-                    self._obey()
-            self._tell(workers.ready)
+        while self._queue or workers.busy:
+            self._give(workers)
+            for task, outcome in workers.finished(_POLL):
+                self._take(task, outcome)
+            if time.monotonic() - self._told >= _TELL_SECONDS:
+                self._tell(workers.ready)
+                self._obey()
+        self._tell(workers.ready)
 
     def _plan(self, plan: ScenePlan) -> None:
         if len(plan.parts) == 1:
@@ -113,7 +131,7 @@ class MapRun:
         begin = time.monotonic() + after if after else 0.0
         heapq.heappush(self._queue, (begin, size, next(self._numbers), task))
 
-    def _give(self, workers: MapWorkers) -> None:
+    def _give(self, workers: Workers) -> None:
         while self._queue and self._queue[0][0] <= time.monotonic():
             number = workers.free(len(self._queue))
             if number is None:

@@ -105,14 +105,14 @@ class MapWorkers:
 
     Args:
         request: the job's.
+        tasks: that there are; more workers than these are not started.
         gpus: of each worker.
 
     Raises:
         MappingError: from `finished`: workers fail to start.
     """
 
-    def __init__(self, request: MapRequest, *, gpus: int) -> None:
-        self._request = request
+    def __init__(self, request: MapRequest, *, tasks: int, gpus: int) -> None:
         actor = ray.remote(MapWorker).options(
             num_cpus=request.cpus_per_worker,
             num_gpus=gpus,
@@ -121,13 +121,14 @@ class MapWorkers:
             scheduling_strategy="SPREAD",
         )
         self._actors: list[Any] = [
-            actor.remote(request.model_dump_json(), request.cpus_per_worker) for _ in range(request.workers)
+            actor.remote(request.model_dump_json(), request.cpus_per_worker)
+            for _ in range(min(request.workers, tasks))
         ]
         self._starting: dict[Any, int] = {}
         self._doing: dict[Any, tuple[int, Task]] = {}
         self._ready: set[int] = set()
         self._failed_starts = 0
-        for number in range(request.workers):
+        for number in range(len(self._actors)):
             self._expect(number)
 
     def __enter__(self) -> Self:

@@ -71,6 +71,8 @@ def test_bytes_come_back_and_can_be_listed_and_deleted(storage: Storage) -> None
     names = {storage.write_bytes(f"s3://icss/data/list/{i}.txt", bytes([i])) for i in range(3)}
     storage.write_bytes("s3://icss/data/list-of-others/0.txt", b"not under the prefix")
     assert set(storage.list("s3://icss/data/list")) == names
+    for entry in storage.entries("s3://icss/data/list"):
+        assert (entry.etag, entry.bytes) == (storage.etag(entry.address), 1)
     assert storage.read_bytes("s3://icss/data/list/2.txt") == b"\x02"
     storage.delete("s3://icss/data/list/2.txt")
     assert not storage.exists("s3://icss/data/list/2.txt")

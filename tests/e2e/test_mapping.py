@@ -1,0 +1,128 @@
+"""Maps of a region on a real cluster: two workers, one of which is killed; stopped, and submitted again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rasterio
+from jobs import finish, in_cluster, submit
+from tiny_model import write_scene, write_tiny_model
+
+from icss_core.inference import predict_raster
+from icss_core.networks import load_model
+from services.mapping.job import run_maps
+from services.mapping.request import MapRequest
+from services.ownership import STATUS
+from services.registry import Registry
+from services.storage import Storage
+from services.tracking import MAPS, Tracking
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from services.local import LocalStack
+    from services.mapping.job import MapsResult
+    from services.settings import Settings
+
+pytestmark = pytest.mark.e2e
+
+MODEL = "mapping-town"
+SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def region(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> tuple[MapRequest, Path]:
+    """What is asked for, and the local copies of the scenes; one more object is no image."""
+    folder = tmp_path_factory.mktemp("region")
+    settings, storage = stack.settings, Storage(stack.settings)
+    run = Tracking(settings).create_run("icss-pretraining", name=MODEL, tags={})
+    version = Registry(settings).register(MODEL, write_tiny_model(folder / "model"), run_id=run)
+    Registry(settings).set_alias(MODEL, "updated", version)
+    base = f"{settings.data_prefix}/e2e-region"
+    for number in range(SCENES):
+        path = write_scene(folder / f"{number}.tif", height=400 + 32 * number, width=900)
+        storage.upload(path, f"{base}/in/{number}.tif")
+    storage.write_bytes(f"{base}/in/broken.tif", b"II*\0 but nothing behind it")
+    asked = {"images": [f"{base}/in/"], "out": f"{base}/out", "workers": 2, "tiling": {"window": 128}}
+    return MapRequest.model_validate({"model": MODEL, "version": version, **asked}), folder
+
+
+def map_while_a_worker_dies(request: MapRequest, settings: Settings) -> MapsResult:
+    """A job whose first worker is killed as soon as it has said who it is."""
+    from services.mapping.workers import MapWorkers
+
+    give = MapWorkers.give
+    killed = []
+
+    def give_and_kill(self: MapWorkers, number: int, task: object) -> None:
+        give(self, number, task)
+        if len(self._doing) == 2 and not killed:
+            import ray
+
+            pid = ray.get(self._actors[number].ready.remote())
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MapWorkers, "give", give_and_kill)
+        result = run_maps(request, settings)
+    assert killed
+    return result
+
+
+def test_region_is_mapped_although_a_worker_dies(
+    stack: LocalStack, job_process: Executor, region: tuple[MapRequest, Path], tmp_path: Path
+) -> None:
+    request, folder = region
+    storage = Storage(stack.settings)
+    result = job_process.submit(in_cluster, map_while_a_worker_dies, request, stack.settings).result()
+    assert result.maps == SCENES
+    assert [one.error for one in result.failures.values()] == ["ImageUnreadableError"]
+    network, card = load_model(folder / "model")
+    for number in range(SCENES):
+        expected = tmp_path / f"{number}-expected.tif"
+        predict_raster(
+            network, folder / f"{number}.tif", expected, label_space=card.label_space, tiling=request.tiling
+        )
+        stored = storage.download(f"{request.out}/{number}.tif", tmp_path / f"{number}.tif")
+        with rasterio.open(expected) as one, rasterio.open(stored) as other:
+            np.testing.assert_array_equal(other.read(), one.read())
+            assert other.crs == one.crs
+    collection = json.loads(storage.read_bytes(f"{request.out}/collection.json"))
+    assert sum(link["rel"] == "item" for link in collection["links"]) == SCENES
+    tracking = Tracking(stack.settings)
+    run = tracking.get(result.run_id)
+    assert run.tags[STATUS] == "successful"
+    assert run.tags["icss.scenes_failed"] == "1"
+    assert tracking.read_bytes(result.run_id, "failures.csv").count(b"\n") == 2
+    totals = tracking.read_json(result.run_id, "totals.json")
+    assert sum(totals["square_kilometres"].values()) == pytest.approx(
+        sum((400 + 32 * number) * 890 * 0.25e-6 for number in range(SCENES)), rel=1e-2
+    )
+
+
+def test_job_submitted_again_maps_only_what_is_left(
+    stack: LocalStack, region: tuple[MapRequest, Path]
+) -> None:
+    """As a user submits it: by an alias, with an exit status that tells of the scene that has no map."""
+    request, _ = region
+    storage = Storage(stack.settings)
+    storage.delete(f"{request.out}/3.json")  # as if the job had ended just before
+    before = {entry.address: entry.written for entry in storage.entries(request.out)}
+    command = ["services.mapping", "--model", f"{MODEL}@updated", "--images", request.images[0]]
+    command += ["--out", request.out, "--workers", "2", "--window", "128"]
+    with submit(stack, *command) as job:
+        log = finish(job, fails=True)
+    assert f"{SCENES} maps under {request.out}" in log
+    assert "1 images have no map" in log
+    after = {entry.address: entry.written for entry in storage.entries(request.out)}
+    changed = {name.rpartition("/")[2] for name, when in after.items() if before.get(name) != when}
+    assert changed == {"3.tif", "3.tif.aux.xml", "3.json", "collection.json"}
+    (run,) = Tracking(stack.settings).find(MAPS, tags={"icss.out": request.out})
+    assert f"/runs/{run.run_id}" in log, "the address of its MLflow run"
