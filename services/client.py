@@ -23,6 +23,8 @@ from services.client_errors import ServiceError, UpdateFailedError, error_of, ma
 from services.serving.responses import (
     AliasDetail,
     Health,
+    MapsList,
+    MapsStatus,
     ModelDetail,
     ModelList,
     ModelSummary,
@@ -252,6 +254,31 @@ class IcssClient:
                 timeout=None,
             )
         return response.content
+
+    def start_maps(self, model: str, version: int | str, images: Sequence[str], **options: Any) -> MapsStatus:
+        """Start mapping a region; the same request again is the same job.
+
+        Args:
+            model: name of the model.
+            version: number or alias.
+            images: `s3://` addresses of images, prefixes, a dataset.yaml or a .txt of addresses.
+            options: `out`, `pattern`, `bands`, `confidence`, `outlines`, `min_area`, `tiling` as in the API.
+        """
+        body = {"model": model, "version": version, "images": list(images)}
+        return _read(self._send("POST", "/v1/maps", json=body | options), MapsStatus)
+
+    def maps(self, maps_id: str) -> MapsStatus:
+        """How a mapping job is."""
+        return self._get(f"/v1/maps/{_part(maps_id)}", MapsStatus)
+
+    def all_maps(self, model: str | None = None, limit: int = 100) -> list[MapsStatus]:
+        """Mapping jobs, newest first."""
+        parameters = {"limit": limit} | ({} if model is None else {"model": model})
+        return self._get("/v1/maps", MapsList, params=parameters).maps
+
+    def cancel_maps(self, maps_id: str) -> MapsStatus:
+        """Cancel a mapping job; maps that are done stay."""
+        return _read(self._send("DELETE", f"/v1/maps/{_part(maps_id)}"), MapsStatus)
 
     def upload(self, image: Path) -> Upload:
         """Bring an image to the service; its id names it in other calls."""

@@ -60,6 +60,14 @@ class UpdateNotFoundError(IcssError):
     """No update has this id."""
 
 
+class MapsNotFoundError(IcssError):
+    """No mapping job has this id."""
+
+
+class NoJobsError(IcssError):
+    """This service knows no cluster that would carry a job out; its operator has to name one."""
+
+
 class ImageChangedError(IcssError):
     """The image is not the one for which the update was accepted: it has been overwritten since."""
 

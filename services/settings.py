@@ -156,6 +156,14 @@ class Settings(BaseSettings):
     api_token: LongToken | None = Field(default=None, description="bearer token of the HTTP API, 16 or more")
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    jobs_address: HttpUrl | None = Field(
+        default=None, description="dashboard of the Ray cluster that maps regions; empty: none does"
+    )
+    jobs_token: SecretStr | None = Field(default=None, description="of that cluster, if it asks for one")
+    map_workers: PositiveInt = Field(
+        default=1, description="processes that map a region which was asked for over HTTP"
+    )
+    map_cpus_per_worker: PositiveInt = Field(default=1, description="CPUs of each of them")
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cache_dir: Path = Path("~/.cache/icss")
     lease_seconds: PositiveFloat = Field(
@@ -177,6 +185,8 @@ class Settings(BaseSettings):
         "s3_secret_key",
         "mlflow_token",
         "api_token",
+        "jobs_address",
+        "jobs_token",
         "retention_days",
         "revision",
         mode="before",

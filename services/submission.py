@@ -11,12 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
-from requests import RequestException
 
 from services.errors import TrainingError
 from services.pretraining_progress import PretrainingProgress, PretrainingResult
+from services.ray_jobs import NO_ANSWER, job_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
 _TAIL_LINES: Final = 25
 _POLL_SECONDS: Final = 0.5
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
-_NO_ANSWER: Final = (
-    ConnectionError,
-    RuntimeError,
-    AuthenticationError,
-    RequestException,
-    aiohttp.ClientError,
-)
-"""What Ray's client raises where the cluster does not answer, or refuses."""
 
 
 def submit_pretraining(
@@ -68,11 +59,9 @@ def submit_pretraining(
     # it would print how the connection for the log was closed, each time
     logging.getLogger(JobSubmissionClient.__module__).setLevel(logging.WARNING)
     try:
-        client = JobSubmissionClient(
-            address, headers=None if token is None else {"Authorization": f"Bearer {token}"}
-        )
+        client = job_client(address, token)
         job = client.submit_job(entrypoint=shlex.join(["python", "-m", "services.training", *arguments]))
-    except _NO_ANSWER as error:
+    except NO_ANSWER as error:
         raise TrainingError(f"the pretraining job could not be submitted: {error}") from error
     follower = _Follower(on_progress, on_line)
     try:
@@ -80,7 +69,7 @@ def submit_pretraining(
             output = None if log is None else closing.enter_context(log.open("w", encoding="utf-8"))
             info = asyncio.run(_follow(client, job, follower, output))
     except BaseException:
-        with contextlib.suppress(*_NO_ANSWER):  # the cluster itself may be gone already
+        with contextlib.suppress(*NO_ANSWER):  # the cluster itself may be gone already
             client.stop_job(job)
         raise
     if info.status != "SUCCEEDED" or follower.result is None:
@@ -134,7 +123,7 @@ async def _follow(
                     output.flush()
         try:
             info = client.get_job_info(job)
-        except _NO_ANSWER as error:
+        except NO_ANSWER as error:
             raise TrainingError(f"the Ray cluster has lost the pretraining job {job}: {error}") from error
         if info.status.is_terminal():
             return info

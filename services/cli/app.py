@@ -11,6 +11,7 @@ from icss_core.errors import IcssError
 from services.cli.clean import clean
 from services.cli.ingest import ingest_app
 from services.cli.local import local
+from services.cli.map_region import map_region
 from services.cli.models import accept, list_models
 from services.cli.predict import predict
 from services.cli.pretrain import pretrain
@@ -49,4 +50,5 @@ app.command("status")(status)
 app.command("cancel")(cancel)
 app.command("accept")(accept)
 app.command("predict")(predict)
+app.command("map")(map_region)
 app.command("clean")(clean)

@@ -179,6 +179,8 @@ class LocalStack:
             mlflow_token=SecretStr(self._mlflow_token),
             api_token=SecretStr(secrets.token_urlsafe(32)),
             api_port=api_port,
+            jobs_address=f"http://127.0.0.1:{dashboard_port}",
+            jobs_token=SecretStr(self._ray_token),
             cache_dir=self.folder / "cache",
         )
         temporary = self._running.enter_context(ray_folder())

@@ -76,3 +76,21 @@ class MapRequest(BaseModel):
     def spread(self) -> str:
         """The other fields, as JSON; each submission of a job may have its own."""
         return self.model_dump_json(include=_SPREAD)
+
+    def options(self) -> list[str]:
+        """The options of `python -m services.mapping` that mean this request."""
+        options = ["--model", f"{self.model}@{self.version}", "--out", self.out, "--pattern", self.pattern]
+        for address in self.images:
+            options += ["--images", address]
+        if self.bands is not None:
+            options += ["--bands", ",".join(map(str, self.bands))]
+        if self.confidence:
+            options += ["--confidence"]
+        if self.outlines is not None:
+            options += ["--outlines", self.outlines, "--min-area", str(self.min_area)]
+        options += ["--window", str(self.tiling.window), "--overlap", str(self.tiling.overlap)]
+        options += ["--blend", self.tiling.blend, "--workers", str(self.workers)]
+        options += ["--cpus-per-worker", str(self.cpus_per_worker), "--part-pixels", str(self.part_pixels)]
+        if self.gpu is not None:
+            options += ["--gpu" if self.gpu else "--no-gpu"]
+        return options

@@ -198,11 +198,7 @@ class MapRun:
                 }
             )
         _log.info("%s", progress.line())
-        metrics = {
-            name: float(value)
-            for name, value in progress.model_dump(exclude_none=True).items()
-            if name not in {"scenes", "skipped"}
-        }
+        metrics = {name: float(value) for name, value in progress.model_dump(exclude_none=True).items()}
         try:
             self._tracking.log_metrics(self._work.run_id, [(next(self._steps), time.time(), metrics)])
         except TrackingError as error:  # a server that is away for a while must not end a long job

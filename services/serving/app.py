@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from services.serving.error_responses import install_error_handlers
 from services.serving.gate import Gate
 from services.serving.routes.health import health_routes
+from services.serving.routes.maps import map_routes
 from services.serving.routes.models import model_routes
 from services.serving.routes.predictions import prediction_routes
 from services.serving.routes.updates import update_routes
@@ -48,6 +49,7 @@ def create_api(backend: Backend, *, token: str, max_body_bytes: int, max_bodies_
     api.include_router(model_routes(backend), dependencies=bearer)
     api.include_router(update_routes(backend), dependencies=bearer)
     api.include_router(prediction_routes(backend), dependencies=bearer)
+    api.include_router(map_routes(backend), dependencies=bearer)
     api.include_router(upload_routes(backend), dependencies=bearer)
     api.include_router(health_routes(backend))
     install_error_handlers(api)

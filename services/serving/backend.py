@@ -17,6 +17,7 @@ from services.serving.images import Images
 from services.serving.orders import fingerprint_of
 from services.serving.predictor import PredictionJob
 from services.serving.readiness import PATIENCE, BlockingQuestions, Readiness
+from services.serving.region_maps import RegionMaps
 from services.serving.responses import Health, Link, UpdateStatus
 from services.serving.update_records import UpdateRecords
 from services.storage import Storage
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from services.serving.addresses import ImageReference
     from services.serving.ports import Predictor, Updater
     from services.serving.predictor import PredictionOutcome
-    from services.serving.requests import PredictionOptions, UpdateRequest
-    from services.serving.responses import AliasDetail, ModelDetail, ModelSummary, Upload
+    from services.serving.requests import MapsRequest, PredictionOptions, UpdateRequest
+    from services.serving.responses import AliasDetail, MapsStatus, ModelDetail, ModelSummary, Upload
     from services.serving.update_control import LiveProgress
     from services.settings import Settings
 
@@ -53,6 +54,7 @@ class Backend:
         self._admission = Admission(registry, self._images, settings.limits)
         tracking = Tracking(settings)
         self._catalogue = Catalogue(registry, tracking)
+        self._maps = RegionMaps(settings, registry, storage, tracking)
         self._records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
         self._updater = updater
         self._predictor = predictor
@@ -161,6 +163,22 @@ class Backend:
             inline=delivery == "inline",
         )
         return await self._predictor.predict(job)
+
+    async def start_maps(self, request: MapsRequest) -> MapsStatus:
+        """Check, write down and submit a mapping job; see `RegionMaps.start`."""
+        return await asyncio.to_thread(self._maps.start, request)
+
+    async def maps(self, run_id: str) -> MapsStatus:
+        """The state of a mapping job; see `RegionMaps.status`."""
+        return await asyncio.to_thread(self._maps.status, run_id)
+
+    async def all_maps(self, *, model: str | None, limit: int) -> list[MapsStatus]:
+        """The states of mapping jobs, newest first."""
+        return await asyncio.to_thread(self._maps.statuses, model=model, limit=limit)
+
+    async def cancel_maps(self, run_id: str) -> MapsStatus:
+        """Stop a mapping job; see `RegionMaps.cancel`."""
+        return await asyncio.to_thread(self._maps.cancel, run_id)
 
     async def health(self) -> Health:
         """Whether the parts that compute answer, and MLflow and the object store; see `Readiness`."""

@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 
 from icss_core.raster.block_cache import set_block_cache
+from services.mapping.map_jobs import MapJobs, MapKeeper
 from services.mlflow_calls import limit_waiting
 from services.registry import Registry
 from services.retention import Retention, RetentionThread
@@ -96,6 +97,8 @@ class Updater:
         work.models.warm_up()
         resumed = self._queue.start()
         self._retention = RetentionThread(Retention(settings, storage, tracking))
+        if settings.jobs_address is not None:
+            self._map_keeper = MapKeeper(MapJobs(settings, tracking).keep)
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
 
@@ -129,6 +132,8 @@ class Updater:
             self._queue.close()
         if hasattr(self, "_retention"):
             self._retention.close()
+        if hasattr(self, "_map_keeper"):
+            self._map_keeper.close()
 
 
 class Predictor:

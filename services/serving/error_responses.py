@@ -48,6 +48,8 @@ STATUS: Final[dict[type[core.IcssError], HTTPStatus]] = {
     services.VersionNotFoundError: HTTPStatus.NOT_FOUND,
     services.UpdateNotFoundError: HTTPStatus.NOT_FOUND,
     services.UploadNotFoundError: HTTPStatus.NOT_FOUND,
+    services.MapsNotFoundError: HTTPStatus.NOT_FOUND,
+    services.NoJobsError: HTTPStatus.NOT_IMPLEMENTED,
     services.ObjectNotFoundError: HTTPStatus.UNPROCESSABLE_ENTITY,
     services.StorageError: HTTPStatus.BAD_GATEWAY,
     services.StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -88,7 +90,8 @@ def error_response(error: core.IcssError) -> JSONResponse:
     kind = type(error).__name__
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error(error)
-    if status > HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, services.UnavailableError):
+    told = (services.UnavailableError, services.NoJobsError)
+    if status > HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, told):
         incident = uuid.uuid4().hex
         _log.error("incident %s: %s: %s", incident, kind, " ".join(str(error).split()))
         message = (

@@ -228,3 +228,43 @@ class PredictionRequest(PredictionOptions):
     """Predict one image that is already in the object store."""
 
     image: ImageReference
+
+
+class MapsRequest(_Request):
+    """Map every image of a region with one version of a model."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"model": "town", "version": "updated", "images": ["s3://icss/region/"]}]
+        },
+    )
+
+    model: ModelName
+    version: ModelReference = Field(default="memory", description="number or alias")
+    images: list[Annotated[str, Field(max_length=1024)]] = Field(
+        min_length=1,
+        max_length=1000,
+        description="s3:// addresses of images, of prefixes whose images are all taken, of a dataset.yaml, "
+        "or of a .txt with one address a line",
+    )
+    pattern: str = Field(
+        default="*", max_length=256, description="which files of a prefix, such as `rgb/*.tif`"
+    )
+    out: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="s3:// prefix of the maps; left out: a prefix of the service's own, for this request",
+    )
+    bands: Bands | None = Field(default=None, description=BANDS_MEANING)
+    confidence: bool = Field(
+        default=False, strict=True, description="add a band with the confidence of each pixel"
+    )
+    outlines: Literal["gpkg", "parquet"] | None = Field(
+        default=None, description="outlines of the classes beside each map, as GeoPackage or GeoParquet"
+    )
+    min_area: float = Field(
+        default=0.0, strict=True, ge=0, allow_inf_nan=False, description="outlines: leave out smaller, m2"
+    )
+    tiling: TilingRequest | None = None

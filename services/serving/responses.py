@@ -203,6 +203,36 @@ class Prediction(_Response):
     seconds: float
 
 
+class MapsStatus(_Response):
+    """The state of a job that maps a region."""
+
+    id: RunId
+    type: Literal["process"] = "process"
+    status: UpdateState
+    message: str
+    created: datetime
+    model: str
+    version: int
+    out: str = Field(description="prefix of the maps, and of `collection.json` (STAC) over all of them")
+    scenes: int | None = Field(default=None, description="images to be mapped; none before they are listed")
+    done: int = Field(default=0, description="of them, mapped by now")
+    failed: int = Field(default=0, description="of them, have no map: `failures.csv` of the run says why")
+    progress: int = Field(ge=0, le=100, description="percent of the scenes")
+    km2: float | None = Field(default=None, description="mapped since the job was last started")
+    km2_per_second: float | None = None
+    seconds_left: float | None = None
+    square_kilometres: dict[str, float] = Field(
+        default_factory=dict, description="what each class takes, once the job has ended"
+    )
+    links: list[Link] = Field(default_factory=list)
+
+
+class MapsList(_Response):
+    """Mapping jobs, newest first."""
+
+    maps: list[MapsStatus]
+
+
 class Health(_Response):
     """Whether the parts of the service answer."""
 

@@ -1,26 +1,33 @@
-"""Maps of a region on a real cluster: two workers, one of which is killed; stopped, and submitted again."""
+"""Maps of a region on a real cluster: a worker that is killed, and a job whose process is stopped."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import rasterio
-from jobs import finish, in_cluster, submit
+from jobs import in_cluster
 from tiny_model import write_scene, write_tiny_model
 
 from icss_core.inference import predict_raster
 from icss_core.networks import load_model
+from services.errors import ConflictError
 from services.mapping.job import run_maps
+from services.mapping.map_jobs import MapJobs
 from services.mapping.request import MapRequest
 from services.ownership import STATUS
+from services.ray_jobs import job_client
 from services.registry import Registry
+from services.serving.region_maps import RegionMaps
+from services.serving.requests import MapsRequest
+from services.serving.responses import FINISHED
 from services.storage import Storage
-from services.tracking import MAPS, Tracking
+from services.tracking import Tracking
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -107,22 +114,44 @@ def test_region_is_mapped_although_a_worker_dies(
     )
 
 
-def test_job_submitted_again_maps_only_what_is_left(
+def test_job_asked_for_over_http_outlives_its_process(
     stack: LocalStack, region: tuple[MapRequest, Path]
 ) -> None:
-    """As a user submits it: by an alias, with an exit status that tells of the scene that has no map."""
+    """The same maps once more: only what is left is made, although the first process is stopped."""
     request, _ = region
-    storage = Storage(stack.settings)
+    settings, storage, tracking = stack.settings, Storage(stack.settings), Tracking(stack.settings)
     storage.delete(f"{request.out}/3.json")  # as if the job had ended just before
     before = {entry.address: entry.written for entry in storage.entries(request.out)}
-    command = ["services.mapping", "--model", f"{MODEL}@updated", "--images", request.images[0]]
-    command += ["--out", request.out, "--workers", "2", "--window", "128"]
-    with submit(stack, *command) as job:
-        log = finish(job, fails=True)
-    assert f"{SCENES} maps under {request.out}" in log
-    assert "1 images have no map" in log
+    maps, jobs = RegionMaps(settings, Registry(settings), storage, tracking), MapJobs(settings, tracking)
+    asked = MapsRequest(
+        model=MODEL, version="updated", images=list(request.images), out=request.out, tiling={"window": 128}
+    )
+    started = maps.start(asked)
+    assert started.status == "accepted"
+    assert maps.start(asked).id == started.id
+    client = job_client(settings.jobs_address, stack.ray.token)
+    client.stop_job(submission_of(tracking, started.id))
+    deadline = time.monotonic() + 60
+    while not jobs.keep():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert jobs.keep() == [], "the new process is at it"
+    while (status := maps.status(started.id)).status not in FINISHED:
+        assert time.monotonic() < deadline + 120, status
+        time.sleep(0.2)
+    assert status.status == "successful"
+    assert (status.scenes, status.done, status.failed) == (SCENES + 1, SCENES, 1)
+    assert sum(status.square_kilometres.values()) > 0
     after = {entry.address: entry.written for entry in storage.entries(request.out)}
     changed = {name.rpartition("/")[2] for name, when in after.items() if before.get(name) != when}
     assert changed == {"3.tif", "3.tif.aux.xml", "3.json", "collection.json"}
-    (run,) = Tracking(stack.settings).find(MAPS, tags={"icss.out": request.out})
-    assert f"/runs/{run.run_id}" in log, "the address of its MLflow run"
+    log = client.get_job_logs(submission_of(tracking, started.id))
+    assert f"/runs/{started.id}" in log, "the address of its MLflow run"
+    assert f"{SCENES} maps under {request.out}" in log
+    with pytest.raises(ConflictError, match="ended: successful"):
+        maps.cancel(started.id)
+
+
+def submission_of(tracking: Tracking, run_id: str) -> str:
+    record = tracking.get(run_id)
+    return str(record.tags["icss.submission"].partition(" ")[2])

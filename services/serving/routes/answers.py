@@ -15,6 +15,7 @@ _DESCRIPTIONS: Final[dict[int, str]] = {
     413: "The body is too large.",
     422: "The request is not valid; the message says what and where.",
     429: "The service has as much to do, or to hold, as it takes at once.",
+    501: "This service has no cluster for such jobs.",
     503: "A part of the service is restarting, or MLflow does not answer; try again in a moment.",
     502: "The object store does not answer, or MLflow refuses.",
 }
