@@ -5,6 +5,7 @@ Workers of Ray Train and the job's own process write the same, so that a job may
 
 from __future__ import annotations
 
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 MODEL_FOLDER: Final = "model"
 _STATE: Final = "state.pt"
 _PROGRESS: Final = "progress.json"
-_LATEST: Final = "latest.txt"
+_MARKER: Final = re.compile(r"/latest(?:-(\d+))?\.txt$")
+_FOLDER: Final = re.compile(r"/checkpoint-(?:(\d+)-)?\d+/")
+"""Both without a generation in jobs from before there was one."""
 
 
 class TrainingProgress(BaseModel):
@@ -81,23 +84,27 @@ def load_checkpoint(folder: Path, fit: Fit) -> TrainingProgress:
 class CheckpointStore:
     """The last checkpoint of a job, under a prefix of the store.
 
-    A checkpoint counts once the marker beside it names it: one that was cut off is never read.
+    A checkpoint counts once a marker names it: one that was cut off is never read. Each owner of a job has a
+    marker of its own, and the latest owner's counts: workers of an owner before, which go on for a moment
+    after they were overtaken, spoil nothing.
 
     Args:
         storage: the store.
         prefix: s3:// prefix of the job, which nobody else writes under.
+        generation: of the job's lease (`services.ownership`); 0: nobody owns it.
     """
 
-    def __init__(self, storage: Storage, prefix: str) -> None:
-        self._storage, self._prefix = storage, prefix
+    def __init__(self, storage: Storage, prefix: str, *, generation: int = 0) -> None:
+        self._storage, self._prefix, self._generation = storage, prefix, generation
 
     @contextmanager
     def latest(self) -> Iterator[Path | None]:
         """Folder with a copy of the last checkpoint, gone afterwards; None if there is none."""
-        marker = f"{self._prefix}/{_LATEST}"
-        if not self._storage.exists(marker):
+        markers = [address for address in self._storage.list(self._prefix) if _owner(_MARKER, address) >= 0]
+        if not markers:
             yield None
             return
+        marker = max(markers, key=lambda address: _owner(_MARKER, address))
         base = f"{self._prefix}/{self._storage.read_bytes(marker).decode()}"
         with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
             folder = Path(name)
@@ -109,17 +116,24 @@ class CheckpointStore:
 
     def save(self, folder: Path, iteration: int) -> None:
         """Upload a checkpoint, make it the last one, and delete those before it."""
-        name = f"checkpoint-{iteration}"
-        base = f"{self._prefix}/{name}"
+        name = f"checkpoint-{self._generation}-{iteration}"
+        base, marker = f"{self._prefix}/{name}", f"{self._prefix}/latest-{self._generation}.txt"
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 self._storage.upload(path, f"{base}/{path.relative_to(folder).as_posix()}")
-        self._storage.write_bytes(f"{self._prefix}/{_LATEST}", name.encode())
+        self._storage.write_bytes(marker, name.encode())
         for address in list(self._storage.list(self._prefix)):
-            if not address.startswith(f"{base}/") and not address.endswith(f"/{_LATEST}"):
+            owner = max(_owner(_MARKER, address), _owner(_FOLDER, address))
+            if address != marker and not address.startswith(f"{base}/") and owner <= self._generation:
                 self._storage.delete(address)
 
     def delete(self) -> None:
         """Delete everything under the prefix."""
         for address in list(self._storage.list(self._prefix)):
             self._storage.delete(address)
+
+
+def _owner(pattern: re.Pattern[str], address: str) -> int:
+    """The generation of an owner in the address of its marker, or of a file of its checkpoint; else -1."""
+    found = pattern.search(address)
+    return -1 if found is None else int(found[1] or 0)

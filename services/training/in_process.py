@@ -42,7 +42,7 @@ def train_in_process(plan: Plan, run_id: str, checkpoints: str, *, generation: i
     guard = TrainingGuard(run_id, generation)
     rank = OnlyRank(callback, guard, device=_device(plan.config.gpu))
     try:
-        train(plan, rank, checkpoints)
+        train(plan, rank, checkpoints, generation=generation)
     except LostOwnershipError:
         raise  # the run is somebody else's
     except Exception as error:

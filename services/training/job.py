@@ -144,7 +144,9 @@ def _train_on_workers(plan: Plan, job: str, work: Work, checkpoints: str, settin
     callbacks = [MlflowCallback(work.run_id), TrainingGuard(work.run_id, work.lease.generation)]
     trainer = TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # Ray's annotation knows no typed dict
-        train_loop_config=dict(WorkerTask(plan=plan.model_dump_json(), checkpoints=checkpoints)),
+        train_loop_config=dict(
+            WorkerTask(plan=plan.model_dump_json(), checkpoints=checkpoints, generation=work.lease.generation)
+        ),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.workers,

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 4.0
 """Between reports without a checkpoint: twice the controller's polling interval, so that none has to wait."""
+CHECKPOINT_SECONDS = 50.0
+"""Between checkpoints at most, but for the iteration that runs then: where machines may be taken away at any
+time, no more than a minute of work is lost."""
 
 _FIRST_ITERATIONS = 12
 """After so many the pace is known, where there is a time budget."""
@@ -55,19 +58,23 @@ class WorkerTask(TypedDict):
     """A `Plan` as JSON."""
     checkpoints: str
     """The s3:// prefix where the job keeps its checkpoints."""
+    generation: int
+    """Of the job's lease."""
 
 
 def train_worker(loop_config: WorkerTask) -> None:
     """Entry point of a Ray Train worker."""
     _quieten_ray()
-    train(Plan.model_validate_json(loop_config["plan"]), RayRank(), loop_config["checkpoints"])
+    plan = Plan.model_validate_json(loop_config["plan"])
+    train(plan, RayRank(), loop_config["checkpoints"], generation=loop_config["generation"])
 
 
-def train(plan: Plan, rank: Rank, checkpoints: str) -> None:
+def train(plan: Plan, rank: Rank, checkpoints: str, *, generation: int = 0) -> None:
     """Do one rank's part of a training, from its last checkpoint or from the beginning."""
     storage = Storage(load_settings())
+    store = CheckpointStore(storage, checkpoints, generation=generation)
     with storage.raster_environment(), ExitStack() as closing:
-        Worker(plan, rank, storage, CheckpointStore(storage, checkpoints), closing).train()
+        Worker(plan, rank, storage, store, closing).train()
 
 
 def _quieten_ray() -> None:
@@ -136,7 +143,7 @@ class Worker:
         )
         self._points: list[IterationPoint] = list(self._progress.points)
         self._first_points: list[IterationPoint] = []
-        self._started = self._reported = time.monotonic()
+        self._started = self._reported = self._saved = time.monotonic()
         self._out_of_time = False
 
     def train(self) -> None:
@@ -191,13 +198,16 @@ class Worker:
             self._first_points.append(point)
         if self._fit.done:
             return  # the end is reported once the weights are final
-        due, self._out_of_time = self._agree(
-            time.monotonic() - self._reported >= REPORT_SECONDS, self._time_is_over()
+        now = time.monotonic()
+        due, overdue, self._out_of_time = self._agree(
+            now - self._reported >= REPORT_SECONDS,
+            now - self._saved >= CHECKPOINT_SECONDS,
+            self._time_is_over(),
         )
         if self._out_of_time:
             return
         validate = report.iteration % self._config.validate_every == 0
-        save = report.iteration % self._config.checkpoint_every == 0
+        save = overdue or report.iteration % self._config.checkpoint_every == 0
         if validate or save or due:
             self._report(validation=self._validate() if validate else None, save=save)
 
@@ -236,6 +246,8 @@ class Worker:
             seconds=self._seconds(),
             points=self._points,
         )
+        if save:
+            self._saved = time.monotonic()  # the pause to the next is counted from here, saving included
         if save and self._rank.number == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
                 card = self._plan.card if finished else None

@@ -128,6 +128,31 @@ def test_a_checkpoint_that_was_cut_off_is_never_read(tmp_path, store_settings) -
     with store.latest() as folder:
         assert (folder / "a.txt").read_text() == "second"
     kept = sorted(address.removeprefix(f"{prefix}/") for address in Storage(store_settings).list(prefix))
-    assert kept == ["checkpoint-4/a.txt", "checkpoint-4/deep/b.txt", "latest.txt"]
+    assert kept == ["checkpoint-0-4/a.txt", "checkpoint-0-4/deep/b.txt", "latest-0.txt"]
     store.delete()
     assert not list(Storage(store_settings).list(prefix))
+
+
+def test_an_owner_that_was_overtaken_spoils_nothing(tmp_path, store_settings) -> None:
+    storage, prefix = Storage(store_settings), f"{store_settings.data_prefix}/training/overtaken"
+    file = tmp_path / "a.txt"
+
+    def save(text: str, iteration: int, generation: int) -> None:
+        file.write_text(text)
+        CheckpointStore(storage, prefix, generation=generation).save(tmp_path, iteration)
+
+    def latest() -> str:
+        with CheckpointStore(storage, prefix, generation=2).latest() as folder:
+            return (folder / "a.txt").read_text()
+
+    storage.write_bytes(f"{prefix}/latest.txt", b"checkpoint-8")  # from before there were generations
+    storage.write_bytes(f"{prefix}/checkpoint-8/a.txt", b"before")
+    assert latest() == "before"
+    save("first owner", 10, 1)
+    assert latest() == "first owner"
+    save("second owner", 12, 2)
+    save("first owner, who does not know", 40, 1)
+    assert latest() == "second owner"
+    save("second owner", 14, 2)
+    kept = {address.removeprefix(f"{prefix}/") for address in storage.list(prefix)}
+    assert kept == {"checkpoint-2-14/a.txt", "latest-2.txt"}

@@ -15,6 +15,7 @@ from services.data.scenes import open_scenes
 from services.errors import TrainingError
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
+from services.training import worker
 from services.training.callback import MlflowCallback
 from services.training.checkpoint import MODEL_FOLDER, CheckpointStore
 from services.training.in_process import train_in_process
@@ -62,7 +63,7 @@ def test_the_numbers_are_those_of_the_training_loop_alone(plan, run_id, mlflow_s
 def test_a_job_goes_on_with_its_last_checkpoint_and_loses_no_number(plan, run_id, mlflow_settings, at):
     tracking, storage = Tracking(mlflow_settings), Storage(mlflow_settings)
     straight = f"{mlflow_settings.data_prefix}/training/straight"
-    if not storage.exists(f"{straight}/latest.txt"):
+    if not list(storage.list(straight)):
         train_in_process(plan, tracking.create_run(PRETRAINING, name="straight", tags={}), straight)
 
     prefix = f"{mlflow_settings.data_prefix}/training/killed-{at}"
@@ -73,6 +74,19 @@ def test_a_job_goes_on_with_its_last_checkpoint_and_loses_no_number(plan, run_id
     assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
     if at < 5:
         assert tracking.get(run_id).tags["icss.resumed_at"] == str(at)
+
+
+def test_a_checkpoint_is_never_older_than_a_minute(plan, run_id, mlflow_settings, monkeypatch):
+    """However rare they are by iterations: here the clock asks for one after each."""
+    monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", 0.0)
+    rare = plan.model_copy(update={"config": plan.config.model_copy(update={"checkpoint_every": 10_000})})
+    prefix = f"{mlflow_settings.data_prefix}/training/by-time"
+    with pytest.raises(KilledError):
+        train(rare, Dying(MlflowCallback(run_id), at=3), prefix)
+    train_in_process(rare, run_id, prefix)
+    tracking = Tracking(mlflow_settings)
+    assert tracking.get(run_id).tags["icss.resumed_at"] == "3"
+    assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
 
 
 def test_a_network_starts_from_packaged_weights(run_id, mlflow_settings):
