@@ -24,8 +24,9 @@ def start_mlflow(
     token: str,
     environment: Mapping[str, str],
     log: Path,
+    host: str = "127.0.0.1",
 ) -> ManagedProcess:
-    """Start the server on loopback, behind a token (see `services.mlflow_gate`).
+    """Start the server behind a token (see `services.mlflow_gate`).
 
     Only it holds the keys of the artefact bucket; clients go through it. Keys and token travel in the
     environment.
@@ -46,15 +47,17 @@ def start_mlflow(
         *(sys.executable, "-m", "services.mlflow_gate"),
         *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", artefacts),
-        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--host", host, "--port", str(port)),
     ]
     return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
 
 
-def wait_for_mlflow(process: ManagedProcess, *, port: int, seconds: float) -> None:
+def wait_for_mlflow(
+    process: ManagedProcess, *, port: int, seconds: float, host: str = "127.0.0.1"
+) -> None:
     """Wait until the server answers.
 
     Raises:
         StackError: it did not start.
     """
-    process.wait_until(lambda: answers(f"http://127.0.0.1:{port}/health", status=200), seconds=seconds)
+    process.wait_until(lambda: answers(f"http://{host}:{port}/health", status=200), seconds=seconds)

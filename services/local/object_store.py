@@ -37,22 +37,25 @@ def start_object_store(
     buckets: tuple[str, ...],
     environment: Mapping[str, str],
     log: Path,
+    host: str = "127.0.0.1",
 ) -> ManagedProcess:
-    """Serve a folder as S3 on loopback; each bucket is a subfolder. Keys travel in the environment only."""
+    """Serve a folder as S3; each bucket is a subfolder. Keys travel in the environment only."""
     for bucket in buckets:
         (folder / bucket).mkdir(parents=True, exist_ok=True)
     own = {
         "RCLONE_CONFIG": "",  # nobody's personal configuration
         "RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"',  # quoted: the variable is a comma-separated list
     }
-    command = [find_rclone(), "serve", "s3", "--addr", f"127.0.0.1:{port}", str(folder)]
+    command = [find_rclone(), "serve", "s3", "--addr", f"{host}:{port}", str(folder)]
     return ManagedProcess("the S3 server", command, environment={**environment, **own}, log=log)
 
 
-def wait_for_object_store(process: ManagedProcess, *, port: int, seconds: float) -> None:
+def wait_for_object_store(
+    process: ManagedProcess, *, port: int, seconds: float, host: str = "127.0.0.1"
+) -> None:
     """Wait until the server answers (it refuses requests without keys, and that is an answer).
 
     Raises:
         StackError: it did not start.
     """
-    process.wait_until(lambda: answers(f"http://127.0.0.1:{port}/"), seconds=seconds)
+    process.wait_until(lambda: answers(f"http://{host}:{port}/"), seconds=seconds)
