@@ -18,7 +18,7 @@ EVERYWHERE = (
     ("operator", HEADS, 8265, "configures Serve, watches jobs"),
     (SUBMITTERS, HEADS, 8265, "submit RayJobs"),
     ("gateway", "service-*", 8000, "the API, from outside"),
-    ("operator", "service-*", 8000, "is the proxy of the head well?"),
+    ("operator", "service-head", 8000, "is its proxy well?"),
     (RAY, "mlflow", 5000, "runs, versions"),
     ("gateway", "mlflow", 5000, "its pages, from outside"),
     ("mlflow", "postgres", 5432, "its tables"),

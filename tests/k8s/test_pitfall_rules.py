@@ -1,5 +1,7 @@
 """What a cluster takes and regrets is noticed before it is applied."""
 
+import re
+
 import pytest
 from broken_manifests import (
     CLUSTER,
@@ -17,6 +19,7 @@ from broken_manifests import (
     unproven,
 )
 from installations import INSTALLATIONS
+from kustomize_resolver import ROOT
 from pitfall_rules import RULES
 
 BROKEN = [
@@ -317,6 +320,17 @@ BROKEN = [
         "too much for one node",
     ),
 ]
+
+
+DOCKERFILE = ROOT.parent / "Dockerfile"
+
+
+@pytest.mark.skipif(not DOCKERFILE.exists(), reason="there is no Dockerfile yet")
+@pytest.mark.parametrize("program", ["bash", "wget", "grep"])
+def test_the_image_has_what_the_operators_probes_call(program):
+    """The readiness of a worker of a RayService is a command of a shell, for every Ray (KubeRay PR 4480)."""
+    installed = re.findall(r"apt-get install ([^&|;]*)", DOCKERFILE.read_text(encoding="utf-8"))
+    assert any(program in words.split() for words in installed)
 
 
 @pytest.mark.parametrize("name", INSTALLATIONS)
