@@ -73,7 +73,9 @@ class TokenGate:
 def main() -> None:
     """Run the server until SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m services.mlflow_gate", description=__doc__)
-    parser.add_argument("--backend-store-uri", required=True, help="sqlite:///... or postgresql://...")
+    parser.add_argument(
+        "--backend-store-uri", required=True, help="sqlite:///... or postgresql+psycopg2://..."
+    )
     parser.add_argument("--artifacts-destination", required=True, help="s3:// address of the artefacts")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=5000)

@@ -52,9 +52,7 @@ def start_mlflow(
     return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
 
 
-def wait_for_mlflow(
-    process: ManagedProcess, *, port: int, seconds: float, host: str = "127.0.0.1"
-) -> None:
+def wait_for_mlflow(process: ManagedProcess, *, port: int, seconds: float, host: str = "127.0.0.1") -> None:
     """Wait until the server answers.
 
     Raises:

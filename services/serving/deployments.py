@@ -17,10 +17,13 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from ray import serve
 from ray.serve.config import BackpressureConfig
 
+from icss_core.errors import faults_of
 from icss_core.raster.block_cache import set_block_cache
+from services.errors import ConfigurationError
 from services.mapping.map_jobs import MapJobs, MapKeeper
 from services.mlflow_calls import limit_waiting
 from services.registry import Registry
@@ -203,11 +206,26 @@ def application(*, predictor_replicas: int = 1) -> Application:
     return bound
 
 
+class BuildArguments(BaseModel):
+    """What the `args` of a Serve config may say; everything else of a deployment is in its `deployments`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    predictor_replicas: PositiveInt = 1
+    """Processes that predict, where the config has no number of its own."""
+
+
 def build(arguments: dict[str, str] | None = None) -> Application:
     """The Serve application: what a Serve config names as `import_path: services.serving.deployments:build`.
 
     Args:
-        arguments: the `args` of the Serve config; `predictor_replicas` says how many processes predict.
+        arguments: the `args` of the Serve config, see `BuildArguments`.
+
+    Raises:
+        ConfigurationError: an argument is not known, or has a wrong value.
     """
-    replicas = (arguments or {}).get("predictor_replicas", "1")
-    return application(predictor_replicas=int(replicas))
+    try:
+        checked = BuildArguments.model_validate(arguments or {})
+    except ValidationError as error:
+        raise ConfigurationError(f"args of the Serve config: {faults_of(error)}") from error
+    return application(predictor_replicas=checked.predictor_replicas)
