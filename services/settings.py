@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         default=1, description="processes that map a region which was asked for over HTTP"
     )
     map_cpus_per_worker: PositiveInt = Field(default=1, description="CPUs of each of them")
+    map_gpu: bool | None = Field(
+        default=None,
+        description="whether each has a GPU; empty: if there are as many when the job starts, which is never so "
+        "on a cluster that makes its workers when they are asked for",
+    )
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cache_dir: Path = Path("~/.cache/icss")
     lease_seconds: PositiveFloat = Field(
@@ -187,6 +192,7 @@ class Settings(BaseSettings):
         "api_token",
         "jobs_address",
         "jobs_token",
+        "map_gpu",
         "retention_days",
         "revision",
         mode="before",

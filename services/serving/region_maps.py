@@ -67,6 +67,7 @@ class RegionMaps:
             tiling=DEFAULT_TILING if asked.tiling is None else Tiling(**asked.tiling.model_dump()),
             workers=self._settings.map_workers,
             cpus_per_worker=self._settings.map_cpus_per_worker,
+            gpu=self._settings.map_gpu,
         )
         return self.status(self._jobs.start(request))
 

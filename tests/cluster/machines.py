@@ -1,8 +1,8 @@
 """Machines of a cluster on this one: each a network namespace with an address of its own, joined by a bridge.
 
-What runs on one reaches the others by the network only, and a machine can be lost as a real one is: its cable
-is cut first, so that nobody hears of its end. Where namespaces cannot be made (not root, or no `ip`), machines
-are processes on loopback, and are lost without their connections being cut first.
+What runs on one reaches the others by the network only, and a machine can be lost as a real one is: its
+network is cut first, so that nobody hears of its end. Where namespaces cannot be made (not root, or no `ip`),
+machines are processes on loopback, and are lost without that.
 """
 
 from __future__ import annotations
