@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up ingest-check test lint types unit services stack lock clean
+.PHONY: help setup demo up ingest-check test lint types unit services stack cluster-test lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -40,13 +40,16 @@ types: $(READY)  ## mypy, strict on icss_core and services
 	nice -n 5 $(BIN)/mypy
 
 unit: $(READY)  ## pytest without what needs a server
-	nice -n 5 $(BIN)/pytest -m "not services and not stack"
+	nice -n 5 $(BIN)/pytest -m "not services and not stack and not cluster"
 
 services: $(READY)  ## pytest of what needs S3 or MLflow
 	$(BIN)/pytest -m services
 
 stack: $(READY)  ## pytest of what needs all services, Ray and Serve among them
 	$(BIN)/pytest -m stack
+
+cluster-test: $(READY)  ## pytest of nodes that are lost: machines as network namespaces (as root), minutes
+	$(BIN)/pytest -m cluster -s tests/cluster
 
 # three at a time, the longest first: those with servers wait for them half of the time, and what only computes
 # gives way to them; each prints its lines when it is done

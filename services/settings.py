@@ -166,8 +166,8 @@ class Settings(BaseSettings):
     map_cpus_per_worker: PositiveInt = Field(default=1, description="CPUs of each of them")
     map_gpu: bool | None = Field(
         default=None,
-        description="whether each has a GPU; empty: if there are as many when the job starts, which is never so "
-        "on a cluster that makes its workers when they are asked for",
+        description="whether each has a GPU; empty: if there are as many when the job starts, which is never "
+        "so on a cluster that makes its workers when they are asked for",
     )
     threads: PositiveInt = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cache_dir: Path = Path("~/.cache/icss")

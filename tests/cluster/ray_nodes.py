@@ -134,6 +134,8 @@ class RayNodes:
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "3",
             "RAY_health_check_timeout_ms": "1000",
+            # the interface by which workers of a training reach each other; a name would lead elsewhere
+            **({"GLOO_SOCKET_IFNAME": "eth0"} if self.head.prefix else {}),
             **environment_of(settings),
         }
 
@@ -173,9 +175,26 @@ class RayNodes:
             if one["raylet"]["state"] == "ALIVE" and not one["raylet"].get("isHeadNode")
         ]
 
-    def node_of(self, address: str) -> str:
-        """The name of the machine with an address."""
-        return next(name for name, (machine, _) in self._nodes.items() if machine.address == address)
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the machines, without the head."""
+        return list(self._nodes)
+
+    def node_of(self, actor: str) -> str | None:
+        """The machine on which a living actor is whose class has this in its name; None where there is none."""
+        answer = httpx.get(
+            f"{self.settings.jobs_address}/logical/actors",
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=20,
+            trust_env=False,
+        )
+        for one in answer.raise_for_status().json()["data"]["actors"].values():
+            if actor in str(one.get("actorClass")) and one.get("state") == "ALIVE":
+                address = one["address"]["ipAddress"]
+                found = [name for name, (machine, _) in self._nodes.items() if machine.address == address]
+                if found:
+                    return found[0]
+        return None
 
     def run(self, *command: str) -> str:
         """Submit `python -m COMMAND`; returns the submission."""
