@@ -48,6 +48,8 @@ def start_mlflow(
         *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", artefacts),
         *("--host", host, "--port", str(port)),
+        # requests to other names than loopback's are refused otherwise
+        *("--allowed-hosts", f"{host},{host}:{port},localhost,localhost:{port}"),
     ]
     return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
 

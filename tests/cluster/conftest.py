@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
         tempfile.TemporaryDirectory(prefix="icss-n-", ignore_cleanup_errors=True) as temporary,
         RayNodes(machines, folder, Path(temporary)) as nodes,
     ):
-        print(f"machines are {type(machines).__name__.lower()}; logs are in {folder}")
+        sys.stdout.write(f"machines are {type(machines).__name__.lower()}; logs are in {folder}\n")
         yield nodes
 
 

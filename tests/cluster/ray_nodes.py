@@ -181,7 +181,7 @@ class RayNodes:
         return list(self._nodes)
 
     def node_of(self, actor: str) -> str | None:
-        """The machine on which a living actor is whose class has this in its name; None where there is none."""
+        """The machine of a living actor whose class has this in its name; None where there is none."""
         answer = httpx.get(
             f"{self.settings.jobs_address}/logical/actors",
             headers={"Authorization": f"Bearer {self._token}"},

@@ -1,7 +1,8 @@
-"""A machine is lost in the middle of a pretraining, a map of a region, an update, and predictions under load."""
+"""A machine is lost in the middle of a pretraining, a map of a region, an update, and predictions."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -146,6 +147,15 @@ class Load:
         assert not self._thread.is_alive()
 
 
+def lose_node_of(actor: str, cluster: RayNodes) -> None:
+    """Lose the machine of a replica, bring another one, and wait until the replica is back."""
+    lost = cluster.node_of(actor)
+    assert lost is not None
+    cluster.lose(lost)
+    cluster.add_node()
+    wait_until(lambda: cluster.node_of(actor) is not None, seconds=180)
+
+
 def test_update_and_predictions_outlive_the_node_of_their_replicas(
     two_nodes: RayNodes, hamlet: Path, tmp_path: Path
 ) -> None:
@@ -164,11 +174,7 @@ def test_update_and_predictions_outlive_the_node_of_their_replicas(
         wait_until(lambda: (client.update(update.id).step or 0) > 10, seconds=120)
         before = load.done
         for replica in ("updater", "predictor"):
-            lost = cluster.node_of(f"ServeReplica:icss:{replica}")
-            assert lost is not None
-            cluster.lose(lost)
-            cluster.add_node()
-            wait_until(lambda: cluster.node_of(f"ServeReplica:icss:{replica}") is not None, seconds=180)
+            lose_node_of(f"ServeReplica:icss:{replica}", cluster)
         done = client.wait(update.id, timeout=400)
         assert done.status == "successful"
         versions = client.model(MODEL).versions
@@ -176,6 +182,8 @@ def test_update_and_predictions_outlive_the_node_of_their_replicas(
         after = load.done
         wait_until(lambda: load.done > max(after, before), seconds=180)
     load.stop()
-    print(f"{load.done} predictions, {load.refused} refusals, {len(load.failures)} without a reason")
+    sys.stdout.write(
+        f"{load.done} predictions, {load.refused} refusals, {len(load.failures)} without a reason\n"
+    )
     stopped = cluster.run("services.serving", "--stop")
     cluster.wait_for(stopped, seconds=120)

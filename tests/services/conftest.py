@@ -38,14 +38,20 @@ def whole_stack(request: pytest.FixtureRequest) -> LocalStack | None:
 
 
 @pytest.fixture(scope="session")
+def server_folder(whole_stack: LocalStack | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers keep everything: the buckets in `s3`, and `mlflow.db`."""
+    return tmp_path_factory.mktemp("servers") if whole_stack is None else whole_stack.folder
+
+
+@pytest.fixture(scope="session")
 def store_settings(
-    whole_stack: LocalStack | None, tmp_path_factory: pytest.TempPathFactory
+    whole_stack: LocalStack | None, server_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """Settings of an S3 server with two buckets, of which only icss/data and icss/more may be touched."""
     folder = tmp_path_factory.mktemp("store")
     with ExitStack() as running:
         if whole_stack is None:
-            settings = running.enter_context(_object_store(folder))
+            settings = running.enter_context(_object_store(server_folder))
         else:
             settings = whole_stack.settings
         yield settings.model_copy(
@@ -90,23 +96,22 @@ def storage(store_settings: Settings) -> Storage:
 
 @pytest.fixture(scope="session")
 def mlflow_settings(
-    store_settings: Settings, whole_stack: LocalStack | None, tmp_path_factory: pytest.TempPathFactory
+    store_settings: Settings, whole_stack: LocalStack | None, server_folder: Path
 ) -> Iterator[Settings]:
     """The same, with an MLflow server that keeps its artefacts in the second bucket."""
     if whole_stack is not None:
         yield store_settings.model_copy(update={"mlflow_uri": whole_stack.settings.mlflow_uri})
         return
-    folder = tmp_path_factory.mktemp("mlflow")
     (port,) = free_ports(1)
     with ExitStack() as running:
         server = start_mlflow(
-            folder / "mlflow.db",
+            server_folder / "mlflow.db",
             port=port,
             artefacts="s3://icss-mlflow",
             s3_endpoint=str(store_settings.s3_endpoint),
             token=MLFLOW_TOKEN,
             environment=os.environ,
-            log=folder / "mlflow.log",
+            log=server_folder / "mlflow.log",
             **KEYS,
         )
         running.callback(server.stop)
