@@ -50,6 +50,8 @@ class MapsResult:
     """All that there are now, those from before included."""
     failures: dict[str, Failure]
     """By address of the image."""
+    seconds: float
+    """That workers were at it; their start, and looking at the scenes, is not in it."""
 
 
 def maps_run(request: MapRequest, tracking: Tracking) -> str:
@@ -124,7 +126,7 @@ def _map(
         content_type="application/json",
     )
     work.succeed({"icss.scenes_failed": str(len(run.failures))})
-    return MapsResult(run_id=work.run_id, maps=len(run.records), failures=run.failures)
+    return MapsResult(run_id=work.run_id, maps=len(run.records), failures=run.failures, seconds=run.seconds)
 
 
 def _write_down(request: MapRequest, run: MapRun, work: Work, tracking: Tracking) -> None:

@@ -93,6 +93,9 @@ class MapRun:
         self._pixels = sum(plan.pixels for plan in planned.to_do)
         self._known_area = sum(plan.area or 0.0 for plan in planned.to_do)
         self._told = time.monotonic()
+        self._began: float | None = None
+        self.seconds = 0.0
+        """From the first task that a worker got to the last that ended; the start of workers is not in it."""
         self._steps = count()
 
     @property
@@ -112,6 +115,7 @@ class MapRun:
             self._give(workers)
             for task, outcome in workers.finished(_POLL):
                 self._take(task, outcome)
+                self.seconds = time.monotonic() - (self._began or self._told)
             if time.monotonic() - self._told >= _TELL_SECONDS:
                 self._tell(workers.ready)
                 self._obey()
@@ -138,6 +142,7 @@ class MapRun:
                 return
             task = heapq.heappop(self._queue)[-1]
             if task.plan.scene.address not in self.failures:
+                self._began = self._began or time.monotonic()
                 workers.give(number, task)
 
     def _take(self, task: Task, outcome: Outcome) -> None:
