@@ -43,6 +43,7 @@ def main(
 ) -> None:
     """Map every image of a region with one version; images that have such a map already are passed over."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("rasterio").setLevel(logging.WARNING)  # it tells every fault twice
     name, separator, reference = model.partition("@")
     if not separator or not reference:
         raise typer.BadParameter(f"--model takes NAME@VERSION or NAME@ALIAS, not {model!r}")

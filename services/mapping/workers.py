@@ -75,13 +75,14 @@ class MapWorker:
     """One process that makes maps; a Ray actor."""
 
     def __init__(self, request: str, threads: int) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         settings = load_settings()
         torch.set_num_threads(threads)
         self._mapper = SceneMapper(
             MapRequest.model_validate_json(request), Registry(settings), Storage(settings)
         )
 
+    @ray.method(max_task_retries=-1)  # Ray waits itself while it starts the process again
     def ready(self) -> int:
         """That it answers says so; its process id."""
         return os.getpid()
@@ -113,17 +114,8 @@ class MapWorkers:
     """
 
     def __init__(self, request: MapRequest, *, tasks: int, gpus: int) -> None:
-        actor = ray.remote(MapWorker).options(
-            num_cpus=request.cpus_per_worker,
-            num_gpus=gpus,
-            max_restarts=-1,
-            max_concurrency=_AT_ONCE,
-            scheduling_strategy="SPREAD",
-        )
-        self._actors: list[Any] = [
-            actor.remote(request.model_dump_json(), request.cpus_per_worker)
-            for _ in range(min(request.workers, tasks))
-        ]
+        self._request, self._gpus = request, gpus
+        self._actors: list[Any] = [self._new_actor() for _ in range(min(request.workers, tasks))]
         self._starting: dict[Any, int] = {}
         self._doing: dict[Any, tuple[int, Task]] = {}
         self._ready: set[int] = set()
@@ -187,6 +179,17 @@ class MapWorkers:
                 ended.append((task, self._outcome(reference, number)))
         return ended
 
+    def _new_actor(self) -> Any:
+        request = self._request
+        actor = ray.remote(MapWorker).options(
+            num_cpus=request.cpus_per_worker,
+            num_gpus=self._gpus,
+            max_restarts=-1,
+            max_concurrency=_AT_ONCE,
+            scheduling_strategy="SPREAD",
+        )
+        return actor.remote(request.model_dump_json(), request.cpus_per_worker)
+
     def _expect(self, number: int) -> None:
         """Wait for a worker to answer before it gets anything to do."""
         self._ready.discard(number)
@@ -196,11 +199,12 @@ class MapWorkers:
         number = self._starting.pop(reference)
         try:
             ray.get(reference)
-        except RayActorError as error:
+        except RayActorError as error:  # its constructor failed, which Ray does not try again
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
                 raise MappingError(f"the workers do not start: {error}") from error
             _log.warning("worker %d did not start: %s", number, error)
+            self._actors[number] = self._new_actor()
             self._expect(number)
         else:
             self._failed_starts = 0

@@ -181,7 +181,7 @@ class RayNodes:
         return list(self._nodes)
 
     def node_of(self, actor: str) -> str | None:
-        """The machine of a living actor whose class has this in its name; None where there is none."""
+        """The machine of a living actor with this in its name, or its class's; None where there is none."""
         answer = httpx.get(
             f"{self.settings.jobs_address}/logical/actors",
             headers={"Authorization": f"Bearer {self._token}"},
@@ -189,7 +189,8 @@ class RayNodes:
             trust_env=False,
         )
         for one in answer.raise_for_status().json()["data"]["actors"].values():
-            if actor in str(one.get("actorClass")) and one.get("state") == "ALIVE":
+            called = f"{one.get('actorClass')} {one.get('name')}"
+            if actor in called and one.get("state") == "ALIVE":
                 address = one["address"]["ipAddress"]
                 found = [name for name, (machine, _) in self._nodes.items() if machine.address == address]
                 if found:

@@ -174,7 +174,7 @@ def test_update_and_predictions_outlive_the_node_of_their_replicas(
         wait_until(lambda: (client.update(update.id).step or 0) > 10, seconds=120)
         before = load.done
         for replica in ("updater", "predictor"):
-            lose_node_of(f"ServeReplica:icss:{replica}", cluster)
+            lose_node_of(f"icss#{replica}#", cluster)
         done = client.wait(update.id, timeout=400)
         assert done.status == "successful"
         versions = client.model(MODEL).versions
