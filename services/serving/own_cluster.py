@@ -70,7 +70,7 @@ def serve_on_own_cluster(settings: Settings) -> NoReturn:
         _run_application(environment)
         sys.stdout.write(f"Ray's logs, the replicas' among them, are in {folder}/ray/session_latest/logs\n")
         sys.stdout.flush()
-        _watch(head)
+        watch(head)
 
 
 def _run_application(environment: Mapping[str, str]) -> None:
@@ -81,7 +81,12 @@ def _run_application(environment: Mapping[str, str]) -> None:
         raise StackError("the application did not start; its messages are above")
 
 
-def _watch(head: ManagedProcess) -> NoReturn:
+def watch(head: ManagedProcess) -> NoReturn:
+    """Stay for as long as the head lives.
+
+    Raises:
+        StackError: it has died; the message has the end of its log.
+    """
     while head.running:
         time.sleep(1)
     raise StackError(f"{head.name} has died; {head.tail()}")

@@ -43,7 +43,7 @@ def make_root(root: Path, checks: str) -> None:
     Path(root, "dev/fd").symlink_to("/proc/self/fd")
     (root / SHARED).mkdir()
     mount("-t", "tmpfs", "-o", f"mode=1777,size={SHARED_MEMORY}", "tmpfs", f"{root / SHARED}")
-    mount("-t", "tmpfs", "-o", "mode=1777,size=3g", "tmpfs", f"{root / TEMPORARY}")
+    mount("-t", "tmpfs", "-o", "mode=1777,size=3g,noexec,nosuid,nodev", "tmpfs", f"{root / TEMPORARY}")
     inside = root / TEMPORARY / "checks"
     inside.mkdir()
     mount("--bind", "-o", "ro", checks, str(inside))
