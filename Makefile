@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up ingest-check test lint types unit services stack cluster-test lock clean
+.PHONY: help setup demo up ingest-check test lint types unit services stack cluster-test image-test lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -56,8 +56,19 @@ cluster-test: $(READY)  ## pytest of nodes that are lost: machines as network na
 test: lint  ## everything CI runs
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target stack services unit types
 
-lock:  ## resolve pyproject.toml into requirements.lock again (needs uv)
-	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements.lock
+LOCK = uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-header --no-annotate
+
+# the second file is what an image needs: the first without the tools of development. uv keeps the versions and
+# hashes that it finds in a file, so each entry of it is an entry of the first (tests/image checks that)
+lock:  ## resolve pyproject.toml into the two lock files again (needs uv)
+	$(LOCK) --extra dev -o requirements.lock
+	cp requirements.lock requirements-runtime.lock
+	$(LOCK) --extra pretrained -o requirements-runtime.lock
+
+# make image-test [VARIANTS="cpu cuda"] [WORK=folder]: root, some minutes, and 30 GB of disk for a while
+VARIANTS ?= cpu cuda
+image-test:  ## build the container image and try it, read-only and without root
+	$(PYTHON) -m tests.image $(if $(WORK),--work "$(WORK)") $(VARIANTS)
 
 clean:  ## remove the virtual environment and results
 	rm -rf $(VENV) out
