@@ -23,15 +23,23 @@ from ray.serve.config import BackpressureConfig
 from icss_core.raster.block_cache import set_block_cache
 from services.mlflow_calls import limit_waiting
 from services.registry import Registry
+from services.repeating_thread import RepeatingThread
 from services.retention import Retention, RetentionThread
 from services.serving.app import create_api
 from services.serving.backend import Backend
 from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
 from services.serving.images import Images
 from services.serving.lanes import Lanes
-from services.serving.meters import PredictionMeter, UpdateMeter
+from services.serving.meters import (
+    DEPENDENCY_SECONDS,
+    QUEUE_SECONDS,
+    DependencyMeter,
+    PredictionMeter,
+    UpdateMeter,
+)
 from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
+from services.serving.readiness import PATIENCE
 from services.serving.update_queue import UpdateQueue
 from services.serving.update_records import UpdateRecords
 from services.serving.update_run import UpdateRun
@@ -68,6 +76,14 @@ class Api:
         self._backend = Backend(
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
         )
+        probe = Storage(self._settings, timeout=PATIENCE, attempts=1)
+        meter = DependencyMeter({"mlflow": Tracking(self._settings).answers, "object_store": probe.answers})
+        self._watching = RepeatingThread(
+            meter.ask,
+            name="dependencies",
+            seconds=DEPENDENCY_SECONDS,
+            on_failure="MLflow and the object store were not asked this time",
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, made in the replica and never pickled."""
@@ -77,6 +93,11 @@ class Api:
             max_body_bytes=self._settings.limits.max_body_bytes,
             max_bodies_bytes=self._settings.limits.max_bodies_bytes,
         )
+
+    def __del__(self) -> None:
+        """Serve's way to say that the replica ends."""
+        if hasattr(self, "_watching"):  # not where the constructor failed
+            self._watching.close()
 
 
 class Updater:
@@ -89,12 +110,19 @@ class Updater:
         registry, storage, tracking = Registry(settings), Storage(settings), Tracking(settings)
         records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
         work = UpdateRun(registry, Images(settings, storage), records, tracking)
-        self._meter = UpdateMeter()
+        self._meter = UpdateMeter(max_waiting=settings.limits.max_queued_updates)
         self._queue = UpdateQueue(
             records, work, max_waiting=settings.limits.max_queued_updates, on_end=self._meter.ended
         )
         work.models.warm_up()
         resumed = self._queue.start()
+        queue, meter = self._queue, self._meter
+        self._watching = RepeatingThread(
+            lambda: meter.load(queue.load()),
+            name="queue load",
+            seconds=QUEUE_SECONDS,
+            on_failure="the length of the queue is not shown this time",
+        )
         self._retention = RetentionThread(Retention(settings, storage, tracking))
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
@@ -127,8 +155,9 @@ class Updater:
         """Serve's way to say that the replica ends."""
         if hasattr(self, "_queue"):  # not where the constructor failed
             self._queue.close()
-        if hasattr(self, "_retention"):
-            self._retention.close()
+        for thread in ("_watching", "_retention"):
+            if hasattr(self, thread):
+                getattr(self, thread).close()
 
 
 class Predictor:

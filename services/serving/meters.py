@@ -1,30 +1,66 @@
-"""What Prometheus is told. Ray adds the deployment, replica and application to every value."""
+"""What Prometheus is told by the service. Ray adds the deployment, replica and application to every value.
+
+Ray exports each name with `ray_` before it, and a counter's with `_total` behind it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from ray.serve import metrics
 
 if TYPE_CHECKING:
-    from services.serving.predictor import PredictionOutcome
+    from collections.abc import Callable, Mapping
 
-_SECONDS = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+    from services.serving.predictor import PredictionOutcome
+    from services.serving.update_queue import QueueLoad
+
+_log = logging.getLogger("ray.serve")
+
+QUEUE_SECONDS: Final = 5.0
+"""From one look at the queue to the next; Ray passes values on every ten seconds."""
+DEPENDENCY_SECONDS: Final = 15.0
+"""From one question to MLflow and the object store to the next."""
+
+_LONG: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
+_SHORT: Final = [0.05, 0.1, 0.2, 0.5]
 
 
 class UpdateMeter:
-    """Counts updates by end state, and measures how long the work took."""
+    """Counts updates by end state, measures how long the work took, and shows the queue.
 
-    def __init__(self) -> None:
+    Args:
+        max_waiting: updates that may wait; more are refused.
+    """
+
+    def __init__(self, *, max_waiting: int) -> None:
         self._ended = metrics.Counter("icss_updates", "updates that ended", tag_keys=("status",))
         self._seconds = metrics.Histogram(
-            "icss_update_seconds", "from the start of an update's work to its end", boundaries=_SECONDS
+            "icss_update_seconds", "from the start of an update's work to its end", boundaries=_LONG
         )
+        self._waiting = metrics.Gauge("icss_updates_waiting", "updates that wait for their turn")
+        self._running = metrics.Gauge("icss_updates_running", "updates at work, 0 or 1")
+        self._oldest = metrics.Gauge(
+            "icss_oldest_waiting_update_seconds", "since the update that waits longest was accepted"
+        )
+        self._running_for = metrics.Gauge(
+            "icss_running_update_seconds", "since the work on the update that runs began"
+        )
+        self._limit = metrics.Gauge("icss_updates_waiting_limit", "updates that may wait; more are refused")
+        self._limit.set(max_waiting)
 
     def ended(self, status: str, seconds: float) -> None:
         """Note an update that ended."""
         self._ended.inc(tags={"status": status})
         self._seconds.observe(seconds)
+
+    def load(self, load: QueueLoad) -> None:
+        """Show how much there is to do now."""
+        self._waiting.set(load.waiting)
+        self._running.set(load.running)
+        self._oldest.set(load.oldest_waiting_seconds)
+        self._running_for.set(load.running_seconds)
 
 
 class PredictionMeter:
@@ -33,10 +69,44 @@ class PredictionMeter:
     def __init__(self) -> None:
         self._pixels = metrics.Counter("icss_predicted_pixels", "pixels of predicted images")
         self._seconds = metrics.Histogram(
-            "icss_prediction_seconds", "one prediction, reading and writing included", boundaries=_SECONDS
+            "icss_prediction_seconds",
+            "one prediction, reading and writing included, waiting for its turn left out",
+            boundaries=_SHORT + _LONG,
         )
 
     def ended(self, outcome: PredictionOutcome) -> None:
         """Note a prediction that was made."""
         self._pixels.inc(outcome.pixels)
         self._seconds.observe(outcome.prediction.seconds)
+
+
+class DependencyMeter:
+    """Shows whether what the service depends on answers, and logs where that changes.
+
+    Args:
+        questions: by name, what returns where the part answers and raises where it does not.
+    """
+
+    def __init__(self, questions: Mapping[str, Callable[[], object]]) -> None:
+        self._questions = questions
+        self._answered = dict.fromkeys(questions, True)
+        self._up = metrics.Gauge(
+            "icss_dependency_up", "1: it answers this process; 0: it does not", tag_keys=("dependency",)
+        )
+
+    def ask(self) -> dict[str, bool]:
+        """Ask all parts, one after another; shows and returns who answered. Blocks as long as they do."""
+        for name, question in self._questions.items():
+            answers = self._answers(name, question)
+            self._up.set(int(answers), tags={"dependency": name})
+            self._answered[name] = answers
+        return dict(self._answered)
+
+    def _answers(self, name: str, question: Callable[[], object]) -> bool:
+        try:
+            question()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the part does not answer
+            if self._answered[name]:
+                _log.warning("%s does not answer: %s: %s", name, type(error).__name__, error)
+            return False
+        return True
