@@ -27,6 +27,7 @@ from services.repeating_thread import RepeatingThread
 from services.retention import Retention, RetentionThread
 from services.serving.app import create_api
 from services.serving.backend import Backend
+from services.serving.dependencies import Dependencies
 from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
 from services.serving.images import Images
 from services.serving.lanes import Lanes
@@ -77,9 +78,12 @@ class Api:
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
         )
         probe = Storage(self._settings, timeout=PATIENCE, attempts=1)
-        meter = DependencyMeter({"mlflow": Tracking(self._settings).answers, "object_store": probe.answers})
+        dependencies = Dependencies(
+            {"mlflow": Tracking(self._settings).answers, "object_store": probe.answers},
+            DependencyMeter().answers,
+        )
         self._watching = RepeatingThread(
-            meter.ask,
+            dependencies.ask,
             name="dependencies",
             seconds=DEPENDENCY_SECONDS,
             on_failure="MLflow and the object store were not asked this time",

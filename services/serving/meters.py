@@ -1,27 +1,24 @@
 """What Prometheus is told by the service. Ray adds the deployment, replica and application to every value.
 
-Ray exports each name with `ray_` before it, and a counter's with `_total` behind it.
+Ray exports each name with `ray_` before it, and a counter's with `_total` behind it. Its histograms
+count rightly, but their `_sum` is made of the middles of the buckets: whatever is to be exact is a counter.
+A gauge that nobody sets is exported for twenty seconds and then no more, so each is set again and again.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Final
 
 from ray.serve import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from services.serving.predictor import PredictionOutcome
     from services.serving.update_queue import QueueLoad
 
-_log = logging.getLogger("ray.serve")
-
 QUEUE_SECONDS: Final = 5.0
 """From one look at the queue to the next; Ray passes values on every ten seconds."""
-DEPENDENCY_SECONDS: Final = 15.0
-"""From one question to MLflow and the object store to the next."""
+DEPENDENCY_SECONDS: Final = 5.0
+"""From the answers of MLflow and the object store, which take ten seconds at most, to the next questions."""
 
 _LONG: Final = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
 _SHORT: Final = [0.05, 0.1, 0.2, 0.5]
@@ -48,7 +45,7 @@ class UpdateMeter:
             "icss_running_update_seconds", "since the work on the update that runs began"
         )
         self._limit = metrics.Gauge("icss_updates_waiting_limit", "updates that may wait; more are refused")
-        self._limit.set(max_waiting)
+        self._max_waiting = max_waiting
 
     def ended(self, status: str, seconds: float) -> None:
         """Note an update that ended."""
@@ -61,6 +58,7 @@ class UpdateMeter:
         self._running.set(load.running)
         self._oldest.set(load.oldest_waiting_seconds)
         self._running_for.set(load.running_seconds)
+        self._limit.set(self._max_waiting)
 
 
 class PredictionMeter:
@@ -68,6 +66,7 @@ class PredictionMeter:
 
     def __init__(self) -> None:
         self._pixels = metrics.Counter("icss_predicted_pixels", "pixels of predicted images")
+        self._work = metrics.Counter("icss_predicting_seconds", "seconds of predictions, added up")
         self._seconds = metrics.Histogram(
             "icss_prediction_seconds",
             "one prediction, reading and writing included, waiting for its turn left out",
@@ -77,36 +76,18 @@ class PredictionMeter:
     def ended(self, outcome: PredictionOutcome) -> None:
         """Note a prediction that was made."""
         self._pixels.inc(outcome.pixels)
+        self._work.inc(max(outcome.prediction.seconds, 1e-9))  # Ray refuses 0
         self._seconds.observe(outcome.prediction.seconds)
 
 
 class DependencyMeter:
-    """Shows whether what the service depends on answers, and logs where that changes.
+    """Shows whether what the service depends on answers."""
 
-    Args:
-        questions: by name, what returns where the part answers and raises where it does not.
-    """
-
-    def __init__(self, questions: Mapping[str, Callable[[], object]]) -> None:
-        self._questions = questions
-        self._answered = dict.fromkeys(questions, True)
+    def __init__(self) -> None:
         self._up = metrics.Gauge(
             "icss_dependency_up", "1: it answers this process; 0: it does not", tag_keys=("dependency",)
         )
 
-    def ask(self) -> dict[str, bool]:
-        """Ask all parts, one after another; shows and returns who answered. Blocks as long as they do."""
-        for name, question in self._questions.items():
-            answers = self._answers(name, question)
-            self._up.set(int(answers), tags={"dependency": name})
-            self._answered[name] = answers
-        return dict(self._answered)
-
-    def _answers(self, name: str, question: Callable[[], object]) -> bool:
-        try:
-            question()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the part does not answer
-            if self._answered[name]:
-                _log.warning("%s does not answer: %s: %s", name, type(error).__name__, error)
-            return False
-        return True
+    def answers(self, name: str, answers: bool) -> None:
+        """Note whether a part has answered just now."""
+        self._up.set(int(answers), tags={"dependency": name})
