@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from icss_core.errors import IcssError
 from services.ownership import STATUS, LeaseWatch
+from services.repeating_thread import RepeatingThread
 from services.s3_address import S3Address
 from services.serving.update_records import PENDING
 from services.tracking import PRETRAINING, UPDATES
@@ -164,26 +163,10 @@ class Retention:
                 yield Leftover(where=str(folder), objects=(), written=used, why=why)
 
 
-class RetentionThread:
+class RetentionThread(RepeatingThread):
     """Cleans at once and every hour, until it is closed or its process ends; what goes wrong is logged."""
 
     def __init__(self, retention: Retention, *, seconds: float = _SECONDS_BETWEEN) -> None:
-        self._retention, self._seconds = retention, seconds
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop after the present turn."""
-        self._closing.set()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self._retention.clean()
-            except IcssError as error:
-                _logger.warning("nothing more is deleted this time: %s", error)
-            except Exception:
-                _logger.exception("nothing more is deleted this time")
-            if self._closing.wait(self._seconds):
-                return
+        super().__init__(
+            retention.clean, name="retention", seconds=seconds, on_failure="nothing more is deleted this time"
+        )

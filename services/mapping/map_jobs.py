@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import logging
 import shlex
-import threading
 from typing import TYPE_CHECKING, Final
 
-from icss_core.errors import IcssError
 from services.errors import (
     ConflictError,
     MapsNotFoundError,
@@ -28,8 +26,6 @@ from services.ray_jobs import NO_ANSWER, job_client
 from services.tracking import MAPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ray.job_submission import JobSubmissionClient
 
     from services.settings import Settings
@@ -39,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 PENDING: Final = ("accepted", "running", "interrupted")
 """States of a job that is to go on."""
+KEEP_SECONDS: Final = 15.0
+"""From one look after the jobs to the next."""
 _SUBMISSION: Final = "icss.submission"
 """Tag: the last submission of a run to the cluster, as NUMBER ID."""
 _SUBMISSIONS: Final = 10
@@ -209,31 +207,3 @@ class MapJobs:
         if record is None:
             raise TrackingError(f"MLflow has no run {run_id}")
         return record
-
-
-class MapKeeper:
-    """A thread that calls `MapJobs.keep`.
-
-    Args:
-        keep: what it calls.
-        seconds: from one call to the next.
-    """
-
-    def __init__(self, keep: Callable[[], object], *, seconds: float = 15.0) -> None:
-        self._keep, self._seconds = keep, seconds
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mapping jobs", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop after the present turn."""
-        self._closing.set()
-
-    def _run(self) -> None:
-        while not self._closing.wait(self._seconds):
-            try:
-                self._keep()
-            except IcssError as error:
-                _log.warning("mapping jobs are looked after later: %s", error)
-            except Exception:  # noqa: BLE001 - the next look may succeed, and without looks jobs get lost
-                _log.exception("mapping jobs could not be looked after")

@@ -24,18 +24,27 @@ from ray.serve.config import BackpressureConfig
 from icss_core.errors import faults_of
 from icss_core.raster.block_cache import set_block_cache
 from services.errors import ConfigurationError
-from services.mapping.map_jobs import MapJobs, MapKeeper
+from services.mapping.map_jobs import KEEP_SECONDS, MapJobs
 from services.mlflow_calls import limit_waiting
 from services.registry import Registry
+from services.repeating_thread import RepeatingThread
 from services.retention import Retention, RetentionThread
 from services.serving.app import create_api
 from services.serving.backend import Backend
+from services.serving.dependencies import Dependencies
 from services.serving.handles import PredictorHandle, UpdaterHandle, refusals_returned
 from services.serving.images import Images
 from services.serving.lanes import Lanes
-from services.serving.meters import PredictionMeter, UpdateMeter
+from services.serving.meters import (
+    DEPENDENCY_SECONDS,
+    QUEUE_SECONDS,
+    DependencyMeter,
+    PredictionMeter,
+    UpdateMeter,
+)
 from services.serving.prediction_pool import PredictionPool
 from services.serving.predictor import PredictionService
+from services.serving.readiness import PATIENCE
 from services.serving.update_queue import UpdateQueue
 from services.serving.update_records import UpdateRecords
 from services.serving.update_run import UpdateRun
@@ -72,6 +81,17 @@ class Api:
         self._backend = Backend(
             self._settings, updater=UpdaterHandle(updater), predictor=PredictorHandle(predictor)
         )
+        probe = Storage(self._settings, timeout=PATIENCE, attempts=1)
+        dependencies = Dependencies(
+            {"mlflow": Tracking(self._settings).answers, "object_store": probe.answers},
+            DependencyMeter().answers,
+        )
+        self._watching = RepeatingThread(
+            dependencies.ask,
+            name="dependencies",
+            seconds=DEPENDENCY_SECONDS,
+            on_failure="MLflow and the object store were not asked this time",
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application, made in the replica and never pickled."""
@@ -81,6 +101,11 @@ class Api:
             max_body_bytes=self._settings.limits.max_body_bytes,
             max_bodies_bytes=self._settings.limits.max_bodies_bytes,
         )
+
+    def __del__(self) -> None:
+        """Serve's way to say that the replica ends."""
+        if hasattr(self, "_watching"):  # not where the constructor failed
+            self._watching.close()
 
 
 class Updater:
@@ -93,15 +118,27 @@ class Updater:
         registry, storage, tracking = Registry(settings), Storage(settings), Tracking(settings)
         records = UpdateRecords(tracking, lease_seconds=settings.lease_seconds)
         work = UpdateRun(registry, Images(settings, storage), records, tracking)
-        self._meter = UpdateMeter()
+        self._meter = UpdateMeter(max_waiting=settings.limits.max_queued_updates)
         self._queue = UpdateQueue(
             records, work, max_waiting=settings.limits.max_queued_updates, on_end=self._meter.ended
         )
         work.models.warm_up()
         resumed = self._queue.start()
+        queue, meter = self._queue, self._meter
+        self._watching = RepeatingThread(
+            lambda: meter.load(queue.load()),
+            name="queue load",
+            seconds=QUEUE_SECONDS,
+            on_failure="the length of the queue is not shown this time",
+        )
         self._retention = RetentionThread(Retention(settings, storage, tracking))
         if settings.jobs_address is not None:
-            self._map_keeper = MapKeeper(MapJobs(settings, tracking).keep)
+            self._map_keeper = RepeatingThread(
+                MapJobs(settings, tracking).keep,
+                name="mapping jobs",
+                seconds=KEEP_SECONDS,
+                on_failure="mapping jobs are looked after later",
+            )
         if resumed:
             _log.info("took up %d unfinished updates: %s", len(resumed), ", ".join(resumed))
 
@@ -133,10 +170,9 @@ class Updater:
         """Serve's way to say that the replica ends."""
         if hasattr(self, "_queue"):  # not where the constructor failed
             self._queue.close()
-        if hasattr(self, "_retention"):
-            self._retention.close()
-        if hasattr(self, "_map_keeper"):
-            self._map_keeper.close()
+        for thread in ("_watching", "_retention", "_map_keeper"):
+            if hasattr(self, thread):
+                getattr(self, thread).close()
 
 
 class Predictor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -90,12 +91,19 @@ class UpdateControl:
         update_id: its id.
         closing: set when the process is to stop working; the update is then interrupted, not cancelled.
         patience: see `PATIENCE_SECONDS`.
+        accepted: when the update was; by default now.
     """
 
     def __init__(
-        self, update_id: str, *, closing: threading.Event, patience: float = PATIENCE_SECONDS
+        self,
+        update_id: str,
+        *,
+        closing: threading.Event,
+        patience: float = PATIENCE_SECONDS,
+        accepted: datetime | None = None,
     ) -> None:
         self.id = update_id
+        self.accepted = accepted or datetime.now(UTC)
         self._closing = closing
         self._patience = patience
         self._lease: Lease | None = None
@@ -119,6 +127,11 @@ class UpdateControl:
             return 0.0
         part = min(now.step / now.steps, 0.999) if now.step is not None and now.steps else 0.0
         return _STAGES.index(now.stage) + part
+
+    @property
+    def seconds(self) -> float:
+        """Since its work began in this process; 0 before."""
+        return time.monotonic() - self._started if self._started else 0.0
 
     @property
     def is_cancelled(self) -> bool:

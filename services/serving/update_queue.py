@@ -12,6 +12,8 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 from icss_core.errors import CancelledError, IcssError
@@ -39,6 +41,19 @@ class Work(Protocol):
 
     def __call__(self, update_id: str, order: UpdateOrder, control: Control) -> int:
         """Raises CancelledError when stopped, any other exception when it fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLoad:
+    """How much there is to do."""
+
+    waiting: int
+    running: int
+    """0 or 1."""
+    oldest_waiting_seconds: float
+    """Since the update that waits longest was accepted, by this process or an earlier one; 0: none waits."""
+    running_seconds: float
+    """Since the work on the one that runs began in this process; 0: none runs."""
 
 
 class UpdateQueue:
@@ -96,7 +111,7 @@ class UpdateQueue:
         self._doubtful = {one.id for one in pending if not one.is_free}
         self._doubtful_until = time.monotonic() + 1.5 * self._records.lease_seconds
         for one in pending:
-            self._enqueue(one.id)
+            self._enqueue(one.id, one.accepted)
         for one in pending:
             self._compare(one)
         self._worker.start()
@@ -107,6 +122,20 @@ class UpdateQueue:
     def is_alive(self) -> bool:
         """Whether both threads run."""
         return self._worker.is_alive() and self._keeper.is_alive()
+
+    def load(self) -> QueueLoad:
+        """How much there is to do; asks nobody, so it is known while MLflow is away too."""
+        with self._changed:
+            running = self._running
+            waiting = [control for control in self._queued.values() if control is not running]
+        oldest = min((control.accepted for control in waiting), default=None)
+        age = 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()
+        return QueueLoad(
+            waiting=len(waiting),
+            running=int(running is not None),
+            oldest_waiting_seconds=max(age, 0.0),  # clocks of two machines may differ
+            running_seconds=0.0 if running is None else running.seconds,
+        )
 
     def submit(self, order: UpdateOrder, key: str | None) -> str:
         """Accept an order and return its id; the same request again returns the same id.
@@ -122,8 +151,7 @@ class UpdateQueue:
             earlier = self._records.repeated(key, order.request)
             if earlier is not None:
                 return earlier
-            with self._changed:
-                waiting = len(self._queued) - (self._running is not None)
+            waiting = self.load().waiting
             if waiting >= self._max_waiting:
                 raise BusyError(f"{waiting} updates are waiting already; try again when some have ended")
             update_id = self._records.create(order, key=key)
@@ -184,11 +212,11 @@ class UpdateQueue:
                 thread.join(wait_seconds)
         self._ends.write()
 
-    def _enqueue(self, update_id: str) -> None:
+    def _enqueue(self, update_id: str, accepted: datetime | None = None) -> None:
         with self._changed:
             if update_id not in self._queued:
                 self._queued[update_id] = UpdateControl(
-                    update_id, closing=self._closing, patience=self._patience
+                    update_id, closing=self._closing, patience=self._patience, accepted=accepted
                 )
             self._changed.notify_all()
 
@@ -238,7 +266,7 @@ class UpdateQueue:
                 return  # the next list says what became of it
             if one.is_free:
                 self._doubtful.discard(one.id)
-                self._enqueue(one.id)
+                self._enqueue(one.id, one.accepted)
             wanted = one.id in self._queued
         if one.cancel_requested and wanted:
             with suppress(ConflictError):  # too late: it is being registered

@@ -63,6 +63,7 @@ class PendingUpdate(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    accepted: datetime
     cancel_requested: bool
     is_free: bool
     """Whether nobody carries it out."""
@@ -190,7 +191,10 @@ class UpdateRecords:
         runs = self._tracking.find(UPDATES, tags={"icss.kind": "update", STATUS: PENDING})
         return [
             PendingUpdate(
-                id=run.run_id, cancel_requested="icss.cancel" in run.tags, is_free=self._watch.may_take(run)
+                id=run.run_id,
+                accepted=run.started,
+                cancel_requested="icss.cancel" in run.tags,
+                is_free=self._watch.may_take(run),
             )
             for run in runs
         ]

@@ -30,6 +30,7 @@ from services.training.checkpoint import (
     save_checkpoint,
 )
 from services.training.learner_context import learner_context
+from services.training.meter import TrainingMeter
 from services.training.plan import Plan
 from services.training.rank import RayRank
 from services.training.report import IterationPoint, WorkerReport
@@ -141,6 +142,7 @@ class Worker:
             world=rank.world,
             precision=config.optimisation.precision,
         )
+        self._meter = TrainingMeter(model=config.model, rank=rank.number)
         self._points: list[IterationPoint] = list(self._progress.points)
         self._first_points: list[IterationPoint] = []
         self._started = self._reported = self._saved = time.monotonic()
@@ -194,6 +196,7 @@ class Worker:
             samples=report.samples,
         )
         self._points.append(point)
+        self._meter.iteration(point)
         if report.iteration <= _FIRST_ITERATIONS:
             self._first_points.append(point)
         if self._fit.done:

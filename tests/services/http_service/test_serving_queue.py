@@ -7,12 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from queue_bench import SECONDS, Bench, QueueMaker, order
+from queue_bench import LEASE_SECONDS, SECONDS, Bench, QueueMaker, order
 
 from icss_core.errors import ClickError
 from icss_core.metrics.forgetting import ForgettingReport
 from services.errors import BusyError, ConflictError, UpdateNotFoundError
 from services.serving.update_files import RecordedResult
+from services.serving.update_queue import QueueLoad
 
 if TYPE_CHECKING:
     from services.serving.update_control import Control
@@ -61,6 +62,26 @@ def test_updates_run_in_the_order_they_came(make: QueueMaker) -> None:
     assert final.forgetting == NOTHING_CHANGED
     make.wait_for(lambda: queue.progress(ids[2]) is None, ids[2])
     assert make.ended == ["successful"] * 3
+
+
+def test_queue_says_how_much_there_is_to_do(make: QueueMaker) -> None:
+    work = Bench()
+    queue = make(work)
+    assert queue.load() == QueueLoad(waiting=0, running=0, oldest_waiting_seconds=0.0, running_seconds=0.0)
+    ids = [queue.submit(order(name), key=None) for name in ("one", "two", "three")]
+    work.wait_until_started()
+    time.sleep(0.05)
+    load = queue.load()
+    assert (load.waiting, load.running) == (2, 1)
+    assert 0.05 <= load.oldest_waiting_seconds < SECONDS
+    assert 0.05 <= load.running_seconds < SECONDS
+    queue.close()
+
+    time.sleep(LEASE_SECONDS)
+    again = make(Bench()).load()
+    assert again.oldest_waiting_seconds > LEASE_SECONDS + 0.05, "it has waited since it was accepted"
+    work.release.set()
+    assert len(ids) == again.waiting + again.running
 
 
 def test_same_key_starts_one_update(make: QueueMaker) -> None:
@@ -127,6 +148,7 @@ def test_waiting_update_is_dismissed_at_once_and_frees_its_place(make: QueueMake
     work.release.set()
     assert make.end(third) == "successful"
     assert work.begun == ["one", "three"]
+    make.wait_for(lambda: queue.progress(third) is None, third)  # it is told a moment after it is recorded
     assert make.ended == ["dismissed", "successful", "successful"]
 
 

@@ -1,0 +1,98 @@
+"""Every metric and label that a dashboard or an alert asks for is exported by the services as they run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from exposition import Exported, scrape
+from monitoring_files import FROM_PROMETHEUS, queries
+from promql import parse
+from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
+
+if TYPE_CHECKING:
+    from promql import Selector
+
+    from services.demo.report import DemoReport
+    from services.local import LocalStack
+
+pytestmark = pytest.mark.e2e
+
+WITH_A_GPU = {
+    "ray_node_gpus_utilization",
+    "ray_node_gram_used",
+    "ray_node_gram_available",
+    "ray_node_gpu_power_milliwatts",
+    "ray_component_gpu_memory_mb",
+}
+"""Exported on nodes with a GPU only; Ray's own table of its metrics says what they are called there."""
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def exported(stack: LocalStack, demo_report: DemoReport) -> dict[str, Exported]:
+    """What is exported after the demo has trained networks, made an update and mapped images.
+
+    Processes pass their metrics on every ten seconds, so it is read until nothing is missing, or that has
+    lasted long enough.
+    """
+    del demo_report
+    httpx.get(f"{stack.addresses['API']}/readyz", timeout=20).raise_for_status()
+    folder = stack.ray.certificate.path.parent / "ray"
+    deadline = time.monotonic() + SECONDS
+    while True:
+        found = scrape(folder)
+        if not missing(found) or time.monotonic() > deadline:
+            return found
+        time.sleep(2)
+
+
+def missing(exported: dict[str, Exported]) -> list[str]:
+    """What queries ask for in vain."""
+    faults = []
+    for where, query in queries():
+        for selector in query.selectors:
+            faults += [f"{where}: {fault}" for fault in faults_of(selector, exported)]
+    return faults
+
+
+def faults_of(selector: Selector, exported: dict[str, Exported]) -> list[str]:
+    metric = exported.get(selector.metric) or of_a_gpu(selector.metric)
+    if metric is None:
+        return [f"{selector.metric} is not exported"]
+    unknown = sorted(selector.labels - metric.labels - FROM_PROMETHEUS)
+    faults = [f"{selector.metric} has no label {unknown}, but {sorted(metric.labels)}"] if unknown else []
+    if selector.counted and metric.kind not in {"counter", "histogram"}:
+        faults.append(f"{selector.metric} is a {metric.kind}, no counter")
+    return faults
+
+
+def of_a_gpu(name: str) -> Exported | None:
+    """What Ray's source says of a metric that is exported with a GPU only."""
+    if name not in WITH_A_GPU:
+        return None
+    gauge = METRICS_GAUGES[name.removeprefix("ray_")]
+    return Exported("gauge", set(map(str, gauge.view.columns)))
+
+
+def test_every_query_names_metrics_and_labels_that_are_exported(exported: dict[str, Exported]) -> None:
+    assert missing(exported) == []
+
+
+def test_what_is_not_there_would_be_noticed(exported: dict[str, Exported]) -> None:
+    for text, fault in (
+        ("ray_icss_updates", "ray_icss_updates is not exported"),  # a counter's name in the code
+        ('ray_icss_updates_total{state="failed"}', "no label ['state']"),
+        ("rate(ray_icss_updates_waiting[5m])", "is a gauge, no counter"),
+        ("sum by (Gpu) (ray_node_gpus_utilization)", "no label ['Gpu']"),
+    ):
+        (selector,) = parse(text).selectors
+        (found,) = faults_of(selector, exported)
+        assert fault in found
+
+
+def test_metrics_that_need_a_gpu_are_really_asked_for() -> None:
+    asked = {selector.metric for _, query in queries() for selector in query.selectors}
+    assert asked >= WITH_A_GPU
