@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,6 @@ PATIENCE = (60, 300, 900)
 ITERATIONS = 150
 AREA_KM2, METRES = 100_000, 0.5
 PIXELS_PER_KM2 = (1000 / METRES) ** 2
-DAY = 86_400
 
 
 @dataclass
@@ -92,8 +92,13 @@ def number(value: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    low, high = sorted((low, high))
+    """A range, as one number where both look alike."""
     return number(low) if number(low) == number(high) else f"{number(low)} to {number(high)}"
+
+
+def percent(low: float, high: float) -> str:
+    """Of parts."""
+    return f"{100 * low:.0f} %" if round(100 * low) == round(100 * high) else f"{100 * low:.0f} to {high:.0%}"
 
 
 def trainings(costs: Costs) -> tuple[Report, Series]:
@@ -123,7 +128,7 @@ def trainings(costs: Costs) -> tuple[Report, Series]:
             done = [train(one, workers, ITERATIONS) for one in ends]
             rates = [one.samples_per_second for one in done]
             idle = [one.idle_share for one in done]
-            cells.append(f"{between(min(rates), max(rates))} ({between(100 * min(idle), 100 * max(idle))} %)")
+            cells.append(f"{between(min(rates), max(rates))} ({percent(min(idle), max(idle))})")
             one_worker = train(ends[-1], 1, ITERATIONS).samples_per_second
             series.setdefault(kind, []).append((workers, rates[-1] / one_worker / workers))
         report.add(workers, *cells)
@@ -156,43 +161,42 @@ def maps(costs: Costs) -> tuple[Report, Series]:
 
 
 def a_day(costs: Costs) -> Report:
-    """Nodes and hours for an area within a day."""
+    """What it takes to map an area within a day."""
+    cores = costs["map.host_cores"]
     report = Report(
         "day",
         f"{AREA_KM2:,} km² at {METRES} m within a day",
         [
             "network and worker",
-            "megapixels/s of a worker",
-            "workers",
-            "hours of a GPU or node",
-            "GPU at work",
+            "network alone, Mpixel/s",
+            "cores that feed it",
+            f"with {cores:.0f} cores, Mpixel/s",
+            "workers for a day",
+            "hours of them together",
         ],
     )
-    needed = AREA_KM2 * PIXELS_PER_KM2 / DAY
-    overhead = costs["map.scene"] * AREA_KM2 * PIXELS_PER_KM2 / costs["map.scene_side"] ** 2
+    pixels = AREA_KM2 * PIXELS_PER_KM2
+    overhead = costs["map.scene"] * pixels / costs["map.scene_side"] ** 2
     for network in ("resnet34", "lite0"):
         for gpu in (None, *costs.family("gpu")):
-            ends = [
-                map_pixels_per_second(costs, network, gpu, use) for use in (uses(costs) if gpu else (None,))
+            ends = uses(costs) if gpu else (None,)
+            rates = [map_pixels_per_second(costs, network, gpu, use) for use in ends]
+            hours = [(pixels / rate + overhead) / 3600 for rate in rates]
+            workers = [math.ceil(hour / 24) for hour in hours]
+            alone = [
+                1 / (costs["map.network_pixels"] * gpu_seconds(costs, gpu, network, use, learning=False))
+                for use in ends
+                if gpu and use
             ]
-            hours = [(AREA_KM2 * PIXELS_PER_KM2 / rate + overhead) / 3600 for rate in ends]
-            workers = [-(-needed * hour * 3600 // (AREA_KM2 * PIXELS_PER_KM2)) for hour in hours]
-            busy = (
-                [
-                    costs["map.network_pixels"] * rate * gpu_seconds(costs, gpu, network, use, learning=False)
-                    for rate, use in zip(ends, uses(costs), strict=True)
-                    if gpu
-                ]
-                if gpu
-                else []
-            )
-            where = f"a node of {costs['processor.cores']:.0f} cores" if gpu is None else gpu
+            feeding = [rate * costs["map.host_seconds_per_pixel"] for rate in alone]
+            where = gpu or f"a node of {costs['processor.cores']:.0f} cores"
             report.add(
                 f"{network}, {where}",
-                between(*(rate / 1e6 for rate in (min(ends), max(ends)))),
+                between(min(alone) / 1e6, max(alone) / 1e6) if alone else "",
+                between(min(feeding), max(feeding)) if alone else "",
+                between(min(rates) / 1e6, max(rates) / 1e6),
                 between(min(workers), max(workers)),
                 between(min(hours), max(hours)),
-                f"{between(*(100 * one for one in busy))} %" if gpu else "",
             )
     return report
 
@@ -270,6 +274,7 @@ def plot(path: Path, training: Series, mapping: Series, waiting: Series) -> None
         axis.set_xlabel(across)
         axis.set_ylabel(up)
         axis.set_xscale("log", base=2 if across == "workers" else 10)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
         if series is not training:
             axis.set_yscale("log")
         axis.legend(fontsize=7)
