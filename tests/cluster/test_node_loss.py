@@ -149,7 +149,8 @@ class Load:
 
 def lose_node_of(actor: str, cluster: RayNodes) -> None:
     """Lose the machine of a replica, bring another one, and wait until the replica is back."""
-    wait_until(lambda: cluster.node_of(actor) is not None, seconds=180)  # it may have been on the last one too
+    # it may have been on the machine that was lost last, and be on its way
+    wait_until(lambda: cluster.node_of(actor) is not None, seconds=180)
     lost = cluster.node_of(actor)
     assert lost is not None
     cluster.lose(lost)
