@@ -170,9 +170,9 @@ class RayNodes:
         )
         nodes = answer.raise_for_status().json()["data"]["summary"]
         return [
-            str(one["ip"])
+            str(one.get("ip"))  # a node that has just gone has none
             for one in nodes
-            if one["raylet"]["state"] == "ALIVE" and not one["raylet"].get("isHeadNode")
+            if one["raylet"].get("state") == "ALIVE" and not one["raylet"].get("isHeadNode")
         ]
 
     @property
