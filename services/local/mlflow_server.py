@@ -48,9 +48,9 @@ def start_mlflow(
         *("--backend-store-uri", f"sqlite:///{database}"),
         *("--artifacts-destination", artefacts),
         *("--host", host, "--port", str(port)),
-        # requests to other names than loopback's are refused otherwise
-        *("--allowed-hosts", f"{host},{host}:{port},localhost,localhost:{port}"),
     ]
+    if host != "127.0.0.1":  # loopback is allowed by itself, on any port; another name has to be told
+        command += ["--allowed-hosts", f"{host},{host}:{port}"]
     return ManagedProcess("the MLflow server", command, environment={**environment, **own}, log=log)
 
 

@@ -245,7 +245,7 @@ class MapsRequest(_Request):
     version: ModelReference = Field(default="memory", description="number or alias")
     images: list[Annotated[str, Field(max_length=1024)]] = Field(
         min_length=1,
-        max_length=1000,
+        max_length=100,
         description="s3:// addresses of images, of prefixes whose images are all taken, of a dataset.yaml, "
         "or of a .txt with one address a line",
     )

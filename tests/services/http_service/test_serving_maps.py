@@ -35,7 +35,7 @@ REGION = SCENE.rpartition("/")[0]
         ({"images": []}, 422, "InvalidRequest", "images"),
         ({"out": "s3://other/maps"}, 403, "UriNotAllowedError", "s3://other"),
         ({"out": "s3://icss"}, 422, "MalformedUriError", "bucket"),
-        ({"version": 7}, 404, "VersionNotFoundError", "7"),
+        ({"version": 99_999}, 404, "VersionNotFoundError", "99999"),
         ({"model": "nowhere"}, 404, "ModelNotFoundError", "nowhere"),
         ({"outlines": "shp"}, 422, "InvalidRequest", "gpkg"),
         ({}, 501, "NoJobsError", "ICSS_JOBS_ADDRESS"),
