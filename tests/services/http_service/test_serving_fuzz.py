@@ -31,4 +31,4 @@ def test_every_answer_is_one_that_the_description_announces(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Selected: 11/11" in done.stdout
+    assert "Selected: 15/15" in done.stdout
