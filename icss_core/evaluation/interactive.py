@@ -179,7 +179,7 @@ def run_session(
         image=image.name,
         seed=seed,
         clicks={names[label]: count for label, count in clicks.counts().items()},
-        pseudo_labels=result.pseudo_labels,
+        pseudo_labels=result.findings.pseudo_labels,
         last=last,
         rounds=looks,
         best_of_last_half=best,

@@ -138,11 +138,12 @@ class Preset(Method):
             raise ValueError("an update from clicks has no background to complete (cross_entropy.kind)")
         return self
 
-    def iterations_on(self, windows: int) -> int:
+    def iterations_on(self, windows: int, *, workers: int = 1) -> int:
         """Optimisation iterations of an update whose sweep has so many windows (`sweep_windows`).
 
-        Only a preset that counts in sweeps asks for their number.
+        Only a preset that counts in sweeps asks for their number, and for that of the workers: each has a
+        batch of its own in an iteration.
         """
         if self.sweeps is None:
             return self.optimisation.iterations
-        return -(-self.sweeps * windows // self.crops.batch)
+        return -(-self.sweeps * windows // (self.crops.batch * workers))

@@ -109,3 +109,7 @@ class Learner(ABC, Generic[Samples, Outputs]):
     def artefacts(self) -> Mapping[str, Mapping[str, Tensor]]:
         """Tensors that the finished version keeps beside its weights, by artefact and name."""
         return {}
+
+    def documents(self) -> Mapping[str, Any]:
+        """What there is to say of the finished network, as JSON values by name; for the job's run."""
+        return {}

@@ -70,14 +70,17 @@ class CropBatches:
     Args:
         image: what to cut from.
         crops: which; those of the first kind come first in a batch.
+        rank: number of this process, of those that train together.
+        world: how many there are; together they see the batches of one process that iterates as often more.
     """
 
-    def __init__(self, image: CropSource, crops: Sequence[Crops]) -> None:
-        self._image, self._crops = image, crops
+    def __init__(self, image: CropSource, crops: Sequence[Crops], *, rank: int = 0, world: int = 1) -> None:
+        self._image, self._crops, self._rank, self._world = image, crops, rank, world
 
     def __call__(self, iteration: int) -> Batch:
         """The batch of an iteration."""
-        chosen = [crop for crops in self._crops for crop in crops(iteration)]
+        number = iteration * self._world + self._rank
+        chosen = [crop for crops in self._crops for crop in crops(number)]
         return self._image.batch(chosen, self._crops[0].side)
 
 

@@ -14,7 +14,6 @@ from icss_core.methods import ClickTask, TaskContext, build_objective, needs_of,
 from icss_core.methods.memory_needs import MEMORY_LABELS, MEMORY_LOGITS, PROTOTYPES
 from icss_core.networks.checked_source import checked_for
 from icss_core.raster.tile_cache import CachedSource, TileCache
-from icss_core.training import Fit, SegmentationLearner
 from icss_core.training.online_memory import OnlineMemory
 from icss_core.updating.context_crops import ContextCrops
 from icss_core.updating.crops import CropBatches, CropSource, LabelledCrops, SweepCrops
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from icss_core.losses import Prototypes
     from icss_core.methods import Need, Preset
     from icss_core.networks.segmenter import Segmenter
+    from icss_core.training import Objective, Optimisation
     from icss_core.updating.crops import Crops
     from icss_core.updating.image_stack import ClickedImage
     from icss_core.updating.memory import MemoryView
@@ -53,7 +53,10 @@ class PreparedUpdate:
     network: Segmenter
     """The network to train: a copy of the memory network with the new classes, its head fitted if the preset
     asks for it."""
-    fit: Fit
+    objective: Objective
+    batches: CropBatches
+    optimisation: Optimisation
+    """The preset's, with the iterations that there are: 0 where the fitted heads are all."""
     label_space: LabelSpace
     """Old and new classes."""
     n_old: int
@@ -80,10 +83,24 @@ def prepare(
     replay: Replay | None,
     seed: int,
     runtime: Runtime,
+    rank: int = 0,
+    world: int = 1,
 ) -> PreparedUpdate:
     """Run the memory network on the working area, and set up the training of a copy with the new classes.
 
-    Arguments and errors are those of `update`, which has checked them.
+    Args:
+        memory: this argument, and all that are not here, are those of `update_from_images`, checked by
+            `check_update`, as are the errors.
+        label_space: as there.
+        extended: the label space with the new classes.
+        images: as there.
+        preset: as there.
+        replay: as there.
+        seed: as there.
+        runtime: as there.
+        rank: number of this process, of those that train together. All prepare the same; each has its own
+            batches, which are every `world`-th of one process's.
+        world: how many there are. A preset that counts in sweeps is through with one so many times faster.
     """
     device = runtime.device or default_device()
     memory = memory.to(device)
@@ -101,9 +118,8 @@ def prepare(
         taken=memory.input_size,
     )
     area = stack.area
-    clock = UpdateClock(
-        runtime.on_progress, stack.everywhere, preset.iterations_on(stack.count_sweep_windows(preset.crops))
-    )
+    iterations = preset.iterations_on(stack.count_sweep_windows(preset.crops), workers=world)
+    clock = UpdateClock(runtime.on_progress, stack.everywhere, iterations)
     # a click outside the working area is not seen
     clicks = stack.clicks.select(area.holding(stack.clicks.rows, stack.clicks.cols) >= 0)
     fits_units = _fits_units(preset, clicks)
@@ -160,12 +176,11 @@ def prepare(
         maps=_maps(needs, memory_view, stack.everywhere),
         facts=_facts(needs, labels, len(extended)),
     )
-    batches = CropBatches(crop_source, _crops(preset, crop_source, stack, seed))
-    learner = SegmentationLearner(network, build_objective(preset, context), batches)
-    optimisation = preset.optimisation.model_copy(update={"iterations": clock.iterations})
     return PreparedUpdate(
         network=network,
-        fit=Fit(learner, optimisation, device=device),
+        objective=build_objective(preset, context),
+        batches=CropBatches(crop_source, _crops(preset, crop_source, stack, seed), rank=rank, world=world),
+        optimisation=preset.optimisation.model_copy(update={"iterations": clock.iterations}),
         label_space=extended,
         n_old=len(label_space),
         images=stack,

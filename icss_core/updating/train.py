@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from icss_core.updating.prevalence import adapt_to_prevalence
+from icss_core.training import Fit
+from icss_core.updating.learner import UpdateLearner
 
 if TYPE_CHECKING:
     from icss_core.methods import Preset
@@ -21,7 +21,8 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
         TrainingDivergedError: the loss became infinite or undefined.
         CancelledError: `runtime.should_stop` said so.
     """
-    fit, network, iterations = update.fit, update.network, update.fit.optimisation.iterations
+    fit = Fit(UpdateLearner(update, preset), update.optimisation, device=update.runner.device)
+    network, iterations = update.network, update.optimisation.iterations
     history: list[IterationReport] = []
 
     def note(report: IterationReport) -> None:
@@ -39,24 +40,4 @@ def train(update: PreparedUpdate, preset: Preset, runtime: Runtime) -> list[Iter
             runtime.on_round(number, network.eval())
             fit.train_mode()
     fit.run(on_iteration=note, should_stop=runtime.should_stop)
-    network.eval()
-    if preset.prevalence.iterations:
-        adapt_to_prevalence(
-            update.runner,
-            network,
-            update.images.area,
-            update.images.clicks,
-            preset.prevalence,
-            n_old=update.n_old,
-            trained=_votes(update, preset),
-        )
     return history
-
-
-def _votes(update: PreparedUpdate, preset: Preset) -> dict[int, float]:
-    """How much each class counted in what the network was fitted by."""
-    counts = update.images.clicks.counts()
-    if not update.fit.optimisation.iterations and update.held_out:
-        return {label: math.sqrt(count) for label, count in counts.items()}
-    # balanced votes weigh the classes alike; a plain mean weighs them by their labels
-    return {} if preset.cross_entropy.kind == "balanced" else {k: float(v) for k, v in counts.items()}

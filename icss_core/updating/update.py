@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from icss_core.errors import ClickError, InvalidParameterError
-from icss_core.labels import BACKGROUND
-from icss_core.networks.compatibility import check_image
-from icss_core.networks.input_size import check_side
+from icss_core.updating.check_update import check_update
+from icss_core.updating.findings import findings_of
 from icss_core.updating.image_stack import ClickedImage
 from icss_core.updating.prepare import prepare
-from icss_core.updating.report import report, report_elsewhere
 from icss_core.updating.runtime import Runtime
 from icss_core.updating.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from icss_core.clicks.click_set import ClickSet
     from icss_core.continual.replay import Replay
@@ -32,11 +25,7 @@ if TYPE_CHECKING:
     from icss_core.networks.segmenter import Segmenter
     from icss_core.raster.source import RasterSource
     from icss_core.training import IterationReport
-    from icss_core.updating.image_stack import ImageStack
-
-
-_HELD_OUT_LIMIT: Final = 0.6
-"""Below it, with 3 to 100 clicks on 6 images of Dubai, maps had a mean IoU of 28 to 59 %."""
+    from icss_core.updating.findings import UpdateFindings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +36,26 @@ class UpdateResult:
     """The updated network, float32, in eval mode, on the device it was trained on."""
     label_space: LabelSpace
     history: list[IterationReport]
-    pseudo_labels: dict[str, int]
-    """Pixels that the memory network labelled, by old class of interest; 0 where it was sure of none."""
-    forgetting: ForgettingReport
-    elsewhere: ElsewhereReport | None
-    """The same on context images, and whether the update does harm there; None where there are none."""
-    held_out: dict[str, float]
-    """Of the clicks on each class, the fraction that a head fitted without them gets right: what to expect on
-    ground like the clicked. Classes with a single click, and updates that fit no head, have none."""
+    findings: UpdateFindings
+    """What it did to the old classes, and what to mistrust."""
     replay: Replay | None
     """What the new version should keep for the updates after it (`REPLAY_ARTEFACT`); None: nothing."""
-    warnings: list[str]
-    """Plain sentences for the annotator; empty when nothing looks wrong."""
     seconds: float
+
+    @property
+    def forgetting(self) -> ForgettingReport:
+        """See `UpdateFindings`."""
+        return self.findings.forgetting
+
+    @property
+    def elsewhere(self) -> ElsewhereReport | None:
+        """See `UpdateFindings`."""
+        return self.findings.elsewhere
+
+    @property
+    def warnings(self) -> list[str]:
+        """See `UpdateFindings`."""
+        return self.findings.warnings
 
 
 def update(
@@ -148,101 +144,16 @@ def update_from_images(
     started = time.perf_counter()
     runtime = runtime or Runtime()
     extended = label_space.extend(*new_classes)
-    _validate_args(memory, label_space, extended, images)
-    check_side(memory.input_size, preset.crops.size, name="crops.size", network=memory.architecture)
-    for image in images:
-        check_image(image.source, bands=memory.architecture.in_channels, dtype=dtype, name=image.name)
+    check_update(memory.architecture, label_space, extended, images, preset, dtype=dtype)
     prepared = prepare(
         memory, label_space, extended, images, preset, replay=replay, seed=seed, runtime=runtime
     )
     history = train(prepared, preset, runtime)
-    forgetting = report(prepared)
-    elsewhere = report_elsewhere(prepared, forgetting)
-    pseudo = prepared.memory_view.pseudo_labels.counts()
     return UpdateResult(
         network=prepared.network,
         label_space=extended,
         history=history,
-        pseudo_labels={
-            name: pseudo.get(label, 0) for label, name in enumerate(label_space.names) if label != BACKGROUND
-        },
-        forgetting=forgetting,
-        elsewhere=elsewhere,
-        held_out={
-            extended.names[label]: value
-            for label, value in prepared.held_out.items()
-            if not math.isnan(value)
-        },
+        findings=findings_of(prepared, preset),
         replay=prepared.replay,
-        warnings=_warnings(
-            preset,
-            [
-                *_held_out_warnings(prepared.held_out, extended, len(label_space)),
-                *forgetting.warnings,
-                *([] if elsewhere is None else elsewhere.warnings),
-            ],
-            prepared.images,
-        ),
         seconds=time.perf_counter() - started,
     )
-
-
-def _held_out_warnings(held_out: Mapping[int, float], label_space: LabelSpace, n_old: int) -> list[str]:
-    """Of the background and the new classes: which of them has too few clicks to be told."""
-    judged = {label: value for label, value in held_out.items() if label == BACKGROUND or label >= n_old}
-    return [
-        f"a single click on {label_space.names[label]!r} cannot tell how well it is learnt: click more of it"
-        if math.isnan(value)
-        else f"too few clicks on {label_space.names[label]!r}, or not on all that it looks like: of those "
-        f"that were held out, {value:.0%} are told right"
-        for label, value in judged.items()
-        if not value >= _HELD_OUT_LIMIT
-    ]
-
-
-def _warnings(preset: Preset, reported: Sequence[str], images: ImageStack) -> list[str]:
-    area, clicks = images.area, images.clicks
-    warnings = [*([preset.warning] if preset.warning else []), *reported]
-    missed = int((area.holding(clicks.rows, clicks.cols) < 0).sum())
-    if missed:
-        warnings.append(
-            f"{missed} of {len(clicks)} clicks lie outside the working area of {len(area.tiles)} tiles and "
-            "were not used; click more closely together, or update twice"
-        )
-    return warnings
-
-
-def _validate_args(
-    memory: Segmenter,
-    label_space: LabelSpace,
-    extended: LabelSpace,
-    images: Sequence[ClickedImage],
-) -> None:
-    if memory.n_classes != len(label_space):
-        raise InvalidParameterError(
-            f"the network has {memory.n_classes} classes, its label space {list(label_space.names)}"
-        )
-    if len(extended) == len(label_space):
-        raise InvalidParameterError("an update needs at least one new class")
-    counts = Counter[int]()
-    for image in images:
-        _check_on_image(image)
-        counts.update(image.clicks.counts())
-    if not counts:
-        raise ClickError("no click at all: an update needs at least one click of the new class")
-    if max(counts) >= len(extended):
-        raise InvalidParameterError(f"label {max(counts)} is outside the label space {list(extended.names)}")
-    for label in range(len(label_space), len(extended)):
-        if label not in counts:
-            raise ClickError(f"no click of the new class {extended.names[label]!r}")
-
-
-def _check_on_image(image: ClickedImage) -> None:
-    clicks, source = image.clicks, image.source
-    off = (clicks.rows >= source.height) | (clicks.cols >= source.width)
-    if off.any():
-        first = int(np.argmax(off))
-        raise ClickError(
-            f"click {first} at row {clicks.rows[first]}, column {clicks.cols[first]} is off the raster of "
-            f"{source.height} x {source.width} pixels ({image.name})"
-        )

@@ -195,7 +195,7 @@ class TestContext:
         alone = update_from_images(memory, OLD, images, [BUILDING], numbers, runtime=runtime)
         images.append(ClickedImage(other, name="field"))
         heard = update_from_images(memory, OLD, images, [BUILDING], numbers, runtime=runtime)
-        assert alone.pseudo_labels == heard.pseudo_labels
+        assert alone.findings.pseudo_labels == heard.findings.pseudo_labels
         assert alone.forgetting.pixels == heard.forgetting.pixels == truth.size
         assert [report.samples for report in alone.history] == [4] * 3
         assert [report.samples for report in heard.history] == [6] * 3

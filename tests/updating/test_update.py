@@ -78,7 +78,7 @@ def test_new_class_is_learnt_and_the_old_one_kept(name, iterations, lost, memory
     changed = (before != after).mean()
     assert report.changed_share_of_image == pytest.approx(changed, abs=0.01)
     assert len(result.history) == iterations
-    assert set(result.pseudo_labels) == {"road"}
+    assert set(result.findings.pseudo_labels) == {"road"}
 
 
 # objectness comes with the scenes of a data set: `get_preset` refuses it for clicks (tests/methods)
@@ -157,7 +157,7 @@ def test_a_threshold_of_zero_takes_any_pixel_of_an_old_class(memory, image, clic
     found, sure = (
         update(
             memory, OLD, image[0], clicks, [BUILDING], quick(iterations=0, **rule), runtime=ON_CPU
-        ).pseudo_labels
+        ).findings.pseudo_labels
         for rule in (anything, nearly_sure)
     )
     roads = (predict(memory, image[0]) == 1).sum()
@@ -269,7 +269,7 @@ class TestTheHypercolumnHead:
         """A memory network that knows road, on whose image road gets neither clicks nor pseudo-labels."""
         unseen = quick("icss-fast", iterations=2, pseudo_labels={"kind": "none"})
         result = update(memory, OLD, image[0], clicks, [BUILDING], unseen, runtime=ON_CPU)
-        assert sum(result.pseudo_labels.values()) == 0
+        assert sum(result.findings.pseudo_labels.values()) == 0
         before, after = (iou(predict(one, image[0]), image[1], 1) for one in (memory, result.network))
         assert after > before - 0.2, (before, after)
 
@@ -281,7 +281,7 @@ class TestTheHypercolumnHead:
         with torch.no_grad():
             blind.classifier.bias[1] -= 20
         plain = self.updated(blind, image, clicks)
-        assert (plain.pseudo_labels["road"], len(plain.history)) == (0, 0)
+        assert (plain.findings.pseudo_labels["road"], len(plain.history)) == (0, 0)
         scene = LabelledScene(
             image=image[0],
             mask=ArraySource(np.where(image[1] == 2, 0, image[1]).astype(np.uint8)[None]),
@@ -340,12 +340,12 @@ class TestTheHypercolumnHead:
         rng = np.random.default_rng(0)  # clicks that mean nothing
         noise = ClickSet(*rng.integers(0, 190, (2, 40)), rng.permutation(np.repeat([0, 2], 20)))
         result = self.updated(memory, image, noise)
-        assert result.held_out["building"] < 0.6
+        assert result.findings.held_out["building"] < 0.6
         (said,) = (one for one in result.warnings if "'building'" in one and "too few clicks" in one)
-        assert f"{result.held_out['building']:.0%}" in said
+        assert f"{result.findings.held_out['building']:.0%}" in said
 
     def test_a_single_click_is_said_to_be_one(self, memory, image, clicks):
         one = clicks.select(np.r_[np.flatnonzero(clicks.labels == 0), np.flatnonzero(clicks.labels == 2)[:1]])
         result = self.updated(memory, image, one)
-        assert set(result.held_out) == {"background"}
+        assert set(result.findings.held_out) == {"background"}
         assert any("a single click on 'building'" in said for said in result.warnings)
