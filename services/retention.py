@@ -124,7 +124,11 @@ class Retention:
     def _jobs(self, folder: str, before: datetime, done_before: datetime) -> Iterator[Leftover]:
         for one in self._old(folder, done_before):
             job = one.where.rpartition("/")[2]
-            records = self._tracking.find(PRETRAINING, tags={"icss.job": job})
+            records = [
+                record
+                for experiment in (PRETRAINING, UPDATES)
+                for record in self._tracking.find(experiment, tags={"icss.job": job})
+            ]
             # a watch that has seen the heartbeat once says that it may beat: nobody is judged at first sight
             if any(
                 record.tags.get(STATUS) == "running" and not self._watch.may_take(record)

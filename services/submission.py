@@ -14,8 +14,8 @@ import aiohttp
 from ray.job_submission import JobSubmissionClient
 
 from services.errors import TrainingError
-from services.pretraining_progress import PretrainingProgress, PretrainingResult
 from services.ray_jobs import NO_ANSWER, job_client
+from services.training_progress import RegisteredLine, TrainingLine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -35,7 +35,7 @@ def submit_pretraining(
     address: str | None = None,
     token: str | None = None,
     log: Path | None = None,
-    on_progress: Callable[[PretrainingProgress], None] | None = None,
+    on_progress: Callable[[TrainingLine], None] | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> int:
     """Run `python -m services.training ...` as a job of a Ray cluster, and wait for it to end.
@@ -85,22 +85,22 @@ class _Follower:
 
     def __init__(
         self,
-        on_progress: Callable[[PretrainingProgress], None] | None,
+        on_progress: Callable[[TrainingLine], None] | None,
         on_line: Callable[[str], None] | None,
     ) -> None:
         self._on_progress = on_progress
         self._on_line = on_line
         self.lines = 0
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self.result: PretrainingResult | None = None
+        self.result: RegisteredLine | None = None
 
     def take(self, line: str) -> None:
         self.lines += 1
         self.tail.append(line)
-        self.result = PretrainingResult.read(line) or self.result
+        self.result = RegisteredLine.read(line) or self.result
         if self._on_line is not None:
             self._on_line(line)
-        progress = PretrainingProgress.read(line)
+        progress = TrainingLine.read(line)
         if progress is not None and self._on_progress is not None:
             self._on_progress(progress)
 

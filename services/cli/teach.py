@@ -59,6 +59,7 @@ def teach(
     from icss_core.methods import get_preset
     from icss_core.networks.model_folder import check_free, load_model, save_model
     from icss_core.updating import Runtime, update_from_images
+    from icss_core.updating.updated_card import updated_card
 
     chosen = get_preset(preset, dict(override_of(change) for change in changes or ()))
     check_free(out / "model")  # before the work, not after it
@@ -79,18 +80,11 @@ def teach(
             seed=seed,
             runtime=Runtime(on_progress=closing.enter_context(_Bar())),
         )
-    changed = {
-        "architecture": result.network.architecture,
-        "label_space": result.label_space,
-        "method": chosen.method,
-        "preset": chosen.name,
-        "parameters": chosen.model_dump(mode="json"),
-        "parent": None,
-        "artefacts": {},
-        "code_version": package_version("icss"),
-    }
+    card = updated_card(
+        card, result.network, result.label_space, chosen, parent=None, code_version=package_version("icss")
+    )
     kept = {} if result.replay is None else {REPLAY_ARTEFACT: result.replay.to_artefact()}
-    save_model(out / "model", result.network, card.model_copy(update=changed), artefacts=kept)
+    save_model(out / "model", result.network, card, artefacts=kept)
     _report(result, out)
     if maps:
         _map(result, images, out / "maps", band_numbers(bands))
@@ -98,7 +92,7 @@ def teach(
 
 def _new_class(name: str, colour: str | None, label_space: LabelSpace) -> ClassInfo:
     from icss_core.labels import ClassInfo
-    from services.serving.colours import distinct_colour
+    from services.distinct_colour import distinct_colour
 
     if colour is None:
         return ClassInfo(name=name, colour=distinct_colour(info.colour for info in label_space.classes))

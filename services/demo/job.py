@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.demo.scenes import TrueScene
     from services.demo.session import SessionResult
     from services.local.stack import LocalStack
-    from services.pretraining_progress import PretrainingProgress
+    from services.training_progress import TrainingLine
 
 _SERVE_SECONDS: Final = 180
 
@@ -153,7 +153,7 @@ class MainJob:
 
             scores = ""
 
-            def show(progress: PretrainingProgress) -> None:
+            def show(progress: TrainingLine) -> None:
                 nonlocal scores  # of the last validation; they stay in view until the next one
                 done = max(progress.iteration / progress.iterations, progress.seconds / (60 * minutes))
                 loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"

@@ -14,8 +14,8 @@ from services.mapping.map_item import MapRecord, read_record
 if TYPE_CHECKING:
     from icss_core.inference.tiling import RowRange
     from icss_core.networks.model_folder import ModelCard
+    from services.data.find_images import StoredImage
     from services.mapping.request import MapRequest
-    from services.mapping.scenes import MapScene
     from services.storage import Storage
 
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class ScenePlan:
     """A scene that can be mapped."""
 
-    scene: MapScene
+    scene: StoredImage
     """With its entity tag."""
     height: int
     width: int
@@ -39,7 +39,7 @@ class ScenePlan:
 
 
 def plan_scene(
-    scene: MapScene,
+    scene: StoredImage,
     request: MapRequest,
     card: ModelCard,
     storage: Storage,

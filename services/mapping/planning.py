@@ -18,8 +18,8 @@ from services.mapping.workers import Failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.data.find_images import StoredImage
     from services.mapping.request import MapRequest
-    from services.mapping.scenes import MapScene
     from services.registry import Registry
     from services.storage import Storage
 
@@ -41,7 +41,7 @@ class Planned:
 
 
 def plan_scenes(
-    scenes: Sequence[MapScene], request: MapRequest, registry: Registry, storage: Storage
+    scenes: Sequence[StoredImage], request: MapRequest, registry: Registry, storage: Storage
 ) -> Planned:
     """Look at the headers of all scenes, several at once.
 
@@ -57,7 +57,7 @@ def plan_scenes(
         if address.endswith(RECORD)
     }
 
-    def look(scene: MapScene) -> ScenePlan | MapRecord | Failure:
+    def look(scene: StoredImage) -> ScenePlan | MapRecord | Failure:
         try:
             return plan_scene(scene, request, card, storage, is_there=scene.name in there, size=size)
         except IcssError as error:

@@ -30,7 +30,7 @@ class MapRequest(BaseModel):
     version: PositiveInt
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     """Addresses: of images; of prefixes, whose images are all taken; of a dataset.yaml; of a text file with
-    one address a line. See `find_scenes`."""
+    one address a line. See `find_images`."""
     pattern: str = "*"
     """Which files of a prefix are taken, by their path within it, as `fnmatch` reads it."""
     out: str

@@ -15,7 +15,7 @@ from icss_core.methods import get_preset
 from icss_core.networks.input_size import check_side, input_size_of_architecture
 from icss_core.updating.crops import count_sweep_windows
 from icss_core.updating.tiles import working_area
-from services.serving.colours import distinct_colour
+from services.distinct_colour import distinct_colour
 from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of, written_out
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ from icss_core.continual.replay import REPLAY_ARTEFACT, Replay
 from icss_core.errors import CancelledError, IcssError
 from icss_core.networks.model_folder import save_model
 from icss_core.updating import Runtime, update
+from icss_core.updating.updated_card import updated_card
 from services.errors import StorageUnavailableError
 from services.metric_buffer import MetricBuffer
+from services.pictures.update_pictures import update_pictures
 from services.registry import UPDATED
 from services.serving.model_cache import ModelCache
 from services.serving.update_files import RecordedResult
-from services.serving.update_pictures import update_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,17 +140,13 @@ class UpdateRun:
     def _register(
         self, update_id: str, order: UpdateOrder, control: Control, memory: LoadedModel, result: UpdateResult
     ) -> int:
-        card = memory.card.model_copy(
-            update={
-                "architecture": result.network.architecture,
-                "label_space": result.label_space,
-                "method": order.preset.method,
-                "preset": order.preset.name,
-                "parameters": order.preset.model_dump(mode="json"),
-                "parent": f"{order.model}:{order.base_version}",
-                "code_version": package_version("icss"),
-                "artefacts": {},
-            }
+        card = updated_card(
+            memory.card,
+            result.network,
+            result.label_space,
+            order.preset,
+            parent=f"{order.model}:{order.base_version}",
+            code_version=package_version("icss"),
         )
         with tempfile.TemporaryDirectory(prefix="icss-update-") as scratch:
             folder = Path(scratch) / "model"

@@ -13,10 +13,10 @@ from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
 from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.seed import MAX_SEED
-from services.pretraining_progress import PretrainingResult
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
+from services.training_progress import RegisteredLine
 
 
 def main(
@@ -93,7 +93,7 @@ def main(
     except IcssError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(PretrainingResult(model=config.model, version=version).line())
+    typer.echo(RegisteredLine(model=config.model, version=version).line())
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from ray.train import UserCallback
 
 from icss_core.labels import BACKGROUND
 from services.errors import TrackingError
-from services.pretraining_progress import PretrainingProgress
 from services.settings import load_settings
 from services.tracking import Tracking
 from services.training.report import IterationPoint, WorkerReport
+from services.training_progress import TrainingLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -122,7 +122,7 @@ class MlflowCallback(UserCallback):
         validation = report.validation or {}
         iou = {f"val_iou/{name}": value for name, value in validation.items() if not math.isnan(value)}
         means = {name: value for name, value in scores.items() if not name.startswith("val_iou/")}
-        progress = PretrainingProgress(
+        progress = TrainingLine(
             iteration=report.iteration,
             iterations=report.iterations,
             seconds=round(report.seconds, 1),

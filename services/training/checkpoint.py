@@ -5,11 +5,12 @@ Workers of Ray Train and the job's own process write the same, so that a job may
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from pydantic import BaseModel
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MODEL_FOLDER: Final = "model"
 _STATE: Final = "state.pt"
 _PROGRESS: Final = "progress.json"
+_DOCUMENTS: Final = "documents.json"
 _MARKER: Final = re.compile(r"/latest(?:-(\d+))?\.txt$")
 _FOLDER: Final = re.compile(r"/checkpoint-(?:(\d+)-)?\d+/")
 """Both without a generation in jobs from before there was one."""
@@ -41,8 +43,8 @@ class TrainingProgress(BaseModel):
     seconds: float
     """Time trained so far, over all starts."""
     points: list[IterationPoint] = []
-    """Iterations that are reported right after the checkpoint is saved: a worker that dies in between reports
-    them when the training goes on."""
+    """The last iterations. The job may not have heard of all of them when it was stopped; so they are
+    reported once more when the training goes on, and it takes those that it has not."""
 
 
 def save_checkpoint(
@@ -62,6 +64,7 @@ def save_checkpoint(
     else:
         learner = fit.learner
         save_model(folder / MODEL_FOLDER, learner.network, finished, artefacts=learner.artefacts())
+        (folder / _DOCUMENTS).write_text(json.dumps(learner.documents()), encoding="utf-8")
     (folder / _PROGRESS).write_text(progress.model_dump_json())
 
 
@@ -73,6 +76,12 @@ def read_progress(folder: Path) -> TrainingProgress:
 def is_finished(folder: Path) -> bool:
     """Whether a checkpoint holds the finished model version, in `MODEL_FOLDER`."""
     return (folder / MODEL_FOLDER).is_dir()
+
+
+def read_documents(folder: Path) -> dict[str, Any]:
+    """What the learner of a finished training had to say (`Learner.documents`), by name."""
+    documents: dict[str, Any] = json.loads((folder / _DOCUMENTS).read_text(encoding="utf-8"))
+    return documents
 
 
 def load_checkpoint(folder: Path, fit: Fit) -> TrainingProgress:

@@ -16,11 +16,11 @@ from services.training.worker import train
 if TYPE_CHECKING:
     from torch import nn
 
-    from services.training.plan import Plan
+    from services.training.rank_training import TrainingPlan
     from services.training.report import WorkerReport
 
 
-def train_in_process(plan: Plan, run_id: str, checkpoints: str, *, generation: int = 0) -> None:
+def train_in_process(plan: TrainingPlan, run_id: str, checkpoints: str, *, generation: int = 0) -> None:
     """Train here and now, to the last checkpoint.
 
     The numbers are those of one Ray Train worker. Nobody starts the training again if this process dies; the
@@ -40,7 +40,7 @@ def train_in_process(plan: Plan, run_id: str, checkpoints: str, *, generation: i
     """
     callback = MlflowCallback(run_id)
     guard = TrainingGuard(run_id, generation)
-    rank = OnlyRank(callback, guard, device=_device(plan.config.gpu))
+    rank = OnlyRank(callback, guard, device=_device(plan.numbers.gpu))
     try:
         train(plan, rank, checkpoints, generation=generation)
     except LostOwnershipError:

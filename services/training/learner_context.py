@@ -14,15 +14,17 @@ from services.data.scenes import open_scenes
 from services.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from icss_core.data.batch import Batch
     from icss_core.data.labelled_scene import LabelledScene
     from icss_core.data.scene_request import SceneRequest
+    from icss_core.dataset import Dataset
+    from icss_core.networks.model_folder import ModelCard
     from icss_core.raster.raster_pool import RasterPool
     from services.settings import Settings
     from services.storage import Storage
-    from services.training.plan import Plan
+    from services.training.config import TrainingConfig
 
 _WEIGHTS_FOLDER = "encoder-weights"
 """Under this machine's cache."""
@@ -31,8 +33,12 @@ _STREAM_SEED = 7919
 
 
 def learner_context(
-    plan: Plan,
+    config: TrainingConfig,
+    card: ModelCard,
+    dataset: Dataset,
     *,
+    classes: tuple[str, ...],
+    only: Collection[str] | None,
     rank: int,
     device: torch.device,
     settings: Settings,
@@ -42,7 +48,11 @@ def learner_context(
     """The context of one rank.
 
     Args:
-        plan: of the job.
+        config: what is asked.
+        card: of the network to be made.
+        dataset: the data.
+        classes: names of the classes of interest, in the model's order.
+        only: names of the training scenes; None: all that are there.
         rank: number of this one; ranks see different crops.
         device: where it computes.
         settings: where the version before is registered, and this machine's cache.
@@ -52,7 +62,6 @@ def learner_context(
     Raises:
         IcssError: the version before cannot be had.
     """
-    config = plan.config
     memory = None
     if config.memory is not None:
         folder = Registry(settings).fetch(config.model, config.memory)
@@ -63,14 +72,14 @@ def learner_context(
 
     def scenes(request: SceneRequest) -> Sequence[LabelledScene]:
         return open_scenes(
-            plan.dataset,
+            dataset,
             "train",
-            classes=plan.classes,
+            classes=classes,
             storage=storage,
             pool=pool,
             request=request,
-            only=plan.scenes,
-            statistics=plan.card.normalisation,
+            only=only,
+            statistics=card.normalisation,
         )
 
     def crops(
@@ -89,13 +98,13 @@ def learner_context(
 
     def new_network() -> Segmenter:
         cache = settings.cache_dir / _WEIGHTS_FOLDER
-        network = Segmenter(plan.card.architecture, plan.card.normalisation, weights_cache=cache)
+        network = Segmenter(card.architecture, card.normalisation, weights_cache=cache)
         return network.to(device)
 
     # the same first weights on every worker and at every start of the job
     torch.manual_seed(config.seed)
     return LearnerContext(
-        card=plan.card,
+        card=card,
         memory=memory,
         scenes=scenes,
         crops=crops,

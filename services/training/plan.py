@@ -14,22 +14,30 @@ from icss_core.networks.input_size import check_crop
 from icss_core.networks.model_folder import ModelCard
 from icss_core.networks.normalisation import estimate_normalisation
 from icss_core.networks.segmenter import Architecture
+from icss_core.raster.raster_pool import RasterPool
 from icss_core.raster.reader import open_raster
+from services.data.scenes import open_scenes
+from services.settings import load_settings
 from services.training.config import TrainingConfig
+from services.training.learner_context import learner_context
+from services.training.rank_training import RankTraining
+from services.training.validation import Validation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
 
     from icss_core.dataset import Scene
     from icss_core.raster.reader import RasterSource
     from services.storage import Storage
+    from services.training.rank import Rank
 
 _STATISTICS_SCENES = 64
 _STATISTICS_WINDOWS = 8
 
 
 class Plan(BaseModel):
-    """Configuration, data and the card of the network to be made; travels to the workers as JSON."""
+    """Configuration, data and the card of the network to be made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +50,49 @@ class Plan(BaseModel):
     card: ModelCard
     scenes: tuple[str, ...] | None = None
     """Names of the training scenes; None: all that have a mask."""
+
+    @property
+    def numbers(self) -> TrainingConfig:
+        """See `TrainingPlan`."""
+        return self.config
+
+    def on_rank(self, rank: Rank, storage: Storage, closing: ExitStack) -> RankTraining:
+        """See `TrainingPlan`: the learner of the configured kind; scores are those on validation scenes."""
+        config, pool = self.config, closing.enter_context(RasterPool())
+        context = learner_context(
+            config,
+            self.card,
+            self.dataset,
+            classes=self.classes,
+            only=self.scenes,
+            rank=rank.number,
+            device=rank.device,
+            settings=load_settings(),
+            storage=storage,
+            pool=pool,
+        )
+        kind, parameters = config.learner.resolve()
+        return RankTraining(
+            learner=kind.build(parameters, context),
+            optimisation=config.optimisation,
+            card=self.card,
+            validation=Validation(
+                open_scenes(
+                    self.dataset,
+                    "val",
+                    classes=self.classes,
+                    storage=storage,
+                    pool=pool,
+                    statistics=self.card.normalisation,
+                ),
+                size=config.crop,
+                limit=config.validation_windows,
+                batch=config.batch,
+                rank=rank.number,
+                world=rank.world,
+                precision=config.optimisation.precision,
+            ),
+        )
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -16,9 +17,7 @@ import torch
 from torch import distributed
 
 from icss_core.errors import CancelledError
-from icss_core.raster.raster_pool import RasterPool
 from icss_core.training import Fit
-from services.data.scenes import open_scenes
 from services.settings import load_settings
 from services.storage import Storage
 from services.training.checkpoint import (
@@ -29,22 +28,23 @@ from services.training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
-from services.training.learner_context import learner_context
 from services.training.meter import TrainingMeter
-from services.training.plan import Plan
 from services.training.rank import RayRank
 from services.training.report import IterationPoint, WorkerReport
-from services.training.validation import Validation
 
 if TYPE_CHECKING:
     from icss_core.training import IterationReport
     from services.training.rank import Rank
+    from services.training.rank_training import RankTraining, TrainingNumbers, TrainingPlan
 
 REPORT_SECONDS = 4.0
 """Between reports without a checkpoint: twice the controller's polling interval, so that none has to wait."""
 CHECKPOINT_SECONDS = 50.0
 """Between checkpoints at most, but for the iteration that runs then: where machines may be taken away at any
 time, no more than a minute of work is lost."""
+_KEPT_POINTS = 1000
+"""Iterations that a checkpoint tells of. Workers do not wait until the job has heard them: what it has not,
+when both are stopped, it hears when the training goes on."""
 
 _FIRST_ITERATIONS = 12
 """After so many the pace is known, where there is a time budget."""
@@ -55,8 +55,7 @@ _FRACTION_FOR_ITERATIONS = 0.85
 class WorkerTask(TypedDict):
     """What a job hands to each worker; a dict, as Ray Train wants it."""
 
-    plan: str
-    """A `Plan` as JSON."""
+    plan: TrainingPlan
     checkpoints: str
     """The s3:// prefix where the job keeps its checkpoints."""
     generation: int
@@ -66,16 +65,15 @@ class WorkerTask(TypedDict):
 def train_worker(loop_config: WorkerTask) -> None:
     """Entry point of a Ray Train worker."""
     _quieten_ray()
-    plan = Plan.model_validate_json(loop_config["plan"])
-    train(plan, RayRank(), loop_config["checkpoints"], generation=loop_config["generation"])
+    train(loop_config["plan"], RayRank(), loop_config["checkpoints"], generation=loop_config["generation"])
 
 
-def train(plan: Plan, rank: Rank, checkpoints: str, *, generation: int = 0) -> None:
+def train(plan: TrainingPlan, rank: Rank, checkpoints: str, *, generation: int = 0) -> None:
     """Do one rank's part of a training, from its last checkpoint or from the beginning."""
     storage = Storage(load_settings())
     store = CheckpointStore(storage, checkpoints, generation=generation)
     with storage.raster_environment(), ExitStack() as closing:
-        Worker(plan, rank, storage, store, closing).train()
+        Worker(plan.numbers, plan.on_rank(rank, storage, closing), rank, store).train()
 
 
 def _quieten_ray() -> None:
@@ -93,31 +91,20 @@ class Worker:
     """
 
     def __init__(
-        self, plan: Plan, rank: Rank, storage: Storage, checkpoints: CheckpointStore, closing: ExitStack
+        self, numbers: TrainingNumbers, training: RankTraining, rank: Rank, checkpoints: CheckpointStore
     ) -> None:
-        config = plan.config
-        self._plan, self._config, self._rank, self._checkpoints = plan, config, rank, checkpoints
-        pool = closing.enter_context(RasterPool())
-        context = learner_context(
-            plan,
-            rank=rank.number,
-            device=rank.device,
-            settings=load_settings(),
-            storage=storage,
-            pool=pool,
-        )
-        kind, parameters = config.learner.resolve()
-        learner = kind.build(parameters, context)
-        self._network = learner.network
+        self._numbers, self._training, self._rank, self._checkpoints = numbers, training, rank, checkpoints
         self._fit = Fit(
-            learner,
-            config.optimisation,
+            training.learner,
+            training.optimisation,
             device=rank.device,
             distributed=functools.partial(
-                rank.distributed, leaves_gradients_out=learner.leaves_gradients_out
+                rank.distributed, leaves_gradients_out=training.learner.leaves_gradients_out
             ),
         )
-        self._progress = TrainingProgress(iteration=0, iterations=config.optimisation.iterations, seconds=0.0)
+        self._progress = TrainingProgress(
+            iteration=0, iterations=training.optimisation.iterations, seconds=0.0
+        )
         with checkpoints.latest() as folder:
             self._resumed = folder is not None
             self._finished = folder is not None and is_finished(folder)
@@ -126,24 +113,9 @@ class Worker:
             elif folder is not None:
                 self._progress = load_checkpoint(folder, self._fit)
             self._set_iterations(self._progress.iterations)
-        self._validation = Validation(
-            open_scenes(
-                plan.dataset,
-                "val",
-                classes=plan.classes,
-                storage=storage,
-                pool=pool,
-                statistics=plan.card.normalisation,
-            ),
-            size=config.crop,
-            limit=config.validation_windows,
-            batch=config.batch,
-            rank=rank.number,
-            world=rank.world,
-            precision=config.optimisation.precision,
-        )
-        self._meter = TrainingMeter(model=config.model, rank=rank.number)
+        self._meter = TrainingMeter(model=numbers.model, rank=rank.number)
         self._points: list[IterationPoint] = list(self._progress.points)
+        self._latest = deque(self._points, maxlen=_KEPT_POINTS)
         self._first_points: list[IterationPoint] = []
         self._started = self._reported = self._saved = time.monotonic()
         self._out_of_time = False
@@ -156,9 +128,9 @@ class Worker:
         if not (self._resumed and (self._fit.done or self._time_is_over())):
             self._report(resumed_at=self._fit.iteration if self._resumed else None)
             try:
-                if self._config.minutes is not None and not self._resumed:
+                if self._numbers.minutes is not None and not self._resumed:
                     self._iterate(until=_FIRST_ITERATIONS)
-                    self._fit_into_the_time(60 * self._config.minutes)
+                    self._fit_into_the_time(60 * self._numbers.minutes)
                 self._iterate()
             except CancelledError:  # our own: the time is over
                 if not self._out_of_time:
@@ -179,11 +151,11 @@ class Worker:
         agreed = torch.tensor([fitting], device=self._rank.device)
         if self._rank.world > 1:
             distributed.broadcast(agreed, src=0)
-        limit = self._config.optimisation.iterations
+        limit = self._training.optimisation.iterations
         self._set_iterations(max(min(int(agreed), limit), self._fit.iteration))
 
     def _set_iterations(self, iterations: int) -> None:
-        self._fit.optimisation = self._config.optimisation.model_copy(update={"iterations": iterations})
+        self._fit.optimisation = self._training.optimisation.model_copy(update={"iterations": iterations})
 
     def _after_iteration(self, report: IterationReport) -> None:
         point = IterationPoint(
@@ -196,6 +168,7 @@ class Worker:
             samples=report.samples,
         )
         self._points.append(point)
+        self._latest.append(point)
         self._meter.iteration(point)
         if report.iteration <= _FIRST_ITERATIONS:
             self._first_points.append(point)
@@ -209,8 +182,9 @@ class Worker:
         )
         if self._out_of_time:
             return
-        validate = report.iteration % self._config.validate_every == 0
-        save = overdue or report.iteration % self._config.checkpoint_every == 0
+        scored = self._training.validation is not None
+        validate = scored and report.iteration % self._numbers.validate_every == 0
+        save = overdue or report.iteration % self._numbers.checkpoint_every == 0
         if validate or save or due:
             self._report(validation=self._validate() if validate else None, save=save)
 
@@ -222,17 +196,18 @@ class Worker:
         return [bool(flag) for flag in flags.tolist()]
 
     def _time_is_over(self) -> bool:
-        return self._config.minutes is not None and self._seconds() >= 60 * self._config.minutes
+        return self._numbers.minutes is not None and self._seconds() >= 60 * self._numbers.minutes
 
     def _seconds(self) -> float:
         return self._progress.seconds + time.monotonic() - self._started
 
     def _validate(self) -> dict[str, float] | None:
-        if not self._validation.windows:
+        validation, network = self._training.validation, self._training.learner.network
+        if validation is None or not validation.windows:
             return None
-        scores = self._validation.iou(self._network, device=self._rank.device)
+        scores = validation.iou(network, device=self._rank.device)
         self._fit.train_mode()
-        return dict(zip(self._plan.card.label_space.names, scores.tolist(), strict=True))
+        return dict(zip(self._training.card.label_space.names, scores.tolist(), strict=True))
 
     def _report(
         self,
@@ -247,13 +222,13 @@ class Worker:
             iteration=self._fit.iteration,
             iterations=self._fit.optimisation.iterations,
             seconds=self._seconds(),
-            points=self._points,
+            points=list(self._latest),
         )
         if save:
             self._saved = time.monotonic()  # the pause to the next is counted from here, saving included
         if save and self._rank.number == 0:
             with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
-                card = self._plan.card if finished else None
+                card = self._training.card if finished else None
                 save_checkpoint(Path(name), self._fit, progress, finished=card)
                 self._checkpoints.save(Path(name), self._fit.iteration)
         self._rank.report(

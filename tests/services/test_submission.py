@@ -8,14 +8,14 @@ import ray
 from aiohttp import web
 
 from services.errors import TrainingError
-from services.pretraining_progress import PretrainingProgress, PretrainingResult
 from services.submission import lines_of, submit_pretraining
+from services.training_progress import RegisteredLine, TrainingLine
 
 BEFORE = "\x1b[36m(TrainController pid=1)\x1b[0m "
 
 
 def test_what_is_written_is_read_behind_whatever_ray_puts_before_it() -> None:
-    progress = PretrainingProgress(
+    progress = TrainingLine(
         iteration=92,
         iterations=1000,
         seconds=24.0,
@@ -23,23 +23,23 @@ def test_what_is_written_is_read_behind_whatever_ray_puts_before_it() -> None:
         scores={"val_iou/wide road": 0.78, "val_miou": 0.865},
         saved=True,
     )
-    assert PretrainingProgress.read(BEFORE + progress.line()) == progress
-    result = PretrainingResult(model="my {town}: registered", version=3)
-    assert PretrainingResult.read(result.line()) == result
+    assert TrainingLine.read(BEFORE + progress.line()) == progress
+    result = RegisteredLine(model="my {town}: registered", version=3)
+    assert RegisteredLine.read(result.line()) == result
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "",
-        "pretraining: soon",
-        'pretraining: {"iteration": 3',
-        'pretraining: {"iteration": "many", "iterations": 5, "seconds": 1}',
+        "training: soon",
+        'training: {"iteration": 3',
+        'training: {"iteration": "many", "iterations": 5, "seconds": 1}',
         'registered: {"model": "town", "version": 3}',
     ],
 )
 def test_other_lines_are_no_progress(line: str) -> None:
-    assert PretrainingProgress.read(line) is None
+    assert TrainingLine.read(line) is None
 
 
 def test_lines_come_whole_however_the_log_is_cut() -> None:
@@ -81,12 +81,12 @@ def jobs_server():
         tails.append(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        progress = PretrainingProgress(iteration=1, iterations=3, seconds=1.0)
+        progress = TrainingLine(iteration=1, iterations=3, seconds=1.0)
         await socket.send_str(f"one\n{progress.line()}\nhal")
         if len(tails) == 1:
             request.transport.abort()
         else:
-            await socket.send_str(f"f\n{PretrainingResult(model='town', version=4).line()}\n")
+            await socket.send_str(f"f\n{RegisteredLine(model='town', version=4).line()}\n")
         await socket.close()
         return socket
 
@@ -112,7 +112,7 @@ def jobs_server():
 
 def test_a_log_that_breaks_off_is_taken_up_where_it_was(jobs_server, tmp_path) -> None:
     lines: list[str] = []
-    told: list[PretrainingProgress] = []
+    told: list[TrainingLine] = []
     version = submit_pretraining(
         [],
         address=jobs_server,

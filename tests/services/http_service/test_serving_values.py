@@ -11,12 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from icss_core.clicks.click_set import ClickSet
 from icss_core.updating import UpdateProgress
+from services.distinct_colour import PALETTE, distinct_colour
+from services.pictures.update_pictures import view_around
 from services.serving.addresses import Colour, ImageReference, ModelReference
-from services.serving.colours import PALETTE, distinct_colour
 from services.serving.requests import PredictionOptions, PredictionRequest
 from services.serving.schema import inlined_schema
 from services.serving.update_control import UpdateControl
-from services.serving.update_pictures import view_around
 
 
 def test_colour_is_a_triple_or_hexadecimal() -> None:

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from services.errors import TrackingError
-from services.pretraining_progress import PretrainingProgress
 from services.training.callback import MlflowCallback, combined, legend, scores_of
 from services.training.report import IterationPoint, WorkerReport
+from services.training_progress import TrainingLine
 
 
 def point(iteration: int, loss: float, lr: float, seconds: float, wait: float, **terms: float):
@@ -106,7 +106,7 @@ def test_a_tracking_server_that_is_away_ends_no_training_and_loses_nothing(capsy
     assert recorder.steps == [1, 2]
     assert recorder.tags == {"icss.failures": "1", "icss.resumed_at": "1", "icss.checkpoint_iteration": "2"}
     assert recorder.texts == {"failures/1.txt": "worker 1: killed"}
-    said = [PretrainingProgress.read(line) for line in capsys.readouterr().out.splitlines()]
+    said = [TrainingLine.read(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one.iteration, one.iterations, one.loss) for one in said if one] == [(1, 3, 1.0), (2, 3, 1.0)]
 
 
@@ -116,7 +116,7 @@ def test_a_validation_leaves_its_legend_once_and_names_in_the_log(capsys) -> Non
     validation = {"background": 0.9, "建物": 0.5}
     callback.after_report(None, report(1, validation=validation), None)
     assert json.loads(recorder.texts.pop("classes.json")) == {"0": "background", "1": "建物"}
-    said = PretrainingProgress.read(capsys.readouterr().out)
+    said = TrainingLine.read(capsys.readouterr().out)
     assert said is not None
     assert (said.scores["val_iou/建物"], said.scores["val_miou"]) == (0.5, 0.7)
     callback.after_report(None, report(2, validation=validation), None)

@@ -76,6 +76,24 @@ def test_a_job_goes_on_with_its_last_checkpoint_and_loses_no_number(plan, run_id
         assert tracking.get(run_id).tags["icss.resumed_at"] == str(at)
 
 
+def test_iterations_that_nobody_heard_of_are_heard_when_the_training_goes_on(plan, run_id, mlflow_settings):
+    """Workers of Ray Train go on while their reports wait for the job, which may be stopped with them."""
+    prefix = f"{mlflow_settings.data_prefix}/training/unheard"
+    often = plan.model_copy(update={"config": plan.config.model_copy(update={"checkpoint_every": 1})})
+
+    class Unheard(Dying):
+        def report(self, report):
+            if report.iteration < 2 or report.iteration == self._at:
+                super().report(report)
+
+    with pytest.raises(KilledError):
+        train(often, Unheard(MlflowCallback(run_id), at=4), prefix)
+    tracking = Tracking(mlflow_settings)
+    assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1]
+    train_in_process(often, run_id, prefix)
+    assert [step for step, _ in tracking.metric_history(run_id, "loss")] == [1, 2, 3, 4, 5]
+
+
 def test_a_checkpoint_is_never_older_than_a_minute(plan, run_id, mlflow_settings, monkeypatch):
     """However rare they are by iterations: here the clock asks for one after each."""
     monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""What a pretraining says about itself in its log."""
+"""What a training says about itself in its log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pydantic import Field
 from services.log_line import LogLine
 
 
-class PretrainingProgress(LogLine):
-    """How far a pretraining is.
+class TrainingLine(LogLine):
+    """How far a training is.
 
     iteration, iterations: done, and of the whole training. seconds: of training so far. loss and
     crops_per_second: of the last iteration. scores: of the last validation, IoU under the names of classes
     (`val_iou/road`). saved: a checkpoint was written.
     """
 
-    WORD = "pretraining"
+    WORD = "training"
 
     iteration: int
     iterations: int
@@ -26,8 +26,8 @@ class PretrainingProgress(LogLine):
     saved: bool = False
 
 
-class PretrainingResult(LogLine):
-    """The version under which the network was registered; it is the model's memory now."""
+class RegisteredLine(LogLine):
+    """The version under which the network was registered."""
 
     WORD = "registered"
 
