@@ -28,7 +28,11 @@ ENTRYPOINTS = {
     if one["kind"] == "RayJob"
 }
 TRAINING = "python -m services.training --dataset s3://icss/a/dataset.yaml"
+UPDATING = "python -m services.updating --model a --new-class b"
 CONTINUAL = "python -m services.continual --dataset s3://icss/a/dataset.yaml --model a"
+
+
+VERSION = SimpleNamespace(version=1, card=SimpleNamespace(label_space=SimpleNamespace(colours=())))
 
 
 class ConnectedError(BaseException):
@@ -47,7 +51,7 @@ def run(entrypoint, name):
         patch("ray.init", side_effect=ConnectedError),
         patch("socket.getaddrinfo", side_effect=ConnectedError),
         # an alias is resolved before what is asked for it can be checked
-        patch("services.registry.Registry.resolve", return_value=SimpleNamespace(version=1)),
+        patch("services.registry.Registry.resolve", return_value=VERSION),
     ):
         return CliRunner(env={"COLUMNS": "250"}).invoke(
             application,
@@ -73,6 +77,9 @@ def test_the_command_takes_its_arguments(job):
         (f"{TRAINING} --model a --schedule nothing", "schedule"),
         (f"{CONTINUAL} --protocol voc-15", "voc-15"),
         (f"{CONTINUAL} --protocol voc-15-1 --preset mib", "mib"),
+        (f"{UPDATING} --clicks s3://icss/a.tif", "IMAGE=POINTS.geojson"),
+        (f"{UPDATING} --clicks s3://icss/a.tif=s3://icss/a.geojson --preset ics", "UnknownPresetError"),
+        (f"{UPDATING} --clicks s3://icss/a.tif=s3://icss/a.geojson --workers -1", "--workers"),
         ("python -m services.tune /app/tune_specs/nothing.yaml", "InvalidParameterError"),
         ("python -m services.tune /app/tune_specs/icss_table1.yaml --scale none", "InvalidParameterError"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from installations import INSTALLATIONS, find, installation
 from network_reach import ANY, PORTS, connections, places
 
-JOBS = ("pretraining", "sweep", "protocol", "map")
+JOBS = ("pretraining", "sweep", "protocol", "update", "map")
 RAY = ("service-*", "jobs-*", *(f"{job}-head" for job in JOBS), *(f"{job}-gpu" for job in JOBS))
 HEADS = ("service-head", "jobs-head", *(f"{job}-head" for job in JOBS))
 SUBMITTERS = tuple(f"{job}-submitter" for job in JOBS)

@@ -20,6 +20,9 @@ OPENED_OTHERWISE = {
     "nvshmem_bootstrap_mpi.so.3": "needs MPI",
     "nvshmem_bootstrap_pmix.so.3": "needs PMIx",
     "nvshmem_bootstrap_shmem.so.3": "needs OpenSHMEM",
+    "nvshmem_transport_gpunetio.so.6": "needs the driver of a network adapter",
+    "nvshmem_transport_ibdevx.so.6": "needs the driver of a network adapter",
+    "nvshmem_transport_ibgda.so.6": "needs the driver of a network adapter",
     "nvshmem_transport_libfabric.so.6": "needs libfabric",
     "nvshmem_transport_ucx.so.6": "needs UCX",
 }
