@@ -119,7 +119,12 @@ class Retention:
             self._tracking.read_json(run.run_id, "order.json")
             for run in self._tracking.find(UPDATES, tags=pending)
         )
-        return frozenset(str(order["image"]) for order in orders)
+        of_jobs = (
+            image["address"]
+            for run in self._tracking.find(UPDATES, tags={"icss.kind": "update job", STATUS: "running"})
+            for image in self._tracking.read_json(run.run_id, "plan.json")["images"]
+        )
+        return frozenset([*(str(order["image"]) for order in orders), *map(str, of_jobs)])
 
     def _jobs(self, folder: str, before: datetime, done_before: datetime) -> Iterator[Leftover]:
         for one in self._old(folder, done_before):

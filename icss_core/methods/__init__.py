@@ -25,6 +25,7 @@ from icss_core.methods.registry import (
     get_preset,
     preset_names,
     regularisers_of,
+    written_out,
 )
 from icss_core.methods.regulariser import Regulariser, RegulariserParameters, TaskContext
 
@@ -58,4 +59,5 @@ __all__ = [
     "provide_from_clicks",
     "provide_from_scenes",
     "regularisers_of",
+    "written_out",
 ]

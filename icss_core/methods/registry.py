@@ -204,3 +204,16 @@ def misfit(method: Method, *, architecture: Architecture, crop: int) -> str | No
         if reason is not None:
             return f"{method.name!r}: {regulariser.name!r} {reason}"
     return None
+
+
+def written_out(preset: Preset) -> Preset:
+    """The preset with every number of its regularisers, also those it leaves to their defaults.
+
+    Args:
+        preset: one that `get_preset` returned.
+    """
+    numbers = {
+        name: REGULARISERS[name].parameters.model_validate(given).model_dump(mode="json")
+        for name, given in preset.regularisers.items()
+    }
+    return preset.model_copy(update={"regularisers": numbers})

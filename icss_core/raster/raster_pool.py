@@ -67,14 +67,17 @@ class RasterPool:
         """Bytes of decoded pixels kept now."""
         return self._cache.bytes
 
-    def source(self, address: str, opener: Opener = open_raster) -> RasterSource:
+    def source(
+        self, address: str, opener: Opener = open_raster, *, layout: Layout | None = None
+    ) -> RasterSource:
         """The raster at an address; nothing is opened yet, so errors of opening come with the first use.
 
         Args:
             address: as `opener` takes it.
             opener: opens the raster; `open_raster` for images.
+            layout: its size and kind, where they are known; None: the raster is opened when they are asked.
         """
-        return CachedSource(_PooledRaster(self, address, opener), cache=self._cache)
+        return CachedSource(_PooledRaster(self, address, opener, layout), cache=self._cache)
 
     def close(self) -> None:
         """Close all files and drop all pixels."""
@@ -125,9 +128,9 @@ class _PooledRaster:
 
     __slots__ = ("_address", "_layout", "_opener", "_pool")
 
-    def __init__(self, pool: RasterPool, address: str, opener: Opener) -> None:
+    def __init__(self, pool: RasterPool, address: str, opener: Opener, layout: Layout | None) -> None:
         self._pool, self._address, self._opener = pool, address, opener
-        self._layout: Layout | None = None
+        self._layout = layout
 
     @property
     def height(self) -> int:

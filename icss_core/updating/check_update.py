@@ -10,6 +10,7 @@ import numpy as np
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.networks.compatibility import check_image
 from icss_core.networks.input_size import check_side, input_size_of_architecture
+from icss_core.updating.image_stack import common_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ def check_update(
         ClickError: no click at all, or none of a new class, or a click off its image.
         BandMismatchError, DtypeMismatchError: the network was trained on other bands, or another data type.
         InvalidParameterError: the label space is not the network's, a label is outside the extended one, or
-            the network takes no crops of this size.
+            the network takes no crops of this size, or data types of images differ.
     """
     if architecture.n_classes != len(label_space):
         raise InvalidParameterError(
@@ -66,6 +67,7 @@ def check_update(
     check_side(sizes, preset.crops.size, name="crops.size", network=architecture)
     for image in images:
         check_image(image.source, bands=architecture.in_channels, dtype=dtype, name=image.name)
+    common_kind(images)
 
 
 def _check_on_image(image: ClickedImage) -> None:

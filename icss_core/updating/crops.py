@@ -81,7 +81,7 @@ class CropBatches:
         """The batch of an iteration."""
         number = iteration * self._world + self._rank
         chosen = [crop for crops in self._crops for crop in crops(number)]
-        return self._image.batch(chosen, self._crops[0].side)
+        return replace(self._image.batch(chosen, self._crops[0].side), iteration=iteration)
 
 
 class LabelledCrops:

@@ -36,6 +36,36 @@ class ClickedImage:
     """For messages."""
 
 
+def common_kind(images: Sequence[ClickedImage]) -> tuple[int, str]:
+    """Bands and data type that all images have.
+
+    Raises:
+        InvalidParameterError: they differ.
+    """
+    kinds = {(one.source.bands, one.source.dtype) for one in images}
+    if len(kinds) > 1:
+        raise InvalidParameterError(
+            f"the images of an update have bands and data types of one kind, not {sorted(kinds)}"
+        )
+    (kind,) = kinds
+    return kind
+
+
+def clicked_tiles(images: Sequence[ClickedImage], *, taken: InputSize) -> int:
+    """How many tiles of the images hold clicks.
+
+    Args:
+        images: all images of an update.
+        taken: sizes that the network takes.
+    """
+    shapes = [(one.source.height, one.source.width) for one in images]
+    size = tile_side(shapes, taken=taken)
+    return sum(
+        len(np.unique(np.stack([one.clicks.rows // size, one.clicks.cols // size]), axis=1).T)
+        for one in images
+    )
+
+
 class ImageStack:
     """Images one below another, each from a row that is a multiple of the tiles' side.
 
@@ -63,12 +93,7 @@ class ImageStack:
         taken: InputSize,
     ) -> None:
         self._images = images
-        kinds = {(one.source.bands, one.source.dtype) for one in images}
-        if len(kinds) > 1:
-            raise InvalidParameterError(
-                f"the images of an update have bands and data types of one kind, not {sorted(kinds)}"
-            )
-        ((self.bands, self.dtype),) = kinds
+        self.bands, self.dtype = common_kind(images)
         shapes = [(one.source.height, one.source.width) for one in images]
         size = tile_side(shapes, taken=taken)
         self._areas = [WorkingArea((), size, whole=False)] * len(images)

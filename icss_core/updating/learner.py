@@ -36,6 +36,9 @@ class UpdateLearner(SegmentationLearner):
 
     def end(self) -> None:
         """See `Learner`: biases of the new classes are set; the network is in eval mode afterwards."""
+        if self._update.optimisation.iterations:
+            # whoever trains may not have told the clock, which would count its time to the report
+            self._update.clock.reached("training", self._update.optimisation.iterations)
         self.network.eval()
         if self._preset.prevalence.iterations:
             adapt_to_prevalence(

@@ -50,12 +50,7 @@ class UpdateClock:
 
     def tell(self, stage: Stage, step: int, steps: int, report: IterationReport | None = None) -> None:
         """Report progress."""
-        now = time.perf_counter()
-        if stage != self._stage:
-            self._stage, self._started = stage, self._last
-        self._last = now
-        if step:
-            self._pace[stage] = (now - self._started) / step
+        self.reached(stage, step)
         if self._on_progress is None:
             return
         self._on_progress(
@@ -68,6 +63,15 @@ class UpdateClock:
                 seconds_left=self._left(stage, step, steps),
             )
         )
+
+    def reached(self, stage: Stage, step: int) -> None:
+        """Take note of progress without reporting it."""
+        now = time.perf_counter()
+        if stage != self._stage:
+            self._stage, self._started = stage, self._last
+        self._last = now
+        if step:
+            self._pace[stage] = (now - self._started) / step
 
     def _left(self, stage: Stage, step: int, steps: int) -> float:
         """This stage at its pace, the training at its own or unknown, the report at the memory's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Annotated, Any
 
@@ -11,10 +10,11 @@ import typer
 from pydantic import ValidationError
 
 from icss_core.continual import protocol_names, read_protocol
-from icss_core.errors import IcssError, InvalidParameterError, faults_of
+from icss_core.errors import IcssError, faults_of
 from icss_core.methods import dense_preset_names, get_dense_preset
 from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.seed import MAX_SEED
+from services.command_options import json_object
 from services.continual.config import ProtocolRun
 from services.continual.run import run_protocol
 from services.settings import load_settings
@@ -56,7 +56,7 @@ def main(
                 "dataset": dataset,
                 "model": model,
                 "protocol": read_protocol(protocol, setting),  # type: ignore[arg-type]  # checked there
-                "preset": get_dense_preset(preset, _json(overrides)),
+                "preset": get_dense_preset(preset, json_object(overrides, option="--overrides")),
                 **{key: value for key, value in given.items() if value is not None},
             }
         )
@@ -72,16 +72,6 @@ def main(
         raise typer.Exit(1) from error
     typer.echo(result.history.to_markdown())
     typer.echo(f"versions {list(result.versions)} of {asked.model}; MLflow run {result.run_id}")
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidParameterError(f"--overrides is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InvalidParameterError("--overrides is a JSON object, by dotted path")
-    return content
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def find_images(
 
     Raises:
         UriNotAllowedError: an address is malformed, or may not be read.
+        InvalidParameterError: a list is no text.
         StorageError: a prefix cannot be listed, or a list not be read.
         DatasetError: a dataset.yaml is not one.
     """

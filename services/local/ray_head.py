@@ -51,6 +51,8 @@ class RayAddresses:
             "RAY_TLS_SERVER_KEY": str(self.certificate.key),
             "RAY_TLS_CA_CERT": str(self.certificate.path),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # as in the Dockerfile, which says why
+            "MALLOC_ARENA_MAX": "1",
             # Ray's switch for clusters of one machine: on Linux too, it then listens on loopback only
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }

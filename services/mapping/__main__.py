@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
 from icss_core.inference import DEFAULT_TILING
+from services.command_options import numbers_by_commas
 from services.mapping.job import run_maps
 from services.mapping.request import MapRequest
 from services.registry import Registry
@@ -55,7 +56,7 @@ def main(
             "images": tuple(images),
             "pattern": pattern,
             "out": out,
-            "bands": _numbers(bands),
+            "bands": numbers_by_commas(bands, option="--bands"),
             "confidence": confidence,
             "outlines": outlines,
             "min_area": min_area,
@@ -79,13 +80,6 @@ def main(
     if result.failures:
         typer.echo(f"{len(result.failures)} images have no map; failures.csv of the run says why", err=True)
         raise typer.Exit(1)
-
-
-def _numbers(text: str) -> tuple[int, ...] | None:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else None
-    except ValueError as error:
-        raise typer.BadParameter(f"--bands takes numbers separated by commas, not {text!r}") from error
 
 
 if __name__ == "__main__":

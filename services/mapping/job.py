@@ -18,6 +18,7 @@ from services.mapping.collection import (
     maps_table,
     totals_of,
 )
+from services.mapping.meter import MapMeter
 from services.mapping.planning import plan_scenes
 from services.mapping.run import MapRun
 from services.mapping.scenes import find_scenes
@@ -108,7 +109,7 @@ def _map(
     scenes = find_scenes(request, storage)
     _log.info("%d scenes", len(scenes))
     planned = plan_scenes(scenes, request, registry, storage)
-    run = MapRun(planned, work, tracking)
+    run = MapRun(planned, work, tracking, MapMeter(request.model))
     try:
         if run.left:
             with MapWorkers(request, tasks=run.left, gpus=_gpus(request)) as workers:

@@ -17,6 +17,7 @@ from services.mapping.scene_mapper import PartDone
 from services.mapping.workers import Failure, Task
 
 if TYPE_CHECKING:
+    from services.mapping.meter import MapMeter
     from services.mapping.plan import ScenePlan
     from services.mapping.planning import Planned
     from services.mapping.workers import Outcome
@@ -63,6 +64,7 @@ class MapRun:
         planned: its scenes.
         work: on the job's MLflow run.
         tracking: where progress is written down.
+        meter: tells Prometheus.
         pause: see `_PAUSE`.
     """
 
@@ -71,10 +73,11 @@ class MapRun:
         planned: Planned,
         work: Work,
         tracking: Tracking,
+        meter: MapMeter,
         *,
         pause: float = _PAUSE,
     ) -> None:
-        self._work, self._tracking = work, tracking
+        self._work, self._tracking, self._meter = work, tracking, meter
         self._pause = pause
         self.records = list(planned.done)
         self.failures = dict(planned.failed)
@@ -155,8 +158,10 @@ class MapRun:
         if isinstance(outcome, MapRecord):
             self.records.append(outcome)
             self._area += sum((outcome.square_metres or {}).values())
+            self._meter.mapped()
         if task.kind != "join":
             self._pace.add(task.pixels)
+            self._meter.predicted(task.pixels)
         if isinstance(outcome, PartDone):
             self._part_seconds[scene.name] += outcome.seconds
             self._parts_left[scene.name] -= 1
@@ -177,6 +182,7 @@ class MapRun:
             return
         _log.error("%s has no map: %s: %s", scene.address, failure.error, failure.message)
         self.failures[scene.address] = failure
+        self._meter.failed()
         self._pace.add(task.plan.pixels, predicted=False)
 
     def _tell(self, workers: int) -> None:

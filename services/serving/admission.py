@@ -11,12 +11,12 @@ from icss_core.clicks.click_set import ClickSet
 from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.labels import ClassInfo
-from icss_core.methods import get_preset
+from icss_core.methods import get_preset, written_out
 from icss_core.networks.input_size import check_side, input_size_of_architecture
 from icss_core.updating.crops import count_sweep_windows
 from icss_core.updating.tiles import working_area
 from services.distinct_colour import distinct_colour
-from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of, written_out
+from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of
 
 if TYPE_CHECKING:
     from icss_core.labels import LabelSpace

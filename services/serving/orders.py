@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from icss_core.labels import ClassInfo
-from icss_core.methods import REGULARISERS, Preset
+from icss_core.methods import Preset
 
 if TYPE_CHECKING:
     from services.serving.requests import UpdateRequest
@@ -53,7 +53,7 @@ class UpdateOrder(BaseModel):
     """The same clicks as pixels of the image and indices in the extended label space: `ClickSet.to_lists`."""
     click_counts: tuple[ClassClicks, ...]
     preset: Preset
-    """See `written_out`."""
+    """See `icss_core.methods.written_out`."""
     overrides: dict[str, JsonValue]
     """What the request changed in the preset; for people, the numbers are all in `preset`."""
     seed: int
@@ -68,16 +68,3 @@ def fingerprint_of(model: str, request: UpdateRequest) -> str:
     """
     sent = {"model": model, "request": request.model_dump(mode="json", exclude_unset=True)}
     return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
-
-
-def written_out(preset: Preset) -> Preset:
-    """The preset with every number of its regularisers, also those it leaves to their defaults.
-
-    Args:
-        preset: one that `get_preset` returned.
-    """
-    numbers = {
-        name: REGULARISERS[name].parameters.model_validate(given).model_dump(mode="json")
-        for name, given in preset.regularisers.items()
-    }
-    return preset.model_copy(update={"regularisers": numbers})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from icss_core.errors import IcssError
 from icss_core.learners import LEARNERS
 from icss_core.networks.packaged_weights import ENCODER, PACKAGE
 from icss_core.seed import MAX_SEED
+from services.command_options import json_object
 from services.settings import load_settings
 from services.training.job import pretrain
 from services.training.presets import DEFAULT_PRETRAINING, PRETRAINING_PRESETS, pretraining_config
@@ -58,6 +58,7 @@ def main(
 ) -> None:
     """Train a memory network on the scenes of a data set, register it, and make it the model's memory."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    parameters = json_object(learner_parameters, option="--learner-parameters")
     given: dict[str, Any] = {
         "preset": preset,
         "decoder": decoder,
@@ -78,7 +79,7 @@ def main(
         "minutes": minutes,
         "max_failures": max_failures,
         "job": job,
-        "learner": None if learner is None else {"kind": learner, "parameters": _json(learner_parameters)},
+        "learner": None if learner is None else {"kind": learner, "parameters": parameters},
     }
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     numbers = {key: value for key, value in given.items() if value is not None}
@@ -94,16 +95,6 @@ def main(
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(RegisteredLine(model=config.model, version=version).line())
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"--learner-parameters is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise typer.BadParameter("--learner-parameters is a JSON object")
-    return content
 
 
 if __name__ == "__main__":

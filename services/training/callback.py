@@ -1,4 +1,4 @@
-"""What the controller of a pretraining writes to MLflow and to the job's log; workers write nothing there."""
+"""What the controller of a training writes to MLflow and to the job's log; workers write nothing there."""
 
 from __future__ import annotations
 

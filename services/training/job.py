@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from services.data.dataset import read_dataset
 from services.ownership import acquire, find_or_create, work_on
@@ -11,19 +11,14 @@ from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training.checkpoint import MODEL_FOLDER
+from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints
 from services.training.plan import make_plan
-from services.training.trained import forget_checkpoints, trained
 
 if TYPE_CHECKING:
     from icss_core.dataset import Dataset
     from services.ownership import Lease
     from services.settings import Settings
     from services.training.config import TrainingConfig
-
-JOB: Final = "icss.job"
-"""Tag of a job's run: its name."""
-VERSION: Final = "icss.version"
-"""Tag of a job that is done: what it has registered."""
 
 
 def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, ...] | None = None) -> int:
@@ -93,7 +88,7 @@ def _pretrain(
         plan = make_plan(config, dataset, storage, code_version=revision, memory=memory, scenes=scenes)
         statistics = plan.card.normalisation.model_dump(mode="json")
         tracking.write_json(work.run_id, "normalisation.json", statistics)
-        with trained(plan, job, work, settings) as folder:
+        with finished_training(plan, job, work, settings) as folder:
             version = registry.register(
                 config.model,
                 folder / MODEL_FOLDER,

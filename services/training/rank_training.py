@@ -28,7 +28,7 @@ class RankTraining:
 
 
 class TrainingNumbers(Protocol):
-    """How a training is spread over a cluster, and when it reports; what is learnt stays the same."""
+    """How a training is spread over a cluster, and when it reports and ends."""
 
     @property
     def model(self) -> str:

@@ -73,6 +73,18 @@ def train(plan: TrainingPlan, rank: Rank, checkpoints: str, *, generation: int =
     storage = Storage(load_settings())
     store = CheckpointStore(storage, checkpoints, generation=generation)
     with storage.raster_environment(), ExitStack() as closing:
+        with store.latest() as folder:
+            finished = read_progress(folder) if folder is not None and is_finished(folder) else None
+        if finished is not None:  # a worker died between its last checkpoint and its last report
+            rank.report(
+                WorkerReport(
+                    iteration=finished.iteration,
+                    iterations=finished.iterations,
+                    seconds=finished.seconds,
+                    points=finished.points,
+                )
+            )
+            return
         Worker(plan.numbers, plan.on_rank(rank, storage, closing), rank, store).train()
 
 
@@ -107,10 +119,7 @@ class Worker:
         )
         with checkpoints.latest() as folder:
             self._resumed = folder is not None
-            self._finished = folder is not None and is_finished(folder)
-            if folder is not None and self._finished:
-                self._progress = read_progress(folder)
-            elif folder is not None:
+            if folder is not None:
                 self._progress = load_checkpoint(folder, self._fit)
             self._set_iterations(self._progress.iterations)
         self._meter = TrainingMeter(model=numbers.model, rank=rank.number)
@@ -122,9 +131,6 @@ class Worker:
 
     def train(self) -> None:
         """Iterate to the end, or until the time is over; the last checkpoint holds the finished network."""
-        if self._finished:  # a worker that died between its last checkpoint and its last report
-            self._report()
-            return
         if not (self._resumed and (self._fit.done or self._time_is_over())):
             self._report(resumed_at=self._fit.iteration if self._resumed else None)
             try:

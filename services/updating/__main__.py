@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 import ray
 import typer
 from pydantic import ValidationError
 
 from icss_core.errors import IcssError, InvalidParameterError, faults_of
-from icss_core.methods import get_preset
+from icss_core.methods import get_preset, written_out
 from icss_core.seed import MAX_SEED
+from services.command_options import json_object, numbers_by_commas
 from services.distinct_colour import distinct_colour
 from services.registry import MEMORY, Registry
-from services.serving.orders import written_out
 from services.settings import load_settings
 from services.training_progress import RegisteredLine
 from services.updating.job import run_update_job
 from services.updating.request import UpdateJobRequest
+
+_SCHEME: Final = "s3://"
 
 
 def main(
@@ -64,11 +65,11 @@ def main(
                 "name": new_class,
                 "colour": colour or distinct_colour(base.card.label_space.colours),
             },
-            "clicked": [_pair(one) for one in clicks],
+            "clicked": [pair(one) for one in clicks],
             "context": tuple(context or ()),
             "crs": crs,
-            "bands": _numbers(bands),
-            "preset": written_out(get_preset(preset, _json(overrides))),
+            "bands": numbers_by_commas(bands, option="--bands"),
+            "preset": written_out(get_preset(preset, json_object(overrides, option="--overrides"))),
             "seed": seed,
             "spread": {
                 "workers": workers,
@@ -91,28 +92,16 @@ def main(
     typer.echo(RegisteredLine(model=name, version=version).line())
 
 
-def _pair(text: str) -> dict[str, str]:
-    image, separator, points = text.rpartition("=")
+def pair(text: str) -> dict[str, str]:
+    """Image and clicks of one `--clicks`.
+
+    Raises:
+        typer.BadParameter: it is no pair of addresses.
+    """
+    image, separator, points = text.rpartition(f"={_SCHEME}")  # keys may have "=" in them
     if not separator or not image:
-        raise typer.BadParameter(f"--clicks takes IMAGE=POINTS.geojson, not {text!r}")
-    return {"image": image, "clicks": points}
-
-
-def _numbers(text: str) -> tuple[int, ...] | None:
-    try:
-        return tuple(int(part) for part in text.split(",")) if text else None
-    except ValueError as error:
-        raise typer.BadParameter(f"--bands takes numbers separated by commas, not {text!r}") from error
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise typer.BadParameter(f"--overrides is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise typer.BadParameter("--overrides is a JSON object, by dotted path")
-    return content
+        raise typer.BadParameter(f"--clicks takes IMAGE=POINTS.geojson, both s3:// addresses, not {text!r}")
+    return {"image": image, "clicks": f"{_SCHEME}{points}"}
 
 
 if __name__ == "__main__":

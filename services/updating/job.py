@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,11 +20,12 @@ from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import UPDATES, Tracking
 from services.training.checkpoint import MODEL_FOLDER, read_documents
-from services.training.job import JOB, VERSION
-from services.training.trained import forget_checkpoints, trained
+from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints
+from services.updating.images import pinned
 from services.updating.plan import make_update_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from services.ownership import Work
@@ -73,8 +75,9 @@ def run_update_job(request: UpdateJobRequest, settings: Settings) -> int:
             "%d images with clicks, %d without", len(plan.clicked), len(plan.images) - len(plan.clicked)
         )
         started = time.monotonic()
-        with trained(plan, plan.job, work, settings) as folder:
-            _require_unchanged(plan, storage)
+        with ExitStack() as kept:
+            with _unspoilt(plan, storage, settings):
+                folder = kept.enter_context(finished_training(plan, plan.job, work, settings))
             findings = UpdateFindings.model_validate(read_documents(folder)[FINDINGS])
             _write_down(plan, folder / MODEL_FOLDER, findings, work, tracking, registry, storage)
             work.check()
@@ -124,19 +127,15 @@ def _run_of(plan: UpdatePlan, tracking: Tracking) -> str:
     )
 
 
-def _require_unchanged(plan: UpdatePlan, storage: Storage) -> None:
-    """Make sure that every image still has the bytes that were clicked.
-
-    Raises:
-        ImageChangedError: one has not.
-    """
-    for image in plan.images:
-        now = storage.etag(image.address)
-        if now != image.etag:
-            raise ImageChangedError(
-                f"{image.address} has been overwritten since the job began (entity tag {image.etag} then, "
-                f"{now} now); submit it again, with clicks on the new image"
-            )
+@contextmanager
+def _unspoilt(plan: UpdatePlan, storage: Storage, settings: Settings) -> Iterator[None]:
+    """A block in which all images stay what they were; what was learnt from others is forgotten."""
+    try:
+        with pinned(plan.images, storage):
+            yield
+    except ImageChangedError:
+        forget_checkpoints(plan.job, settings)
+        raise
 
 
 def _write_down(
@@ -149,7 +148,7 @@ def _write_down(
     storage: Storage,
 ) -> None:
     """What the update shows: findings, and pictures of the first of the clicked images."""
-    tracking.write_text(work.run_id, "result.json", findings.model_dump_json(indent=1))
+    tracking.write_text(work.run_id, "findings.json", findings.model_dump_json(indent=1))
     for warning in findings.warnings:
         _log.warning("%s", warning)
     before, _ = load_model(registry.fetch(plan.model, plan.version))

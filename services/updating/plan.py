@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
 from functools import cached_property, partial
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from icss_core.clicks.click_set import ClickSet
-from icss_core.clicks.geojson import clicks_from_geojson
 from icss_core.continual.replay import Replay
-from icss_core.errors import ClickError, InvalidParameterError
+from icss_core.errors import InvalidParameterError
 from icss_core.labels import ClassInfo
 from icss_core.methods import Preset
-from icss_core.networks.compatibility import check_image
+from icss_core.networks.input_size import input_size_of_architecture
 from icss_core.networks.model_folder import load_model
 from icss_core.raster.raster_pool import RasterPool
 from icss_core.raster.reader import open_raster
 from icss_core.seed import Seed
-from icss_core.text_file import decoded
 from icss_core.updating import ClickedImage, Runtime
 from icss_core.updating.check_update import check_update
+from icss_core.updating.image_stack import clicked_tiles
 from icss_core.updating.learner import UpdateLearner
 from icss_core.updating.prepare import prepare
 from icss_core.updating.updated_card import updated_card
-from services.data.find_images import find_images
 from services.registry import Registry
 from services.settings import load_settings
 from services.training.rank_training import RankTraining
+from services.updating.images import PlannedImage, look_at_images
 from services.updating.request import Spread
 from services.updating.stage_lines import StageLines
 
 if TYPE_CHECKING:
-    from icss_core.labels import LabelSpace
+    from contextlib import ExitStack
+
     from services.model_version import ModelVersion
     from services.storage import Storage
     from services.training.rank import Rank
@@ -44,22 +42,6 @@ if TYPE_CHECKING:
 
 _POOL_BYTES: Final = 2**26
 """Few: the update keeps the tiles that it reads itself."""
-
-
-class PlannedImage(BaseModel):
-    """An image of an update, pinned to its bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    address: str
-    etag: str
-    points: dict[str, list[int]] | None
-    """Clicks as pixels and indices of the extended label space (`ClickSet.to_lists`); None: context."""
-
-    @property
-    def clicks(self) -> ClickSet:
-        """Its clicks; none of context."""
-        return ClickSet.empty() if self.points is None else ClickSet.from_lists(self.points)
 
 
 class _Numbers(Spread):
@@ -108,25 +90,30 @@ class UpdatePlan(BaseModel):
         """See `TrainingPlan`."""
         return _Numbers(model=self.model, **self.spread.model_dump())
 
+    def opened(self, pool: RasterPool, storage: Storage) -> list[ClickedImage]:
+        """The images as an update takes them; each is opened when it is read."""
+        opener = partial(open_raster, bands=self.bands)
+        return [
+            ClickedImage(
+                pool.source(storage.check_allowed(image.address), opener, layout=image.layout),
+                image.clicks,
+                name=image.address,
+            )
+            for image in self.images
+        ]
+
     def on_rank(self, rank: Rank, storage: Storage, closing: ExitStack) -> RankTraining:
-        """See `TrainingPlan`: all ranks look at all images, and train on crops of their own."""
+        """See `TrainingPlan`: all ranks prepare the same, and train on crops of their own."""
         folder = Registry(load_settings()).fetch(self.model, self.version)
         memory, card = load_model(folder)
         label_space = card.label_space
         extended = label_space.extend(self.new_class)
         pool = closing.enter_context(RasterPool(max_bytes=_POOL_BYTES))
-        opener = partial(open_raster, bands=self.bands)
-        images = [
-            ClickedImage(
-                pool.source(storage.check_allowed(image.address), opener), image.clicks, name=image.address
-            )
-            for image in self.images
-        ]
         prepared = prepare(
             memory,
             label_space,
             extended,
-            images,
+            self.opened(pool, storage),
             self.preset,
             replay=Replay.of_version(folder, memory),
             seed=self.seed,
@@ -162,60 +149,29 @@ def make_update_plan(request: UpdateJobRequest, memory: ModelVersion, storage: S
         ClickError, UnknownClassError: a click cannot be used, or the new class has none.
         ImageNotFoundError, ImageUnreadableError: an image cannot be read.
         BandMismatchError, DtypeMismatchError: an image is not what the network was trained on.
-        InvalidParameterError: an image is named twice, or the network takes no crops of this size.
+        InvalidParameterError: an image is named twice, there are none at an address of the context, clicks
+            lie on more tiles than the preset takes, or the network takes no crops of this size.
         IcssError: an address may not be read, or the store did not answer.
     """
-    card = memory.card
+    card, preset = memory.card, request.preset
     extended = card.label_space.extend(request.new_class)
-    opener = partial(open_raster, bands=request.bands)
-    planned: dict[str, PlannedImage] = {}
-    with ExitStack() as closing:
-        closing.enter_context(storage.raster_environment())
-        pool = closing.enter_context(RasterPool(max_bytes=_POOL_BYTES))
-        for one in request.clicked:
-            address = storage.check_object(one.image)
-            if address in planned:
-                raise InvalidParameterError(f"{address} is named twice; put all its clicks into one file")
-            etag = storage.etag(address)  # before it is read: one that is overwritten meanwhile is noticed
-            points = _points(one.clicks, address, request, memory, extended, storage)
-            planned[address] = PlannedImage(address=address, etag=etag, points=points.to_lists())
-        for found in find_images(request.context, storage):
-            if found.address not in planned:
-                etag = found.etag or storage.etag(found.address)
-                planned[found.address] = PlannedImage(address=found.address, etag=etag, points=None)
-        images = [
-            ClickedImage(pool.source(image.address, opener), image.clicks, name=image.address)
-            for image in planned.values()
-        ]
-        check_update(card.architecture, card.label_space, extended, images, request.preset, dtype=card.dtype)
-    return UpdatePlan(
+    plan = UpdatePlan(
         model=request.model,
         version=memory.version,
         new_class=request.new_class,
-        images=tuple(planned.values()),
+        images=look_at_images(request, card, extended, storage),
         bands=request.bands,
-        preset=request.preset,
+        preset=preset,
         seed=request.seed,
         spread=request.spread,
     )
-
-
-def _points(
-    clicks: str,
-    image: str,
-    request: UpdateJobRequest,
-    memory: ModelVersion,
-    extended: LabelSpace,
-    storage: Storage,
-) -> ClickSet:
-    """The clicks in a file as pixels of their image."""
-    try:
-        collection = json.loads(decoded(storage.read_bytes(clicks), clicks, ClickError))
-    except ValueError as error:
-        raise ClickError(f"{clicks} is not JSON: {error}") from error
-    if not isinstance(collection, dict):
-        raise ClickError(f"{clicks} must be a GeoJSON FeatureCollection")
-    bands, dtype = memory.card.architecture.in_channels, memory.card.dtype
-    with open_raster(image, bands=request.bands) as raster:
-        check_image(raster, bands=bands, dtype=dtype, name=image, hint=raster.alpha_hint(bands))
-        return clicks_from_geojson(collection, raster, extended, crs=request.crs)
+    with RasterPool() as pool:  # nothing is opened: what is asked for is known
+        images = plan.opened(pool, storage)
+        check_update(card.architecture, card.label_space, extended, images, preset, dtype=card.dtype)
+        tiles = clicked_tiles(images, taken=input_size_of_architecture(card.architecture))
+    if tiles > preset.tiles:
+        raise InvalidParameterError(
+            f"clicks lie on {tiles} tiles of the images, and preset {preset.name!r} takes {preset.tiles} of "
+            f"them: say --overrides '{{\"tiles\": {tiles}}}'; memory grows with them"
+        )
+    return plan

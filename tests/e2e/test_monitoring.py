@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from exposition import Exported, scrape
+from jobs import in_cluster
 from monitoring_files import FROM_PROMETHEUS, queries
 from promql import parse
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
+from tiny_model import write_scene, write_tiny_model
+
+from services.mapping.job import run_maps
+from services.mapping.request import MapRequest
+from services.registry import Registry
+from services.storage import Storage
+from services.tracking import PRETRAINING, Tracking
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from pathlib import Path
+
     from promql import Selector
 
     from services.demo.report import DemoReport
     from services.local import LocalStack
+    from services.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
@@ -31,9 +43,33 @@ WITH_A_GPU = {
 SECONDS = 60.0
 
 
+def map_two_images(request: MapRequest, settings: Settings) -> None:
+    """A mapping job of which one image fails; its process stays until Ray has passed its metrics on."""
+    run_maps(request, settings)
+    time.sleep(12)
+
+
+def map_a_region(stack: LocalStack, job_process: Executor, folder: Path) -> None:
+    """What `test_mapping.py` does, for a session without it."""
+    settings, model = stack.settings, "monitored"
+    storage, registry = Storage(settings), Registry(settings)
+    run = Tracking(settings).create_run(PRETRAINING, name=model, tags={})
+    version = registry.register(model, write_tiny_model(folder / "model"), run_id=run)
+    base = f"{settings.data_prefix}/e2e-monitored"
+    storage.upload(write_scene(folder / "a.tif"), f"{base}/in/a.tif")
+    storage.write_bytes(f"{base}/in/broken.tif", b"II*\0 but nothing behind it")
+    request = MapRequest(model=model, version=version, images=(f"{base}/in/",), out=f"{base}/out")
+    job_process.submit(in_cluster, map_two_images, request, settings).result()
+
+
 @pytest.fixture(scope="module")
-def exported(stack: LocalStack, demo_report: DemoReport) -> dict[str, Exported]:
-    """What is exported after the demo has trained networks, made an update and mapped images.
+def exported(
+    stack: LocalStack,
+    demo_report: DemoReport,
+    job_process: Executor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Exported]:
+    """What is exported after the demo has trained networks, made an update and mapped images, and a region.
 
     Processes pass their metrics on every ten seconds, so it is read until nothing is missing, or that has
     lasted long enough.
@@ -41,6 +77,8 @@ def exported(stack: LocalStack, demo_report: DemoReport) -> dict[str, Exported]:
     del demo_report
     httpx.get(f"{stack.addresses['API']}/readyz", timeout=20).raise_for_status()
     folder = stack.ray.certificate.path.parent / "ray"
+    if "ray_icss_map_scenes_total" not in scrape(folder):
+        map_a_region(stack, job_process, tmp_path_factory.mktemp("monitored"))
     deadline = time.monotonic() + SECONDS
     while True:
         found = scrape(folder)

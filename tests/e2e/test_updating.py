@@ -64,5 +64,5 @@ def test_two_workers_learn_one_network_once(stack: LocalStack, job_process: Exec
     assert [iteration for iteration, _ in history] == list(range(1, ITERATIONS + 1)), "each once"
     _, card = load_model(registry.fetch(MODEL, 2))
     assert card.label_space.names == ("background", "road", "building")
-    findings = tracking.read_json(record.run_id, "result.json")
+    findings = tracking.read_json(record.run_id, "findings.json")
     assert findings["elsewhere"]["images"], "what nobody clicked is judged"

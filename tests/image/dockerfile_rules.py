@@ -117,6 +117,7 @@ RULES: Final[dict[str, Callable[[Read], bool]]] = {
         f"{read.last.pairs('ENV').get(name)}/".startswith(f"{WRITABLE}/") for name in PLACES
     ),
     "each setting is one that the services know": _known_settings,
+    "threads share their memory": lambda read: read.last.pairs("ENV").get("MALLOC_ARENA_MAX") == "1",
     "GDAL is set as where a raster is read": lambda read: read.last.pairs("ENV").items() >= READING.items(),
     "a plain run is checked": _health_check,
 }

@@ -51,6 +51,7 @@ BREACHES = {
     "the services know the revision": ("ENV ICSS_REVISION=${REVISION} ", "ENV "),
     "what is written is written to /tmp": ("HOME=/tmp", "HOME=/home/icss"),
     "each setting is one that the services know": ("ICSS_API_HOST=", "ICSS_API_ADDRESS="),
+    "threads share their memory": ("MALLOC_ARENA_MAX=1", "MALLOC_ARENA_MAX=8"),
     "GDAL is set as where a raster is read": (
         "GDAL_PNG_WHOLE_IMAGE_OPTIM=NO",
         "GDAL_PNG_WHOLE_IMAGE_OPTIM=YES",

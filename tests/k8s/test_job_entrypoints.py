@@ -17,6 +17,8 @@ from pod_templates import pods
 from settings_rules import environment
 from typer.testing import CliRunner
 
+from services.updating.__main__ import pair
+
 # Ray 2.60's own schema still uses pydantic 1's way to annotate fields (ray/serve/schema.py)
 pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on `Field`")
 
@@ -65,6 +67,12 @@ def run(entrypoint, name):
 def test_the_command_takes_its_arguments(job):
     with pytest.raises(ConnectedError):
         pytest.fail(run(ENTRYPOINTS[job], job.partition(" ")[0]).output)
+
+
+def test_keys_of_clicked_images_may_have_an_equals_sign():
+    assert pair("s3://a/y=1/b.tif=s3://a/y=2/b.geojson") == {
+        "image": "s3://a/y=1/b.tif", "clicks": "s3://a/y=2/b.geojson"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from services.serving.orders import UpdateOrder
 from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import PRETRAINING, UPDATES, Tracking
+from services.updating.job import UPDATE_JOB
 
 DATA = "s3://icss/data/retention"
 OLD, NEW = timedelta(days=31), timedelta(hours=2)
@@ -76,6 +77,13 @@ def update_on(tracking, image: str, status: str) -> str:
     return run_id
 
 
+def update_job_on(tracking, image: str) -> str:
+    tags = {"icss.kind": UPDATE_JOB, "icss.status": "running"}
+    run_id = tracking.create_run(UPDATES, name="j", tags=tags)
+    tracking.write_json(run_id, "plan.json", {"images": [{"address": image, "etag": "e"}]})
+    return run_id
+
+
 def test_what_is_old_and_in_nobodys_use_goes_and_nothing_else(
     retention, storage, settings, tracking, tmp_path
 ):
@@ -83,6 +91,8 @@ def test_what_is_old_and_in_nobodys_use_goes_and_nothing_else(
     put(storage, settings, "training/done-job/checkpoint-1/state.pt", "training/failed-job/latest.txt")
     put(storage, settings, "training/stray/latest", "tune/sweep-1/a.json", "tune/sweep-1/b/c.json")
     put(storage, settings, "scenes/uploads/image.tif", "uploads-not/image.tif", "dataset.yaml")
+    put(storage, settings, "uploads/clicked/image.tif")
+    clicked = update_job_on(tracking, f"{settings.data_prefix}/uploads/clicked/image.tif")
     ended = update_on(tracking, f"{settings.data_prefix}/uploads/free/image.tif", "failed")
     pending = update_on(tracking, f"{settings.data_prefix}/uploads/used/image.tif", "running")
     job(tracking, "done-job", icss_status="successful", icss_version="1")
@@ -105,12 +115,13 @@ def test_what_is_old_and_in_nobodys_use_goes_and_nothing_else(
         cleaned = {one.where.removeprefix(f"{settings.data_prefix}/") for one in retention.clean(now + OLD)}
         assert cleaned == found
         assert kept(storage, settings) == {
-            "uploads/used/image.tif", "scenes/uploads/image.tif", "uploads-not/image.tif", "dataset.yaml"
+            "uploads/used/image.tif", "uploads/clicked/image.tif", "scenes/uploads/image.tif",
+            "uploads-not/image.tif", "dataset.yaml",
         }  # fmt: skip
         assert [one.name for one in (tmp_path / "models" / "m").iterdir()] == ["2-new"]
         assert retention.clean(now + OLD) == []
     finally:
-        for run_id in (ended, pending):
+        for run_id in (ended, pending, clicked):
             tracking.delete_run(run_id)
 
 

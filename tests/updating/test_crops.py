@@ -110,6 +110,15 @@ def test_same_iteration_same_batch(source, labels):
     assert not torch.equal(first.pixels, other.pixels)
 
 
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (0, 2), (1, 2)])
+def test_a_batch_knows_its_iteration_and_ranks_take_turns(source, labels, rank, world):
+    shown = image(source, labels)
+    crops = LabelledCrops(shown, rule(), seed=1)
+    batch = CropBatches(shown, [crops], rank=rank, world=world)(3)
+    assert batch.iteration == 3
+    assert batch.crops == tuple(crops(3 * world + rank))
+
+
 def test_sweep_visits_every_window_once_before_any_twice(source, labels):
     crops = SweepCrops(image(source, labels), rule(batch=3, overlap=0.5, flips=False), seed=0)
     assert len(crops.windows) == 10 * 9  # ceil((700-128)/64)+1, ceil((600-128)/64)+1

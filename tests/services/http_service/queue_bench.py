@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from icss_core.errors import CancelledError
 from icss_core.labels import ClassInfo
-from icss_core.methods import get_preset
-from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of, written_out
+from icss_core.methods import get_preset, written_out
+from services.serving.orders import ClassClicks, UpdateOrder, fingerprint_of
 from services.serving.requests import UpdateRequest
 from services.serving.update_queue import UpdateQueue
 from services.serving.update_records import UpdateEnd

@@ -9,11 +9,11 @@ import pytest
 from tiny_model import LONG, SHORT, building_clicks, write_scene, write_tiny_model
 
 from icss_core.errors import ClassExistsError
-from icss_core.methods import Preset, get_preset, regularisers_of
+from icss_core.methods import Preset, get_preset, regularisers_of, written_out
 from icss_core.methods.presets import PRESETS
 from services.client import UpdateFailedError
 from services.errors import ConflictError, OutdatedRecordError
-from services.serving.orders import fingerprint_of, written_out
+from services.serving.orders import fingerprint_of
 from services.serving.requests import UpdateRequest
 from services.serving.update_records import UpdateRecords
 

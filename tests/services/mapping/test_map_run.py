@@ -20,6 +20,7 @@ from icss_core.raster.polygons import polygons
 from services.errors import StorageUnavailableError
 from services.mapping.collection import collection_of, maps_table, totals_of
 from services.mapping.job import maps_run
+from services.mapping.meter import MapMeter
 from services.mapping.planning import Planned, plan_scenes
 from services.mapping.run import CANCEL, MapRun
 from services.mapping.scene_mapper import SceneMapper
@@ -60,7 +61,7 @@ class Mapping:
         workers = WorkersHere(mapper, before)
         lease = acquire(self.tracking, maps_run(self.request, self.tracking))
         with work_on(self.tracking, lease) as work:
-            run = MapRun(self.planned(), work, self.tracking, pause=0.01)
+            run = MapRun(self.planned(), work, self.tracking, MapMeter(MODEL), pause=0.01)
             run.map(workers)
         return run, workers.done
 

@@ -18,11 +18,11 @@ from services.ownership import find_or_create, generation_of, take
 from services.registry import MEMORY, Registry
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
-from services.training import TrainingConfig, trained
+from services.training import TrainingConfig, finished_training
 from services.training.callback import MlflowCallback
+from services.training.finished_training import TRAINING_FOLDER
 from services.training.guard import TrainingGuard
 from services.training.job import pretrain
-from services.training.trained import TRAINING_FOLDER
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def record_of(settings, model: str):
 
 def test_of_two_processes_that_need_one_network_one_trains_it(settings, address, monkeypatch):
     calls = []
-    original = trained.train_in_process
+    original = finished_training.train_in_process
 
     def counted(*arguments, **named):
         calls.append(arguments)
         original(*arguments, **named)
 
-    monkeypatch.setattr(trained, "train_in_process", counted)
+    monkeypatch.setattr(finished_training, "train_in_process", counted)
     with ThreadPoolExecutor(2) as pool:
         versions = [pool.submit(pretrain, asked(address, "job-twice"), settings) for _ in range(2)]
         assert [one.result() for one in versions] == [1, 1]
@@ -88,14 +88,14 @@ def test_a_job_whose_process_died_is_taken_over(settings, address):
 
 def test_who_lost_a_job_while_training_registers_nothing_and_says_nothing(settings, address, monkeypatch):
     tracking = Tracking(settings)
-    original = trained.train_in_process
+    original = finished_training.train_in_process
 
     def overtaken(plan, run_id, checkpoints, **named):
         original(plan, run_id, checkpoints, **named)
         tracking.write_once(run_id, "lease.2", "another process")
         tracking.set_tags(run_id, {"icss.status": "theirs"})
 
-    monkeypatch.setattr(trained, "train_in_process", overtaken)
+    monkeypatch.setattr(finished_training, "train_in_process", overtaken)
     with pytest.raises(LostOwnershipError, match="owner 2; this was owner 1"):
         pretrain(asked(address, "job-lost"), settings)
     record = record_of(settings, "job-lost")
@@ -128,7 +128,7 @@ def test_a_job_that_ended_goes_on_with_other_neutral_settings(settings, address,
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(trained, "train_in_process", fail)
+        patch.setattr(finished_training, "train_in_process", fail)
         with pytest.raises(type(error)):
             pretrain(asked(address, model), settings)
     record = record_of(settings, model)

@@ -13,7 +13,16 @@ from same_weights import same_weights
 from tiny_model import building_clicks, write_scene, write_tiny_model
 
 from icss_core.clicks import clicks_from_geojson
-from icss_core.errors import BandMismatchError, ClassExistsError, ClickError, InvalidParameterError
+from icss_core.continual.replay import Replay
+from icss_core.errors import (
+    BandMismatchError,
+    ClassExistsError,
+    ClickError,
+    ImageUnreadableError,
+    InvalidParameterError,
+    UnknownClassError,
+)
+from icss_core.methods import get_preset
 from icss_core.networks import load_model
 from icss_core.raster.reader import open_raster
 from icss_core.updating import ClickedImage, Runtime, update_from_images
@@ -21,10 +30,11 @@ from icss_core.updating.findings import UpdateFindings
 from services.errors import ImageChangedError, TrainingError
 from services.ownership import STATUS
 from services.registry import UPDATED, Registry
+from services.settings import environment_of
 from services.storage import Storage
 from services.tracking import UPDATES, Tracking
-from services.training import in_process, trained
-from services.training.trained import TRAINING_FOLDER
+from services.training import finished_training, in_process
+from services.training.finished_training import TRAINING_FOLDER
 from services.updating.job import run_update_job
 from services.updating.plan import make_update_plan
 
@@ -95,7 +105,7 @@ def test_the_version_is_the_one_that_the_core_makes(
     assert registry.aliases("taught") == {"memory": 1, UPDATED: version}
     (record,) = tracking.find(UPDATES, tags={"icss.model": "taught"})
     assert record.tags[STATUS] == "successful"
-    findings = UpdateFindings.model_validate(tracking.read_json(record.run_id, "result.json"))
+    findings = UpdateFindings.model_validate(tracking.read_json(record.run_id, "findings.json"))
     assert findings.forgetting == alone.forgetting
     assert findings.held_out == alone.findings.held_out
     assert findings.elsewhere is not None, "the context image is judged"
@@ -136,17 +146,54 @@ def test_an_image_that_is_overwritten_meanwhile_makes_no_version(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = asked(settings, tmp_path, "overwritten")
-    original = trained.train_in_process
+    original = finished_training.train_in_process
 
     def overwrite(*arguments: Any, **named: Any) -> None:
         original(*arguments, **named)
         other = write_scene(tmp_path / "other.tif", height=200)
         Storage(settings).upload(other, f"{settings.data_prefix}/overwritten/b.tif")
 
-    monkeypatch.setattr(trained, "train_in_process", overwrite)
+    monkeypatch.setattr(finished_training, "train_in_process", overwrite)
     with pytest.raises(ImageChangedError, match=r"b\.tif has been overwritten"):
         run_update_job(request, settings)
     assert [one.version for one in Registry(settings).describe("overwritten").versions] == [1]
+    monkeypatch.undo()
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    Storage(settings).upload(tmp_path / "b.tif", f"{settings.data_prefix}/overwritten/b.tif")
+    trainings = []
+
+    def counted(*arguments: Any, **named: Any) -> None:
+        trainings.append(arguments)
+        original(*arguments, **named)
+
+    monkeypatch.setattr(finished_training, "train_in_process", counted)
+    run_update_job(request, settings)
+    assert len(trainings) == 1, "what was learnt from the other image is forgotten"
+
+
+def test_whatever_goes_wrong_because_an_image_changed_is_said_to_be_that(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(settings, tmp_path, "replaced")
+
+    def fail(*_: Any, **__: Any) -> None:
+        other = write_scene(tmp_path / "other.tif", height=200)
+        Storage(settings).upload(other, f"{settings.data_prefix}/replaced/a.tif")
+        raise ImageUnreadableError("the image ends in the middle")
+
+    monkeypatch.setattr(finished_training, "train_in_process", fail)
+    with pytest.raises(ImageChangedError, match=r"a\.tif has been overwritten"):
+        run_update_job(request, settings)
+
+
+def test_heads_alone_are_a_job_too(settings: Settings, tmp_path: Path) -> None:
+    quick = get_preset("icss-fast", {"hypercolumn.iterations": 5, "optimisation.precision": "float32"})
+    version = run_update_job(asked(settings, tmp_path, "heads", preset=quick), settings)
+    folder = Registry(settings).fetch("heads", version)
+    kept = Replay.of_version(folder, load_model(folder)[0])
+    assert kept is not None
+    assert {0, 2} <= set(kept.classes.tolist()), "the next update learns from these"
 
 
 @pytest.fixture
@@ -201,7 +248,7 @@ class TestRefusals:
         [
             ([("a.tif", "a.geojson"), ("a.tif", "b.geojson")], InvalidParameterError, "named twice"),
             ([("two.tif", "a.geojson")], BandMismatchError, "2 bands"),
-            ([("a.tif", "list.geojson")], ClickError, "must be a GeoJSON"),
+            ([("a.tif", "list.geojson")], ClickError, r"list\.geojson must be GeoJSON"),
             ([("a.tif", "cut.geojson")], ClickError, "is not JSON"),
             ([("a.tif", "road.geojson")], ClickError, "no click of the new class 'building'"),
         ],
@@ -222,9 +269,17 @@ class TestRefusals:
         with pytest.raises(ClassExistsError):
             planned(request_for("refused", base, new_class={"name": "Road", "colour": "#ffffff"}), settings)
 
+    def test_of_a_context_without_images(self, settings: Settings, base: str) -> None:
+        with pytest.raises(InvalidParameterError, match=r"no images at .*/contxt/"):
+            planned(request_for("refused", base, context=[f"{base}/contxt/"]), settings)
+
+    def test_of_clicks_on_more_tiles_than_the_preset_takes(self, settings: Settings, base: str) -> None:
+        with pytest.raises(InvalidParameterError, match=r"on 2 tiles .* takes 1 .*'\{\"tiles\": 2\}'"):
+            planned(request_for("refused", base, overrides={"tiles": 1}), settings)
+
     def test_of_an_unknown_class(self, settings: Settings, base: str) -> None:
         clicked = [{"image": f"{base}/a.tif", "clicks": f"{base}/water.geojson"}]
-        with pytest.raises(Exception, match="water"):
+        with pytest.raises(UnknownClassError, match=r"water\.geojson: .*water"):
             planned(request_for("refused", base, clicked=clicked), settings)
 
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from services.settings import Settings
     from services.training.rank_training import TrainingPlan
 
+JOB: Final = "icss.job"
+"""Tag of a job's run: its name."""
+VERSION: Final = "icss.version"
+"""Tag of a job that is done: what it has registered."""
 TRAINING_FOLDER: Final = "training"
 """Under the data prefix: checkpoints, by job."""
 RAY_FOLDER: Final = "ray-train"
@@ -35,7 +39,7 @@ RAY_FOLDER: Final = "ray-train"
 
 
 @contextmanager
-def trained(plan: TrainingPlan, job: str, work: Work, settings: Settings) -> Iterator[Path]:
+def finished_training(plan: TrainingPlan, job: str, work: Work, settings: Settings) -> Iterator[Path]:
     """A block with the last checkpoint of a training, trained first as far as it is not.
 
     The folder holds the finished version (`MODEL_FOLDER`) and what its learner has to say
@@ -55,10 +59,10 @@ def trained(plan: TrainingPlan, job: str, work: Work, settings: Settings) -> Ite
     checkpoints = f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}"
     store = CheckpointStore(Storage(settings), checkpoints)
     with store.latest() as folder:
-        is_trained = folder is not None and is_finished(folder)
-    if not is_trained and plan.numbers.workers:
+        is_finished_already = folder is not None and is_finished(folder)
+    if not is_finished_already and plan.numbers.workers:
         _train_on_workers(plan, job, work, checkpoints, settings)
-    elif not is_trained:
+    elif not is_finished_already:
         train_in_process(plan, work.run_id, checkpoints, generation=work.lease.generation)
     with store.latest() as folder:
         if folder is None or not is_finished(folder):
