@@ -1,8 +1,9 @@
 """The processes of a mapping job, one Ray actor each, and who of them does what.
 
 Actors and not Ray Data: a scene is a task of seconds to minutes whose result is a file in the store. There is
-no data to stream between stages, and the driver has to know of each scene how it ended. `benchmarks/mapping.py`
-compares the two: with their starts, Ray Data's pool of actors took 1.05 and 1.09 times as long for 40 scenes.
+no data to stream between stages, and the driver has to know of each scene how it ended. With its start, Ray
+Data's pool of actors took 1.05 and 1.09 times as long for 40 scenes on 1 and 2 workers
+(`benchmarks/mapping.py`).
 """
 
 from __future__ import annotations
