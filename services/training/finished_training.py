@@ -11,6 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from icss_core.errors import IcssError
 from services.errors import TrainingError
+from services.ownership import acquire
 from services.s3_address import S3Address
 from services.storage import Storage
 from services.training.callback import MlflowCallback
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from services.ownership import Work
+    from services.ownership import Lease, Work
     from services.settings import Settings
+    from services.tracking import Tracking
     from services.training.rank_training import TrainingPlan
 
 JOB: Final = "icss.job"
@@ -69,6 +71,22 @@ def finished_training(plan: TrainingPlan, job: str, work: Work, settings: Settin
             raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")
         work.check()
         yield folder
+
+
+def own_job(tracking: Tracking, run_id: str, settings: Settings) -> Lease | int:
+    """The lease on a job's run; of a job that is done, whoever had it, the version that it has registered.
+
+    Raises:
+        TrackingError: the server did not answer.
+    """
+    lease = acquire(
+        tracking, run_id, is_done=lambda record: VERSION in record.tags, ttl=settings.lease_seconds
+    )
+    if lease is not None:
+        return lease
+    record = tracking.get(run_id)
+    assert record is not None  # noqa: S101 - it is done, and nobody deletes runs
+    return int(record.tags[VERSION])
 
 
 def forget_checkpoints(job: str, settings: Settings) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.data.dataset import read_dataset
-from services.ownership import acquire, find_or_create, work_on
+from services.ownership import find_or_create, work_on
 from services.registry import MEMORY, Registry
 from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import PRETRAINING, Tracking
 from services.training.checkpoint import MODEL_FOLDER
-from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints
+from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints, own_job
 from services.training.plan import make_plan
 
 if TYPE_CHECKING:
@@ -59,13 +59,9 @@ def pretrain(config: TrainingConfig, settings: Settings, *, scenes: tuple[str, .
         },
         fill=fill,
     )
-    lease = acquire(
-        tracking, run_id, is_done=lambda record: VERSION in record.tags, ttl=settings.lease_seconds
-    )
-    if lease is None:
-        record = tracking.get(run_id)
-        assert record is not None  # noqa: S101 - it is done, and nobody deletes runs
-        return int(record.tags[VERSION])
+    lease = own_job(tracking, run_id, settings)
+    if isinstance(lease, int):
+        return lease
     return _pretrain(config, dataset, job, lease, settings, scenes)
 
 

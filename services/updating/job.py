@@ -13,14 +13,14 @@ from icss_core.raster.reader import open_raster
 from icss_core.updating.findings import UpdateFindings
 from icss_core.updating.learner import FINDINGS
 from services.errors import ImageChangedError
-from services.ownership import acquire, find_or_create, work_on
+from services.ownership import find_or_create, work_on
 from services.pictures.update_pictures import update_pictures
 from services.registry import UPDATED, Registry
 from services.revision import code_revision
 from services.storage import Storage
 from services.tracking import UPDATES, Tracking
 from services.training.checkpoint import MODEL_FOLDER, read_documents
-from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints
+from services.training.finished_training import JOB, VERSION, finished_training, forget_checkpoints, own_job
 from services.updating.images import pinned
 from services.updating.plan import make_update_plan
 
@@ -62,13 +62,9 @@ def run_update_job(request: UpdateJobRequest, settings: Settings) -> int:
     tracking, registry, storage = Tracking(settings), Registry(settings), Storage(settings)
     plan = make_update_plan(request, registry.resolve(request.model, request.version), storage)
     run_id = _run_of(plan, tracking)
-    lease = acquire(
-        tracking, run_id, is_done=lambda record: VERSION in record.tags, ttl=settings.lease_seconds
-    )
-    if lease is None:
-        record = tracking.get(run_id)
-        assert record is not None  # noqa: S101 - it is done, and nobody deletes runs
-        return int(record.tags[VERSION])
+    lease = own_job(tracking, run_id, settings)
+    if isinstance(lease, int):
+        return lease
     tags = {"icss.revision": code_revision(settings), "icss.spread": plan.spread.model_dump_json()}
     with work_on(tracking, lease, tags=tags) as work:
         _log.info(
