@@ -42,6 +42,8 @@ REMOVALS: Final = (
     Removal("torch/include", _HEADERS),
     Removal("nvidia/*/include", _HEADERS),
     Removal("nvidia/**/*.a", _STATIC),
+    Removal("numpy/**/*.a", _STATIC),
+    Removal("triton/**/*.a", _STATIC, ("cuda",)),
     Removal(
         "torch/bin/protoc*", "compiler of protocol buffers; torch runs torch_shm_manager alone from there"
     ),
