@@ -9,7 +9,7 @@ import numpy as np
 
 from icss_core.errors import ClickError, InvalidParameterError
 from icss_core.networks.compatibility import check_image
-from icss_core.networks.input_size import check_side, input_size_of_architecture
+from icss_core.networks.input_size import check_side
 from icss_core.updating.image_stack import common_kind
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from icss_core.labels import LabelSpace
     from icss_core.methods import Preset
     from icss_core.networks.architecture import Architecture
+    from icss_core.networks.input_size import InputSize
     from icss_core.updating.image_stack import ClickedImage
 
 
@@ -28,6 +29,7 @@ def check_update(
     images: Sequence[ClickedImage],
     preset: Preset,
     *,
+    taken: InputSize,
     dtype: str | None,
 ) -> None:
     """Refuse an update that cannot be made.
@@ -38,6 +40,7 @@ def check_update(
         extended: the label space with the new classes.
         images: with their clicks; their sizes are read.
         preset: method and numbers.
+        taken: sizes that the memory network takes.
         dtype: data type of the images the network was trained on; None: any is taken.
 
     Raises:
@@ -63,8 +66,7 @@ def check_update(
     for label in range(len(label_space), len(extended)):
         if label not in counts:
             raise ClickError(f"no click of the new class {extended.names[label]!r}")
-    sizes = input_size_of_architecture(architecture)
-    check_side(sizes, preset.crops.size, name="crops.size", network=architecture)
+    check_side(taken, preset.crops.size, name="crops.size", network=architecture)
     for image in images:
         check_image(image.source, bands=architecture.in_channels, dtype=dtype, name=image.name)
     common_kind(images)

@@ -60,10 +60,7 @@ def clicked_tiles(images: Sequence[ClickedImage], *, taken: InputSize) -> int:
     """
     shapes = [(one.source.height, one.source.width) for one in images]
     size = tile_side(shapes, taken=taken)
-    return sum(
-        len(np.unique(np.stack([one.clicks.rows // size, one.clicks.cols // size]), axis=1).T)
-        for one in images
-    )
+    return sum(len({*zip(one.clicks.rows // size, one.clicks.cols // size, strict=True)}) for one in images)
 
 
 class ImageStack:

@@ -144,7 +144,9 @@ def update_from_images(
     started = time.perf_counter()
     runtime = runtime or Runtime()
     extended = label_space.extend(*new_classes)
-    check_update(memory.architecture, label_space, extended, images, preset, dtype=dtype)
+    check_update(
+        memory.architecture, label_space, extended, images, preset, taken=memory.input_size, dtype=dtype
+    )
     prepared = prepare(
         memory, label_space, extended, images, preset, replay=replay, seed=seed, runtime=runtime
     )

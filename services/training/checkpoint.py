@@ -109,12 +109,10 @@ class CheckpointStore:
     @contextmanager
     def latest(self) -> Iterator[Path | None]:
         """Folder with a copy of the last checkpoint, gone afterwards; None if there is none."""
-        markers = [address for address in self._storage.list(self._prefix) if _owner(_MARKER, address) >= 0]
-        if not markers:
+        base = self._latest()
+        if base is None:
             yield None
             return
-        marker = max(markers, key=lambda address: _owner(_MARKER, address))
-        base = f"{self._prefix}/{self._storage.read_bytes(marker).decode()}"
         with tempfile.TemporaryDirectory(prefix="icss-checkpoint-") as name:
             folder = Path(name)
             for address in self._storage.list(base):
@@ -122,6 +120,19 @@ class CheckpointStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._storage.download(address, target)
             yield folder
+
+    def is_finished(self) -> bool:
+        """Whether the last checkpoint holds the finished model version; nothing is fetched but its marker."""
+        base = self._latest()
+        return base is not None and next(iter(self._storage.list(f"{base}/{MODEL_FOLDER}")), None) is not None
+
+    def _latest(self) -> str | None:
+        """Prefix of the last checkpoint."""
+        markers = [address for address in self._storage.list(self._prefix) if _owner(_MARKER, address) >= 0]
+        if not markers:
+            return None
+        marker = max(markers, key=lambda address: _owner(_MARKER, address))
+        return f"{self._prefix}/{self._storage.read_bytes(marker).decode()}"
 
     def save(self, folder: Path, iteration: int) -> None:
         """Upload a checkpoint, make it the last one, and delete those before it."""

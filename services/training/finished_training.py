@@ -60,12 +60,11 @@ def finished_training(plan: TrainingPlan, job: str, work: Work, settings: Settin
     """
     checkpoints = f"{settings.data_prefix}/{TRAINING_FOLDER}/{job}"
     store = CheckpointStore(Storage(settings), checkpoints)
-    with store.latest() as folder:
-        is_finished_already = folder is not None and is_finished(folder)
-    if not is_finished_already and plan.numbers.workers:
-        _train_on_workers(plan, job, work, checkpoints, settings)
-    elif not is_finished_already:
-        train_in_process(plan, work.run_id, checkpoints, generation=work.lease.generation)
+    if not store.is_finished():
+        if plan.numbers.workers:
+            _train_on_workers(plan, job, work, checkpoints, settings)
+        else:
+            train_in_process(plan, work.run_id, checkpoints, generation=work.lease.generation)
     with store.latest() as folder:
         if folder is None or not is_finished(folder):
             raise TrainingError(f"job {job} ended without a finished network under {checkpoints}")

@@ -23,7 +23,6 @@ from services.storage import Storage
 from services.training.checkpoint import (
     CheckpointStore,
     TrainingProgress,
-    is_finished,
     load_checkpoint,
     read_progress,
     save_checkpoint,
@@ -73,19 +72,25 @@ def train(plan: TrainingPlan, rank: Rank, checkpoints: str, *, generation: int =
     storage = Storage(load_settings())
     store = CheckpointStore(storage, checkpoints, generation=generation)
     with storage.raster_environment(), ExitStack() as closing:
-        with store.latest() as folder:
-            finished = read_progress(folder) if folder is not None and is_finished(folder) else None
-        if finished is not None:  # a worker died between its last checkpoint and its last report
-            rank.report(
-                WorkerReport(
-                    iteration=finished.iteration,
-                    iterations=finished.iterations,
-                    seconds=finished.seconds,
-                    points=finished.points,
-                )
-            )
-            return
-        Worker(plan.numbers, plan.on_rank(rank, storage, closing), rank, store).train()
+        if store.is_finished():  # a worker died between its last checkpoint and its last report
+            _report_end(store, rank)
+        else:
+            Worker(plan.numbers, plan.on_rank(rank, storage, closing), rank, store).train()
+
+
+def _report_end(store: CheckpointStore, rank: Rank) -> None:
+    """Report what the finished training did."""
+    with store.latest() as folder:
+        assert folder is not None  # noqa: S101 - it is finished
+        progress = read_progress(folder)
+    rank.report(
+        WorkerReport(
+            iteration=progress.iteration,
+            iterations=progress.iterations,
+            seconds=progress.seconds,
+            points=progress.points,
+        )
+    )
 
 
 def _quieten_ray() -> None:

@@ -167,8 +167,11 @@ def make_update_plan(request: UpdateJobRequest, memory: ModelVersion, storage: S
     )
     with RasterPool() as pool:  # nothing is opened: what is asked for is known
         images = plan.opened(pool, storage)
-        check_update(card.architecture, card.label_space, extended, images, preset, dtype=card.dtype)
-        tiles = clicked_tiles(images, taken=input_size_of_architecture(card.architecture))
+        taken = input_size_of_architecture(card.architecture)
+        check_update(
+            card.architecture, card.label_space, extended, images, preset, taken=taken, dtype=card.dtype
+        )
+        tiles = clicked_tiles(images, taken=taken)
     if tiles > preset.tiles:
         raise InvalidParameterError(
             f"clicks lie on {tiles} tiles of the images, and preset {preset.name!r} takes {preset.tiles} of "
