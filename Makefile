@@ -43,10 +43,10 @@ unit: $(READY)  ## pytest without what needs a server
 	nice -n 5 $(BIN)/pytest -m "not services and not stack and not cluster"
 
 services: $(READY)  ## pytest of what needs S3 or MLflow
-	$(BIN)/pytest -m services
+	$(BIN)/pytest -m services tests/services
 
 stack: $(READY)  ## pytest of what needs all services, Ray and Serve among them
-	$(BIN)/pytest -m stack
+	$(BIN)/pytest -m stack tests/e2e
 
 cluster-test: $(READY)  ## pytest of nodes that are lost: machines as network namespaces (as root), minutes
 	$(BIN)/pytest -m cluster -s tests/cluster

@@ -21,6 +21,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SERVERS = {"stack": "stack", "store_settings": "services"}
 """Marks of tests by the fixture that starts servers for them; each is one process of `make test`."""
 
+FOLDERS = {"stack": "tests/e2e", "services": "tests/services"}
+"""Where the tests of a mark are, so that its process imports only these: all take half a minute."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -39,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = [mark for fixture, mark in SERVERS.items() if fixture in fixtures]
         if marks:
             item.add_marker(marks[0])
+            if not item.path.is_relative_to(REPOSITORY / FOLDERS[marks[0]]):
+                raise pytest.UsageError(f"{item.nodeid} needs {marks[0]}: move it to {FOLDERS[marks[0]]}")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-import segmentation_models_pytorch as smp
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -59,6 +58,9 @@ def build_body(architecture: Architecture, *, weights_cache: Path | None = None)
             pretrained weights are not for.
         WeightsUnavailableError: pretrained weights were named and cannot be had.
     """
+    # the library and what it imports take seconds, and most processes of a job build no network
+    import segmentation_models_pytorch as smp
+
     _check_weights(architecture)
     packaged = architecture.encoder_weights == packaged_weights.PACKAGE
     if architecture.decoder not in get_args(Decoder):

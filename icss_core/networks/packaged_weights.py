@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import safetensors.torch
 import torch
-from timm.models import adapt_input_conv
 
 from icss_core.errors import InvalidParameterError, WeightsUnavailableError
 
@@ -96,6 +95,8 @@ def load_packaged_weights(encoder: Any, *, in_channels: int, cache: Path | None 
     Raises:
         WeightsUnavailableError: see `packaged_weights`.
     """
+    from timm.models import adapt_input_conv  # not at the top, as in `build_body`
+
     tensors = packaged_weights(cache)
     first = "conv_stem.weight"
     tensors[first] = adapt_input_conv(in_channels, tensors[first])

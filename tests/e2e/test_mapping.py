@@ -1,11 +1,13 @@
-"""Maps of a region on a real cluster: a worker that is killed, and a job whose process is stopped."""
+"""Maps of a region on a real cluster: a node that is lost, and a job whose process is stopped."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,8 @@ from tiny_model import write_scene, write_tiny_model
 from icss_core.inference import predict_raster
 from icss_core.networks import load_model
 from services.errors import ConflictError
+from services.local import supervisor
+from services.local.process import ManagedProcess
 from services.mapping.job import run_maps
 from services.mapping.map_jobs import MapJobs
 from services.mapping.request import MapRequest
@@ -30,11 +34,12 @@ from services.storage import Storage
 from services.tracking import Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Executor
-    from pathlib import Path
 
     from services.local import LocalStack
     from services.mapping.job import MapsResult
+    from services.mapping.workers import Task
     from services.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -60,35 +65,65 @@ def region(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return MapRequest.model_validate({"model": MODEL, "version": version, **asked}), folder
 
 
-def map_while_a_worker_dies(request: MapRequest, settings: Settings) -> MapsResult:
-    """A job whose first worker is killed as soon as it has said who it is."""
+@pytest.fixture
+def another_node(stack: LocalStack, tmp_path: Path) -> Iterator[ManagedProcess]:
+    """A second node of the cluster, with all its processes; whole machines are lost in `tests/cluster`."""
+    program = Path(__file__).with_name("another_node.py")
+    command = [sys.executable, str(program), stack.ray.cluster]
+    environment = {**stack.environment(), "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1"}
+    node = ManagedProcess("a node", command, environment=environment, log=tmp_path / "node.log")
+    try:
+        node.wait_until(lambda: "it runs" in node.log.read_text(errors="replace"), seconds=120)
+        yield node
+    finally:
+        node.stop()
+
+
+def workers_on(node: int) -> list[int]:
+    """Process ids of the map workers among all processes of a node, which is a process that started them."""
+    return [
+        pid
+        for pid in supervisor.descendants(node)
+        if b"MapWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def map_while_a_node_is_lost(request: MapRequest, settings: Settings, node: int) -> MapsResult:
+    """A job that loses a node, which has one of its two workers, as soon as both have something to do."""
     from services.mapping.workers import MapWorkers
 
-    give = MapWorkers.give
-    killed = []
+    give, free = MapWorkers.give, MapWorkers.free
+    lost: list[int] = []
 
-    def give_and_kill(self: MapWorkers, number: int, task: object) -> None:
+    def free_when_both_are_ready(self: MapWorkers, waiting: int) -> int | None:
+        return free(self, waiting) if lost or self.ready == 2 else None
+
+    def give_and_lose(self: MapWorkers, number: int, task: Task) -> None:
         give(self, number, task)
-        if len(self._doing) == 2 and not killed:
-            import ray
-
-            pid = ray.get(self._actors[number].ready.remote())
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
+        if not lost and {worker for worker, _ in self._doing.values()} == {0, 1}:
+            lost.extend(workers_on(node))
+            for pid in [*supervisor.descendants(node), node]:
+                os.kill(pid, signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MapWorkers, "give", give_and_kill)
+        patch.setattr(MapWorkers, "free", free_when_both_are_ready)
+        patch.setattr(MapWorkers, "give", give_and_lose)
         result = run_maps(request, settings)
-    assert killed
+    assert len(lost) == 1
     return result
 
 
-def test_region_is_mapped_although_a_worker_dies(
-    stack: LocalStack, job_process: Executor, region: tuple[MapRequest, Path], tmp_path: Path
+def test_region_is_mapped_although_a_node_is_lost(
+    stack: LocalStack,
+    job_process: Executor,
+    region: tuple[MapRequest, Path],
+    another_node: ManagedProcess,
+    tmp_path: Path,
 ) -> None:
     request, folder = region
     storage = Storage(stack.settings)
-    result = job_process.submit(in_cluster, map_while_a_worker_dies, request, stack.settings).result()
+    arguments = (request, stack.settings, another_node.pid)
+    result = job_process.submit(in_cluster, map_while_a_node_is_lost, *arguments).result()
     assert result.maps == SCENES
     assert [one.error for one in result.failures.values()] == ["ImageUnreadableError"]
     network, card = load_model(folder / "model")

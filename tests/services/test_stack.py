@@ -1,4 +1,4 @@
-"""The local stack leaves no process behind; small programs stand in for it where that is enough."""
+"""Processes of the local stack leave nothing behind; small programs stand in for them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from living import processes_of
-from open_ports import beyond_loopback
-from pydantic import SecretStr
 
-from services.errors import StackError, StorageError
+from services.errors import StackError
 from services.local import LocalStack, Ports
 from services.local.ports import free_ports
 from services.local.process import ManagedProcess
 from services.local.supervisor import descendants
-from services.settings import load_settings
-from services.storage import Storage
 
 # A child that detaches itself as daemons do: two forks and a session of its own. It ignores SIGTERM.
 STUBBORN = """
@@ -114,36 +109,3 @@ def test_a_port_in_use_stops_what_had_started(tmp_path) -> None:
 
 def test_free_ports_are_all_different() -> None:
     assert len(set(free_ports(20))) == 20
-
-
-@pytest.mark.e2e
-def test_the_whole_stack_answers_to_its_keys_and_on_this_machine_only(stack, monkeypatch) -> None:
-    jobs = f"{stack.ray.dashboard}/api/jobs/"
-    assert httpx.get(jobs).status_code == 401
-    assert httpx.get(jobs, headers={"Authorization": f"Bearer {stack.ray.token}"}).status_code == 200
-    assert httpx.get(f"{stack.settings.mlflow_uri}/health").text == "OK"
-    assert httpx.get(stack.settings.mlflow_uri).status_code == 401
-    with pytest.raises(StorageError, match="SignatureDoesNotMatch"):
-        Storage(stack.settings.model_copy(update={"s3_secret_key": SecretStr("x")})).read_bytes("s3://icss/x")
-    started = {pid for process in stack.processes for pid in (process.pid, *descendants(process.pid))}
-    assert len(started) > 6
-    environment = stack.environment()
-    secrets = [stack.ray.token, environment["ICSS_S3_SECRET_KEY"], environment["ICSS_MLFLOW_TOKEN"]]
-    for pid in started:
-        assert not any(secret in command_of(pid) for secret in secrets)
-    # without what runs on it: the ports of Ray Serve's replicas are tested in tests/e2e/test_serving.py
-    assert beyond_loopback({pid for pid in started if not command_of(pid).startswith("ray::")}) == []
-    assert stack.ray.certificate.path.parent.stat().st_mode & 0o777 == 0o700
-    for name in [name for name in os.environ if name.startswith("ICSS_")]:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert load_settings() == stack.settings
-
-
-def command_of(pid: int) -> str:
-    """Command line of a process, empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""

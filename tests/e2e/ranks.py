@@ -1,4 +1,4 @@
-"""Two ranks of Ray Train, started as a program of their own: `python ranks.py FOLDER`.
+"""Two ranks of Ray Train on a small network, for `test_ranks.py`.
 
 Each rank writes what it got to `FOLDER/rank-N.json`, the controller the reports to `FOLDER/reports.jsonl`.
 """
@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import ray
 import ray.train
 import torch
+from ray import cloudpickle
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
@@ -79,9 +79,9 @@ class Reports(ray.train.UserCallback):
             file.write(json.dumps([one["seconds"] for one in metrics]) + "\n")
 
 
-def main(folder: str) -> None:
-    """Train on two workers of the Ray that the environment names."""
-    ray.init(log_to_driver=False, configure_logging=False)
+def train(folder: str) -> None:
+    """Train on two workers of the cluster that this process is connected to."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find the tests
     TorchTrainer(
         work,
         train_loop_config={"folder": folder},
@@ -91,7 +91,3 @@ def main(folder: str) -> None:
             name="ranks", storage_path=folder, callbacks=[Reports(f"{folder}/reports.jsonl")]
         ),
     ).fit()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
