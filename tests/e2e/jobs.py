@@ -48,13 +48,6 @@ def stop_when(
     job.communicate(timeout=60)
 
 
-def finish(job: subprocess.Popen[str], *, seconds: float = 400) -> str:
-    """The log of a job that must end well."""
-    log = job.communicate(timeout=seconds)[0]
-    assert job.returncode == 0, log
-    return log
-
-
 def in_cluster(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function gives while this process, which is `job_process`, is connected to the cluster."""
     ray.init(log_to_driver=False)

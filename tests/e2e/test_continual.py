@@ -1,4 +1,4 @@
-"""A protocol of two tasks with every real part: interrupted between them, and submitted as a job."""
+"""A protocol of two tasks with every real part: interrupted between them, and asked for again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from jobs import finish, in_cluster, submit
+from jobs import in_cluster, run_command
 
 from icss_core.continual import TaskHistory, read_protocol
 from icss_core.methods import get_dense_preset
@@ -68,7 +68,7 @@ def run_one_task(asked: ProtocolRun, settings: Settings) -> None:
 def resumed(
     stack: LocalStack, town: str, protocol: Path, job_process: Executor
 ) -> tuple[str, list[RunRecord]]:
-    """The log of the job, and what was trained when the protocol was interrupted before."""
+    """What the second start prints, and what was trained when the protocol was interrupted before."""
     asked = ProtocolRun(
         dataset=town,
         model=MODEL,
@@ -80,11 +80,18 @@ def resumed(
     )
     job_process.submit(in_cluster, run_one_task, asked, stack.settings).result()
     before = runs(stack)
-    command = ["services.continual", "--dataset", town, "--model", MODEL, "--protocol", str(protocol)]
+    command = [
+        "services.continual.__main__",
+        "--dataset",
+        town,
+        "--model",
+        MODEL,
+        "--protocol",
+        str(protocol),
+    ]
     command += ["--preset", PRESET, "--overrides", json.dumps(NUMBERS)]
     command += ["--decoder", "linknet", "--encoder", "tu-test_resnet", "--workers", "0"]
-    with submit(stack, *command) as job:
-        return finish(job), before
+    return job_process.submit(run_command, *command).result(), before
 
 
 def test_an_interrupted_protocol_goes_on_with_the_task_it_was_in(stack, resumed) -> None:

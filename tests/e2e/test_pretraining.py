@@ -21,6 +21,7 @@ from affine import Affine
 from jobs import in_cluster
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
+from icss_core.errors import ImageNotFoundError
 from icss_core.labels import ClassInfo, LabelSpace
 from icss_core.networks.model_folder import load_artefact, load_model
 from services.data.dataset import read_dataset
@@ -122,22 +123,15 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def submit(
-    stack: LocalStack,
-    dataset_uri: str,
-    *,
-    job: str = "blocks-1",
-    workers: int = 2,
-    code: Path | None = None,
-) -> subprocess.Popen[str]:
-    """The job as a user submits it; with other code, as the kind of training that is there alone."""
-    own = "" if code is None else f"--runtime-env-json {shlex.quote(_environment_of(code))} "
-    kind = "" if code is None else f" --learner two-streams --learner-parameters {shlex.quote(NUMBERS)}"
+def submit(stack: LocalStack, dataset_uri: str, code: Path) -> subprocess.Popen[str]:
+    """The job as a user submits it, with other code and the kind of training that is there alone."""
     command = (
-        f"ray job submit {own}-- python -m services.training --dataset {dataset_uri} --model blocks "
+        f"ray job submit --runtime-env-json {shlex.quote(_environment_of(code))} -- "
+        f"python -m services.training --dataset {dataset_uri} --model blocks "
         f"--classes roof,road --encoder tu-test_resnet --crop 64 --batch 2 --iterations {ITERATIONS} "
         f"--lr 0.002 --validate-every 100 --checkpoint-every {CHECKPOINT_EVERY} "
-        f"--workers {workers} --job {job} --no-gpu{kind}"
+        f"--workers 2 --job blocks-1 --no-gpu "
+        f"--learner two-streams --learner-parameters {shlex.quote(NUMBERS)}"
     )
     return subprocess.Popen(
         shlex.split(command),
@@ -178,7 +172,7 @@ def train_workers(stack: LocalStack) -> list[int]:
 @pytest.fixture(scope="module")
 def finished(stack: LocalStack, dataset_uri: str, overlay: Path) -> tuple[str, RunRecord]:
     """The job's log and its record, after a worker was killed and the job went on to its end."""
-    with submit(stack, dataset_uri, code=overlay) as job:
+    with submit(stack, dataset_uri, overlay) as job:
         wait_for_checkpoint(stack, job, seconds=240)
         workers = train_workers(stack)
         assert len(workers) == 2
@@ -264,7 +258,7 @@ def test_a_finished_job_is_not_done_again(
 
 
 def test_a_job_that_would_fail_again_is_not_started_again(
-    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord]
+    stack: LocalStack, dataset_uri: str, finished: tuple[str, RunRecord], job_process: Executor
 ) -> None:
     del finished  # one job at a time
     storage = Storage(stack.settings)
@@ -274,10 +268,12 @@ def test_a_job_that_would_fail_again_is_not_started_again(
     ]
     broken = dataset.model_copy(update={"scenes": tuple(scenes)})
     uri = storage.write_bytes(f"{dataset.base}/broken.yaml", broken.to_yaml().encode())
-    with submit(stack, uri, job="blocks-broken", workers=1) as job:
-        log, _ = job.communicate(timeout=300)
-    assert job.returncode == 1
-    assert "ImageNotFoundError" in log
+    config = TrainingConfig(
+        dataset=uri, model="blocks", classes=("roof", "road"), encoder="tu-test_resnet", crop=64, workers=1,
+        job="blocks-broken",
+    )  # fmt: skip
+    with pytest.raises(ImageNotFoundError, match=r"gone\.tif"):
+        job_process.submit(in_cluster, pretrain, config, stack.settings).result()
     (record,) = Tracking(stack.settings).find(PRETRAINING, tags={"icss.job": "blocks-broken"})
     assert record.status == "FAILED"
     assert record.tags["icss.error"].startswith("ImageNotFoundError"), "the worker's own error"

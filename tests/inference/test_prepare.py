@@ -23,7 +23,8 @@ def norms(network: nn.Module) -> int:
     [
         ("linknet", "resnet18"), ("unet", "resnet18"), ("fpn", "mobilenet_v2"), ("pspnet", "resnet18"),
         ("deeplabv3plus", "resnet18"), ("unet", "efficientnet-b0"), ("segformer", "mit_b0"),
-        ("manet", "resnet18"), ("upernet", "resnet18"), ("unetplusplus", "densenet121"),
+        ("manet", "resnet18"), ("upernet", "resnet18"), ("unetplusplus", "resnet18"),
+        ("unet", "densenet121"),
     ],
 )  # fmt: skip
 def test_computes_the_same_with_fewer_layers(decoder: str, encoder: str) -> None:

@@ -129,7 +129,7 @@ class Service:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its queue asks MLflow all the time
 def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]:
     """The API under uvicorn on a real port, without any model."""
     settings = serving_settings
@@ -176,7 +176,7 @@ def service(serving_settings: Settings, tracking: Tracking) -> Iterator[Service]
     queue.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def town(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The model `hamlet`, version 1 as memory; its scene `town`, and scenes that it cannot use."""
     folder = tmp_path_factory.mktemp("town")
@@ -201,7 +201,7 @@ def client(service: Service, town: str) -> Iterator[IcssClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def updated(service: Service, town: str) -> UpdateStatus:
     """A finished update that added the class `building` to version 1."""
     with service.client() as client:
