@@ -27,7 +27,7 @@ from icss_core.updating.progress import UpdateClock
 from icss_core.updating.tile_runner import TileRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from torch import Tensor
 
@@ -122,7 +122,8 @@ def prepare(
     clock = UpdateClock(runtime.on_progress, stack.everywhere, iterations)
     # a click outside the working area is not seen
     clicks = stack.clicks.select(area.holding(stack.clicks.rows, stack.clicks.cols) >= 0)
-    fits_units = _fits_units(preset, clicks)
+    clicked = clicks.counts().keys()
+    fits_units = _fits_units(preset, clicked)
     runner = TileRunner(
         source=stack,
         device=device,
@@ -144,7 +145,7 @@ def prepare(
     labels = memory_view.pseudo_labels.merged(stack.clicks)
     generator = torch.Generator().manual_seed(seed)
     network = memory.extend(len(extended) - len(label_space), init=preset.head_init, generator=generator)
-    if fits_units and not preset.hypercolumn.fine_tune:
+    if only_fits(preset, clicked):
         clock.iterations = 0
     clock.tell("head", 0, 1)
     heads = fit_heads(
@@ -193,9 +194,19 @@ def prepare(
     )
 
 
-def _fits_units(preset: Preset, clicks: ClickSet) -> bool:
+def only_fits(preset: Preset, clicked: Collection[int]) -> bool:
+    """Whether an update is the fit of its heads and no training: the same on each of several workers.
+
+    Args:
+        preset: of the update.
+        clicked: classes with clicks.
+    """
+    return _fits_units(preset, clicked) and not preset.hypercolumn.fine_tune
+
+
+def _fits_units(preset: Preset, clicked: Collection[int]) -> bool:
     """Without clicks on it the background keeps no place against the new classes."""
-    return preset.hypercolumn.iterations > 0 and BACKGROUND in clicks.counts()
+    return preset.hypercolumn.iterations > 0 and BACKGROUND in clicked
 
 
 def _crops(preset: Preset, crop_source: CropSource, images: ImageStack, seed: int) -> list[Crops]:

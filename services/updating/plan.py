@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from functools import cached_property, partial
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -23,7 +24,7 @@ from icss_core.updating import ClickedImage, Runtime
 from icss_core.updating.check_update import check_update
 from icss_core.updating.image_stack import clicked_tiles
 from icss_core.updating.learner import UpdateLearner
-from icss_core.updating.prepare import prepare
+from icss_core.updating.prepare import only_fits, prepare
 from icss_core.updating.updated_card import updated_card
 from services.registry import Registry
 from services.settings import load_settings
@@ -33,12 +34,15 @@ from services.updating.request import Spread
 from services.updating.stage_lines import StageLines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import ExitStack
 
     from services.model_version import ModelVersion
     from services.storage import Storage
     from services.training.rank import Rank
     from services.updating.request import UpdateJobRequest
+
+_log = logging.getLogger(__name__)
 
 _POOL_BYTES: Final = 2**26
 """Few: the update keeps the tiles that it reads itself."""
@@ -155,15 +159,16 @@ def make_update_plan(request: UpdateJobRequest, memory: ModelVersion, storage: S
     """
     card, preset = memory.card, request.preset
     extended = card.label_space.extend(request.new_class)
+    looked_at = look_at_images(request, card, extended, storage)
     plan = UpdatePlan(
         model=request.model,
         version=memory.version,
         new_class=request.new_class,
-        images=look_at_images(request, card, extended, storage),
+        images=looked_at,
         bands=request.bands,
         preset=preset,
         seed=request.seed,
-        spread=request.spread,
+        spread=_useful_spread(request, looked_at),
     )
     with RasterPool() as pool:  # nothing is opened: what is asked for is known
         images = plan.opened(pool, storage)
@@ -178,3 +183,13 @@ def make_update_plan(request: UpdateJobRequest, memory: ModelVersion, storage: S
             f"them: say --overrides '{{\"tiles\": {tiles}}}'; memory grows with them"
         )
     return plan
+
+
+def _useful_spread(request: UpdateJobRequest, images: Sequence[PlannedImage]) -> Spread:
+    """One worker where heads are only fitted: to all clicks at once, which each worker would do by itself."""
+    spread, preset = request.spread, request.preset
+    clicked = {index for image in images for index in image.clicks.counts()}
+    if spread.workers <= 1 or not only_fits(preset, clicked):
+        return spread
+    _log.warning("preset %s only fits heads: one worker does it, and not %d", preset.name, spread.workers)
+    return spread.model_copy(update={"workers": 1})

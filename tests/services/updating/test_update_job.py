@@ -37,6 +37,7 @@ from services.training import finished_training, in_process
 from services.training.finished_training import TRAINING_FOLDER
 from services.updating.job import run_update_job
 from services.updating.plan import make_update_plan
+from services.updating.request import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,11 +190,16 @@ def test_whatever_goes_wrong_because_an_image_changed_is_said_to_be_that(
 
 def test_heads_alone_are_a_job_too(settings: Settings, tmp_path: Path) -> None:
     quick = get_preset("icss-fast", {"hypercolumn.iterations": 5, "optimisation.precision": "float32"})
-    version = run_update_job(asked(settings, tmp_path, "heads", preset=quick), settings)
+    request = asked(settings, tmp_path, "heads", preset=quick)
+    version = run_update_job(request, settings)
     folder = Registry(settings).fetch("heads", version)
     kept = Replay.of_version(folder, load_model(folder)[0])
     assert kept is not None
     assert {0, 2} <= set(kept.classes.tolist()), "the next update learns from these"
+    many = request.model_copy(update={"spread": Spread(workers=3)})
+    assert planned(many, settings).spread.workers == 1, "each would do the same"
+    trained = many.model_copy(update={"preset": get_preset("icss")})
+    assert planned(trained, settings).spread.workers == 3
 
 
 @pytest.fixture
