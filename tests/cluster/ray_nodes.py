@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import httpx
 from pydantic import SecretStr
 
+from services.errors import StackError
 from services.local import supervisor
 from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
@@ -140,14 +141,30 @@ class RayNodes:
         }
 
     def add_node(self) -> str:
-        """A new machine with one processor; returns its name once it has joined."""
+        """A new machine with one processor; returns its name once it has joined.
+
+        `ray start` gives up when the head does not answer it within 30 s, as may be on a busy machine; it is
+        started once more then, as Kubernetes starts a container again.
+        """
         before = len(self.living())
         machine = self._machines.add()
-        process = self._ray(machine, "--address", f"{self.head.address}:{PORT}", "--num-cpus", "1")
+        try:
+            process = self._join(machine, before)
+        except StackError as error:
+            sys.stdout.write(f"{error}\n")
+            process = self._join(machine, before)
         self._nodes[machine.name] = (machine, process)
-        self._running.callback(process.stop)
-        process.wait_until(lambda: len(self.living()) > before, seconds=120)
         return machine.name
+
+    def _join(self, machine: Machine, before: int) -> ManagedProcess:
+        process = self._ray(machine, "--address", f"{self.head.address}:{PORT}", "--num-cpus", "1")
+        self._running.callback(process.stop)
+        try:
+            process.wait_until(lambda: len(self.living()) > before, seconds=120)
+        except StackError:
+            process.stop()
+            raise
+        return process
 
     def lose(self, name: str) -> None:
         """Lose a machine: its network is cut, then all its processes are killed."""
