@@ -1,7 +1,26 @@
-"""Processes that are still there."""
+"""Processes that are still there, and their end."""
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
+
+from services.local.supervisor import descendants
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process, empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def kill_with_descendants(pid: int) -> None:
+    """Kill a process and everything it has started, as a machine that is lost ends."""
+    for one in [*descendants(pid), pid]:
+        with suppress(ProcessLookupError):  # it went with one of the others
+            os.kill(one, signal.SIGKILL)
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import httpx
+from living import kill_with_descendants
 from pydantic import SecretStr
 
 from services.errors import StackError
-from services.local import supervisor
 from services.local.mlflow_server import start_mlflow, wait_for_mlflow
 from services.local.object_store import start_object_store, wait_for_object_store
 from services.local.ports import free_ports
@@ -170,9 +169,7 @@ class RayNodes:
         """Lose a machine: its network is cut, then all its processes are killed."""
         machine, process = self._nodes.pop(name)
         self._machines.cut_off(machine)
-        for pid in [*supervisor.descendants(process.pid), process.pid]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_with_descendants(process.pid)
         process.stop()
         wait_until(lambda: machine.address not in self.living() or machine.prefix == (), seconds=60)
         self._machines.remove(machine)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,13 +12,14 @@ import numpy as np
 import pytest
 import rasterio
 from jobs import in_cluster
+from living import command_of, kill_with_descendants
 from tiny_model import write_scene, write_tiny_model
 
 from icss_core.inference import predict_raster
 from icss_core.networks import load_model
 from services.errors import ConflictError
-from services.local import supervisor
 from services.local.process import ManagedProcess
+from services.local.supervisor import descendants
 from services.mapping.job import run_maps
 from services.mapping.map_jobs import MapJobs
 from services.mapping.request import MapRequest
@@ -81,11 +80,7 @@ def another_node(stack: LocalStack, tmp_path: Path) -> Iterator[ManagedProcess]:
 
 def workers_on(node: int) -> list[int]:
     """Process ids of the map workers among all processes of a node, which is a process that started them."""
-    return [
-        pid
-        for pid in supervisor.descendants(node)
-        if b"MapWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in descendants(node) if "MapWorker" in command_of(pid)]
 
 
 def map_while_a_node_is_lost(request: MapRequest, settings: Settings, node: int) -> MapsResult:
@@ -102,8 +97,7 @@ def map_while_a_node_is_lost(request: MapRequest, settings: Settings, node: int)
         give(self, number, task)
         if not lost and {worker for worker, _ in self._doing.values()} == {0, 1}:
             lost.extend(workers_on(node))
-            for pid in [*supervisor.descendants(node), node]:
-                os.kill(pid, signal.SIGKILL)
+            kill_with_descendants(node)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MapWorkers, "free", free_when_both_are_ready)

@@ -19,6 +19,7 @@ import rasterio
 import torch
 from affine import Affine
 from jobs import in_cluster
+from living import command_of
 
 from icss_core.dataset import BACKGROUND_CLASS, Dataset, Scene
 from icss_core.errors import ImageNotFoundError
@@ -162,11 +163,7 @@ def wait_for_checkpoint(stack: LocalStack, job: subprocess.Popen[str], *, second
 def train_workers(stack: LocalStack) -> list[int]:
     """Process ids of the Ray Train workers of this stack."""
     everything = [pid for part in stack.processes for pid in descendants(part.pid)]
-    return [
-        pid
-        for pid in everything
-        if "RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    ]
+    return [pid for pid in everything if "RayTrainWorker" in command_of(pid)]
 
 
 @pytest.fixture(scope="module")

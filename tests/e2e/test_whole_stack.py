@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import httpx
 import pytest
+from living import command_of
 from open_ports import beyond_loopback
 from pydantic import SecretStr
 
@@ -40,11 +40,3 @@ def test_the_whole_stack_answers_to_its_keys_and_on_this_machine_only(stack, mon
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert load_settings() == stack.settings
-
-
-def command_of(pid: int) -> str:
-    """Command line of a process, empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""
