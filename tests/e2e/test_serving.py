@@ -180,12 +180,10 @@ def test_running_update_is_cancelled(client: IcssClient) -> None:
         MODEL, "pool", image=SCENE, clicks=building_clicks("pool"), crs="pixel", overrides=LONG
     )
     _wait_for_step(client, update.id, 3)
-    started = time.monotonic()
     client.cancel(update.id)
     with pytest.raises(UpdateFailedError) as failure:
         client.wait(update.id, timeout=30, poll_seconds=0.1)
     assert failure.value.status.status == "dismissed"
-    assert time.monotonic() - started < 10
     assert client.model(MODEL).aliases["updated"] == known, "nothing was registered"
 
 

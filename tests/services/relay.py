@@ -15,57 +15,59 @@ class Relay:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._listener = _listener(0)
-        self.port = int(self._listener.getsockname()[1])
+        self._lock = threading.Lock()  # guards the two below
         self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._accept(self._listener)
+        self._listener: socket.socket | None = None  # None: cut
+        self.port = self._listen(0)
 
     def cut(self) -> None:
         """Drop every connection and refuse new ones."""
         with self._lock:
-            sockets = {self._listener, *self._open}
-            self._open.clear()
+            sockets = self._open if self._listener is None else {self._listener, *self._open}
+            self._listener, self._open = None, set()
         for one in sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+            _close(one)
 
     def mend(self) -> None:
         """Pass connections on again."""
-        self._listener = _listener(self.port)
-        self._accept(self._listener)
+        self._listen(self.port)
+
+    def _listen(self, port: int) -> int:
+        listener = socket.create_server(("127.0.0.1", port))
+        with self._lock:
+            self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return int(listener.getsockname()[1])
 
     def _accept(self, listener: socket.socket) -> None:
-        def accept() -> None:
-            while True:
-                try:
-                    client = listener.accept()[0]
-                    server = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:
-                    return
-                with self._lock:
+        while True:
+            try:
+                client = listener.accept()[0]
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            with self._lock:
+                is_cut = listener is not self._listener
+                if not is_cut:
                     self._open |= {client, server}
-                ours, theirs = (f"127.0.0.1:{port}".encode() for port in (self.port, self._target))
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=(source, sink, ours, theirs), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen()
-    return listener
+            if is_cut:  # while this connection was being made
+                _close(client)
+                _close(server)
+                return
+            ours, theirs = (f"127.0.0.1:{port}".encode() for port in (self.port, self._target))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=_pump, args=(source, sink, ours, theirs), daemon=True).start()
 
 
 def _pump(source: socket.socket, sink: socket.socket, ours: bytes, theirs: bytes) -> None:
     with suppress(OSError):
         while chunk := source.recv(65536):
             sink.sendall(chunk.replace(ours, theirs))
-    for one in (source, sink):
-        with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-        one.close()
+    _close(source)
+    _close(sink)
+
+
+def _close(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
