@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from services.ownership import STATUS, LeaseWatch
 from services.repeating_thread import RepeatingThread
 from services.s3_address import S3Address
-from services.serving.update_records import PENDING
+from services.serving.responses import FINISHED
 from services.tracking import PRETRAINING, UPDATES
 
 if TYPE_CHECKING:
@@ -113,11 +113,10 @@ class Retention:
 
     def _images_of_updates(self) -> frozenset[str]:
         """Addresses of the images of all updates that have not ended."""
-        pending = {"icss.kind": "update", STATUS: PENDING}
         # the image alone: an order of another version of the service names one too
         orders = (
             self._tracking.read_json(run.run_id, "order.json")
-            for run in self._tracking.find(UPDATES, tags=pending)
+            for run in self._tracking.find(UPDATES, tags={"icss.kind": "update"}, without={STATUS: FINISHED})
         )
         of_jobs = (
             image["address"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -115,44 +115,46 @@ class Tracking:
         return True
 
     def find(
-        self, experiment: Experiment, *, tags: Mapping[str, str | Sequence[str]], limit: int = 1000
+        self,
+        experiment: Experiment,
+        *,
+        tags: Mapping[str, str],
+        without: Mapping[str, Collection[str]] | None = None,
+        limit: int = 1000,
     ) -> list[RunRecord]:
-        """The newest runs that carry all these tags (a sequence: any of its values), oldest of them first.
+        """The newest runs that carry all these tags, oldest of them first; one search whatever is asked.
 
         Args:
             experiment: where to look.
             tags: what a run must carry.
+            without: what a run must carry with none of these values (MLflow's filters know no "or").
             limit: how many runs at most; of more, the newest.
 
         Raises:
             InvalidParameterError: a value has both kinds of quotes, for which MLflow's filters have no way.
             TrackingError: the server refused or did not answer.
         """
-        filters = [""]
-        for key, value in tags.items():
-            values = [value] if isinstance(value, str) else list(value)
-            terms = [f"tags.`{key}` = {_quoted(one)}" for one in values]
-            filters = [f"{left} and {term}" if left else term for left in filters for term in terms]
+        terms = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
+        terms += [
+            f"tags.`{key}` != {_quoted(value)}" for key, values in (without or {}).items() for value in values
+        ]
         records: list[RunRecord] = []
         with mlflow_call(f"search the runs of {experiment}"):
             experiment_id = self._experiment_id(experiment)
-            for one in filters:
-                token: str | None = None
-                wanted = limit
-                while wanted:
-                    page = self._client.search_runs(
-                        [experiment_id],
-                        filter_string=one,
-                        max_results=min(wanted, _RUNS_PER_CALL),
-                        order_by=["attributes.start_time DESC"],
-                        page_token=token,
-                    )
-                    records += [_record(run) for run in page]
-                    wanted -= len(page)
-                    token = page.token
-                    if not token:
-                        break
-        return sorted(records, key=lambda record: record.started)[-limit:]
+            token: str | None = None
+            while limit > len(records):
+                page = self._client.search_runs(
+                    [experiment_id],
+                    filter_string=" and ".join(terms),
+                    max_results=min(limit - len(records), _RUNS_PER_CALL),
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+                records += [_record(run) for run in page]
+                token = page.token
+                if not token:
+                    break
+        return sorted(records, key=lambda record: record.started)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set or overwrite tags, all in one call.

@@ -16,6 +16,15 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def open_files(pid: int) -> set[Path]:
+    """What a process has open; a file that it closes meanwhile is left out."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(link.readlink())
+    return found
+
+
 def kill_with_descendants(pid: int) -> None:
     """Kill a process and everything it has started, as a machine that is lost ends."""
     for one in [*descendants(pid), pid]:

@@ -53,6 +53,10 @@ class RayAddresses:
             "RAY_USAGE_STATS_ENABLED": "0",
             # as in the Dockerfile, which says why
             "MALLOC_ARENA_MAX": "1",
+            # one more process for each group of workers: nobody takes this machine away with notice
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+            # Serve looks after its replicas ten times a second otherwise, a twentieth of a processor at rest
+            "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.4",
             # Ray's switch for clusters of one machine: on Linux too, it then listens on loopback only
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }

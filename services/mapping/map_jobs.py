@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-PENDING: Final = ("accepted", "running", "interrupted")
-"""States of a job that is to go on."""
+_ENDED: Final = ("successful", "failed", "dismissed")
+"""States of a job that is over; one in any other is to go on."""
 KEEP_SECONDS: Final = 15.0
 """From one look after the jobs to the next."""
 _SUBMISSION: Final = "icss.submission"
@@ -70,7 +70,7 @@ class MapJobs:
         client = self._client()
         run_id = maps_run(request, self._tracking)
         record = self._record(run_id)
-        if record.tags.get(STATUS) in PENDING and self._lives(client, record):
+        if record.tags.get(STATUS) not in _ENDED and self._lives(client, record):
             return run_id
         self._tracking.set_tags(run_id, {STATUS: "accepted", CANCEL: ""})
         self._submit(client, record, request, number=1)
@@ -104,7 +104,7 @@ class MapJobs:
         state = record.tags[STATUS]
         if state == "dismissed":
             return
-        if state not in PENDING:
+        if state in _ENDED:
             raise ConflictError(f"mapping job {run_id} has ended: {state}; nothing is left to cancel")
         self._tracking.set_tags(run_id, {CANCEL: "requested"})
         self._end_if_asked(self.get(run_id))
@@ -119,7 +119,7 @@ class MapJobs:
         """
         pending = [
             one
-            for one in self._tracking.find(MAPS, tags={STATUS: PENDING})
+            for one in self._tracking.find(MAPS, tags={}, without={STATUS: _ENDED})
             if _SUBMISSION in one.tags and self._watch.may_take(one)
         ]
         if not pending:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from services.serving.update_files import RecordedResult
     from services.tracking import FinalStatus, RunRecord, Tracking
 
-PENDING: Final[tuple[UpdateState, ...]] = ("accepted", "running")
-
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
 _ENDS: Final[dict[UpdateState, FinalStatus]] = {
     "successful": "FINISHED",
@@ -188,7 +186,7 @@ class UpdateRecords:
 
         Whether the owner of one is gone shows only when looking repeatedly, over `lease_seconds`.
         """
-        runs = self._tracking.find(UPDATES, tags={"icss.kind": "update", STATUS: PENDING})
+        runs = self._tracking.find(UPDATES, tags={"icss.kind": "update"}, without={STATUS: FINISHED})
         return [
             PendingUpdate(
                 id=run.run_id,

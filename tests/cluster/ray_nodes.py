@@ -150,7 +150,7 @@ class RayNodes:
         try:
             process = self._join(machine, before)
         except StackError as error:
-            sys.stdout.write(f"{error}\n")
+            sys.stdout.write(f"{error}\n{self._log_of_head()}\n")
             process = self._join(machine, before)
         self._nodes[machine.name] = (machine, process)
         return machine.name
@@ -164,6 +164,11 @@ class RayNodes:
             process.stop()
             raise
         return process
+
+    def _log_of_head(self) -> str:
+        """The end of what the head wrote, to tell why it did not answer; its folder goes with the test."""
+        log = self._temporary / "session_latest" / "logs" / "gcs_server.out"
+        return f"the head's {log.name} ends:\n" + "\n".join(log.read_text().splitlines()[-60:])
 
     def lose(self, name: str) -> None:
         """Lose a machine: its network is cut, then all its processes are killed."""

@@ -266,8 +266,8 @@ def test_a_job_that_would_fail_again_is_not_started_again(
     broken = dataset.model_copy(update={"scenes": tuple(scenes)})
     uri = storage.write_bytes(f"{dataset.base}/broken.yaml", broken.to_yaml().encode())
     config = TrainingConfig(
-        dataset=uri, model="blocks", classes=("roof", "road"), encoder="tu-test_resnet", crop=64, workers=1,
-        job="blocks-broken",
+        dataset=uri, model="blocks", classes=("roof", "road"), encoder="tu-test_resnet", crop=64, batch=2,
+        workers=1, validate_every=2, job="blocks-broken",
     )  # fmt: skip
     with pytest.raises(ImageNotFoundError, match=r"gone\.tif"):
         job_process.submit(in_cluster, pretrain, config, stack.settings).result()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 import pytest
+from living import open_files
 from open_ports import beyond_loopback
 from rasterio.io import MemoryFile
 from tiny_model import LONG, SHORT, building_clicks, write_scene, write_tiny_model
@@ -213,8 +214,7 @@ def test_update_survives_the_death_of_its_process(client: IcssClient, stack: Loc
 def _wait_for_log(stack: LocalStack, deployment: str, text: str) -> str:
     """The log that the one replica of a deployment has open, once it has the text."""
     (pid,) = _processes(f"ServeReplica:icss:{deployment}", stack)
-    open_files = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    (log,) = {Path(name) for name in open_files if "/logs/serve/" in name and name.endswith(".log")}
+    (log,) = {file for file in open_files(pid) if "/logs/serve/" in str(file) and file.suffix == ".log"}
     deadline = time.monotonic() + 60
     while text not in (content := log.read_text()):
         assert time.monotonic() < deadline, f"{log} does not say {text!r}: {content[-2000:]}"

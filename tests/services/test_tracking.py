@@ -19,13 +19,21 @@ def tracking(mlflow_settings):
 def test_a_run_is_found_by_its_tags_after_a_restart(tracking, mlflow_settings) -> None:
     first = tracking.create_run(UPDATES, name="one", tags={"icss.status": "accepted", "icss.model": "a"})
     second = tracking.create_run(UPDATES, name="two", tags={"icss.status": "running", "icss.model": "a"})
-    tracking.create_run(UPDATES, name="three", tags={"icss.status": "failed", "icss.model": "a"})
+    for name, more in {
+        "three": {"icss.status": "failed"},
+        "five": {"icss.status": "dismissed"},
+        "six": {},
+    }.items():
+        tracking.create_run(UPDATES, name=name, tags={"icss.model": "a", **more})
     tracking.create_run(PRETRAINING, name="four", tags={"icss.status": "running", "icss.model": "a"})
     after_restart = Tracking(mlflow_settings)
-    found = after_restart.find(UPDATES, tags={"icss.status": ["running", "accepted"], "icss.model": "a"})
-    assert [record.run_id for record in found] == [first, second], "oldest first"
-    states = {"icss.status": ["running", "accepted"], "icss.model": "a"}
-    assert [record.run_id for record in after_restart.find(UPDATES, tags=states, limit=1)] == [second]
+    ended = {"icss.status": ["failed", "dismissed"]}
+    found = after_restart.find(UPDATES, tags={"icss.model": "a"}, without=ended)
+    assert [record.run_id for record in found] == [first, second], "oldest first; one without the tag is none"
+    newest = after_restart.find(UPDATES, tags={"icss.model": "a"}, without=ended, limit=1)
+    assert [record.run_id for record in newest] == [second]
+    running = after_restart.find(UPDATES, tags={"icss.model": "a", "icss.status": "running"})
+    assert [record.run_id for record in running] == [second]
     after_restart.set_tags(first, {"icss.status": "running", "icss.step": "3"})
     record = after_restart.get(first)
     assert record is not None
