@@ -139,6 +139,9 @@ class Settings(BaseSettings):
         default=(), description="further prefixes that may be read, separated by commas"
     )
     mlflow_uri: HttpUrl
+    mlflow_public_uri: HttpUrl | None = Field(
+        default=None, description="where people open MLflow's pages, if that is elsewhere; told by jobs"
+    )
     mlflow_token: LongToken | None = Field(
         default=None, description="what the MLflow server asks for, if anything"
     )
@@ -188,6 +191,7 @@ class Settings(BaseSettings):
         "s3_endpoint",
         "s3_access_key",
         "s3_secret_key",
+        "mlflow_public_uri",
         "mlflow_token",
         "api_token",
         "jobs_address",

@@ -66,7 +66,7 @@ class Tracking:
 
     def __init__(self, settings: Settings) -> None:
         self._client: MlflowClient = client_for(settings)
-        self._uri = settings.mlflow_uri
+        self._pages = settings.mlflow_public_uri or settings.mlflow_uri
         self._prefix = settings.experiment_prefix
         self._experiments: dict[str, str] = {}
 
@@ -102,7 +102,7 @@ class Tracking:
         """
         with mlflow_call(f"read run {run_id!r}"):
             experiment = self._client.get_run(run_id).info.experiment_id
-        return f"{self._uri}/#/experiments/{experiment}/runs/{run_id}"
+        return f"{self._pages}/#/experiments/{experiment}/runs/{run_id}"
 
     def answers(self) -> bool:
         """True: the server answers, from its database and to our token.

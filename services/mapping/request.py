@@ -49,8 +49,11 @@ class MapRequest(BaseModel):
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has one for each."""
-    part_pixels: PositiveInt = 2**27
-    """Larger scenes are shared by several workers, in parts of about so many pixels."""
+    part_pixels: PositiveInt = 2**26
+    """Larger scenes are shared by several workers, in parts of about so many pixels.
+
+    A worker that is lost costs the part it was at: 50 s at the 1.4 megapixels/s of two cores (docs/scale.md).
+    """
 
     @model_validator(mode="after")
     def _addresses_are_addresses(self) -> Self:

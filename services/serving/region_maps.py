@@ -14,7 +14,7 @@ from services.mapping.map_jobs import MapJobs
 from services.mapping.request import MapRequest
 from services.ownership import STATUS
 from services.s3_address import S3Address
-from services.serving.responses import FINISHED, Link, MapsStatus
+from services.serving.responses import Link, MapsStatus
 
 if TYPE_CHECKING:
     from services.registry import Registry
@@ -134,7 +134,7 @@ def status_of(record: RunRecord) -> MapsStatus:
         message = _MESSAGES[state]
     shown = "accepted" if state == "interrupted" else state
     links = [Link(href=f"/v1/maps/{record.run_id}", rel="self")]
-    if shown in FINISHED:
+    if state == "successful":
         links.append(Link(href=f"{tags['icss.out']}/{COLLECTION}", rel="collection"))
     return MapsStatus(
         id=record.run_id,

@@ -22,7 +22,8 @@ class ClickSweep(SweepSpec):
     """Trials that train by themselves, in their own process, from networks that the sweep trains first."""
 
     pretraining: dict[str, Any] = Field(default_factory=dict)
-    """How memory and control network are trained: `preset`, and fields of a TrainingConfig by dotted path."""
+    """How memory and control network are trained: `preset`, and fields of a TrainingConfig by dotted path.
+    Unless it says `gpu`, each of their workers has a GPU where trials have one."""
     cpus: PositiveInt = 2
     """Reserved for each trial; so are `gpus`."""
     gpus: Annotated[float, Field(ge=0, le=1)] = 0
@@ -31,6 +32,14 @@ class ClickSweep(SweepSpec):
     def resources(self) -> dict[str, float]:
         """What a trial's process reserves: it trains by itself."""
         return {"CPU": self.cpus, "GPU": self.gpus}
+
+    @property
+    def network_numbers(self) -> dict[str, Any]:
+        """`pretraining`, which asks for the GPUs that trials ask for.
+
+        By itself a training counts those that are there when it starts: none, where they come when asked for.
+        """
+        return {"gpu": True, **self.pretraining} if self.gpus else self.pretraining
 
     def preset_of(self, variant: Variant, values: dict[str, Any]) -> Preset:
         """The preset of a trial.
@@ -48,4 +57,4 @@ class ClickSweep(SweepSpec):
         """
         for pair in pairs:
             for config in (memory_config, control_config):
-                config(pair, "s3://where/dataset.yaml", self.pretraining)
+                config(pair, "s3://where/dataset.yaml", self.network_numbers)

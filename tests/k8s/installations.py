@@ -10,6 +10,7 @@ OVERLAYS = ROOT / "overlays"
 INSTALLATIONS = {
     "local": (OVERLAYS / "local", OVERLAYS / "local/jobs"),
     "gpu": (OVERLAYS / "gpu", OVERLAYS / "gpu/jobs"),
+    "one-gpu": (OVERLAYS / "one-gpu", OVERLAYS / "one-gpu/jobs"),
     "ha": (OVERLAYS / "ha", OVERLAYS / "gpu/jobs"),
     "kueue": (OVERLAYS / "kueue", OVERLAYS / "kueue/jobs"),
     "monitoring": (Path(__file__).parent / "with_monitoring", OVERLAYS / "gpu/jobs"),

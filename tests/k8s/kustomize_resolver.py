@@ -13,7 +13,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2] / "k8s"
 
-FIELDS = {"apiVersion", "kind", "namespace", "labels", "resources", "components", "patches", "images"}
+FIELDS = {
+    "apiVersion", "kind", "namespace", "labels", "resources", "components", "patches", "images",
+    "configMapGenerator",
+}  # fmt: skip
 CLUSTER_WIDE = {"Namespace", "ResourceFlavor", "ClusterQueue"}
 HAS_NAMESPACES_INSIDE = {"RoleBinding", "ClusterRoleBinding"}
 """Kinds in which `namespace:` changes more than the metadata."""
@@ -48,6 +51,7 @@ def _apply(folder, objects, *, kind):
     for name in content.get("resources", ()):
         source = folder / name
         objects += copy.deepcopy(_render(source.resolve())) if source.is_dir() else read(source)
+    objects += [_config_map(folder, **one) for one in content.get("configMapGenerator", ())]
     ids = [_identity(one) for one in objects]
     if len(set(ids)) != len(ids):
         raise KustomizeError(f"{folder}: {[one for one in ids if ids.count(one) > 1]} is there twice")
@@ -76,6 +80,19 @@ def _read_kustomization(path, kind):
     if any(set(label) != {"pairs"} for label in content.get("labels", ())):
         raise KustomizeError(f"{path}: labels know only pairs here")
     return content
+
+
+def _config_map(folder, *, name, namespace, files, options):
+    """A ConfigMap of files, under a name without a hash of them."""
+    if set(options) != {"disableNameSuffixHash", "labels"} or options["disableNameSuffixHash"] is not True:
+        raise KustomizeError(f"{folder}: {name}: options are labels and disableNameSuffixHash: true here")
+    pairs = [one.split("=") for one in files]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(options["labels"])},
+        "data": {key: (folder / file).read_text(encoding="utf-8") for key, file in pairs},
+    }
 
 
 def _identity(one):

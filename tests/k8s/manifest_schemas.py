@@ -55,6 +55,25 @@ OTHERS = {
         ),
     ),
     ("kueue.x-k8s.io/v1beta2", "LocalQueue"): _closed(("clusterQueue",), clusterQueue=NAME),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): _closed(
+        ("groups",),
+        groups=_list(
+            _closed(
+                ("name", "rules"),
+                name=NAME,
+                rules=_list(
+                    _closed(
+                        ("alert", "expr", "for", "labels", "annotations"),
+                        alert=NAME,
+                        expr=NAME,
+                        labels=LABELS,
+                        annotations=LABELS,
+                        **{"for": {"type": "string", "pattern": "^[0-9]+[smh]$"}},
+                    )
+                ),
+            )
+        ),
+    ),
     ("monitoring.coreos.com/v1", "PodMonitor"): _closed(
         ("selector", "podMetricsEndpoints"),
         selector=_closed(matchLabels=LABELS),

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using extra keyword arguments on
 REPOSITORY = ROOT.parent
 ENTRYPOINTS = {
     f"{folder} {one['metadata']['name']}": one["spec"]["entrypoint"]
-    for folder in ("gpu", "local")
+    for folder in ("gpu", "one-gpu", "local")
     for one in installation(folder)
     if one["kind"] == "RayJob"
 }

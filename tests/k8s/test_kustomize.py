@@ -68,6 +68,10 @@ SETTINGS = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: '1'}
         ("patches: [{target: {kind: ConfigMap, labelSelector: a=b}, patch: '[]'}]", "kind and name"),
         ("components: [.]", "not a Component"),
         ("resources: [a.yaml, a.yaml]", "twice"),
+        (
+            "configMapGenerator: [{name: b, namespace: c, files: [a.yaml=a.yaml], options: {labels: {}}}]",
+            "disableNameSuffixHash: true",
+        ),
     ],
 )
 def test_what_the_resolver_does_not_know_is_an_error(tmp_path, kustomization, message):

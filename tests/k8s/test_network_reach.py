@@ -34,6 +34,7 @@ TABLE = {
         ((*RAY, "mlflow"), "object-store", 9000, "S3 in the cluster"),
     ),
     "gpu": (*EVERYWHERE, OUTSIDE_STORE),
+    "one-gpu": (*EVERYWHERE, OUTSIDE_STORE),
     "ha": (
         *EVERYWHERE,
         OUTSIDE_STORE,

@@ -49,8 +49,8 @@ def plan_carry_over(
             clicked=case.clicked,
             pictures=spec.pictures,
         )
-        memory = network_of(memory_config(case, address, spec.pretraining), settings)
-        control = network_of(control_config(case, address, spec.pretraining), settings)
+        memory = network_of(memory_config(case, address, spec.network_numbers), settings)
+        control = network_of(control_config(case, address, spec.network_numbers), settings)
         trials.append(trial(what="memory", variant="memory", network=memory))
         trials.append(trial(what="control", variant="control", network=control))
         axes = (spec.clicked_images, spec.context_images, spec.annotations, spec.seeds)

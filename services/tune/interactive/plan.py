@@ -43,12 +43,12 @@ def plan_interactive(
             manifest_hash=by_name[pair.dataset].manifest_hash,
             old=pair.old,
             new=pair.new,
-            memory=network_of(memory_config(pair, address, spec.pretraining), settings),
+            memory=network_of(memory_config(pair, address, spec.network_numbers), settings),
             images=spec.images,
         )
         trials.append(trial(what="memory", variant="memory", pictures=spec.pictures))
         if spec.control:
-            control = network_of(control_config(pair, address, spec.pretraining), settings)
+            control = network_of(control_config(pair, address, spec.network_numbers), settings)
             trials.append(trial(what="control", variant="control", control=control, pictures=spec.pictures))
         for variant, values in spec.points():
             preset = spec.preset_of(variant, values)

@@ -1,0 +1,125 @@
+"""Jobs get the GPUs that they ask for, ask for those that there are, and hold none that they do not use."""
+
+import re
+
+from installations import find, label
+from kustomize_resolver import ROOT
+from pitfall_rules import QUEUE
+from pod_templates import groups, pods, ray_cluster
+from quantities import number
+
+from services.tune.continual.spec import ContinualSweep
+from services.tune.read_spec import read_spec
+
+
+def _groups(one):
+    cluster = ray_cluster(one)
+    return () if cluster is None else groups(cluster)
+
+
+def trainings_say_that_they_want_gpus(objects):
+    """The default counts the GPUs that are there when the job starts: none, with workers from zero."""
+    for one in objects:
+        if one["kind"] != "RayJob" or not re.search(
+            r"services\.(training|continual|updating|mapping)\b", one["spec"]["entrypoint"]
+        ):
+            continue
+        words = one["spec"]["entrypoint"].split()
+        if not {"--gpu", "--no-gpu"} & set(words):
+            yield f"{label(one)}: --gpu or --no-gpu"
+
+
+def sweeps_want_the_gpus_of_their_workers(objects):
+    """Their files say it, for the trials and for the networks that these start from."""
+    for one in objects:
+        if one["kind"] != "RayJob" or "services.tune" not in one["spec"]["entrypoint"]:
+            continue
+        words = one["spec"]["entrypoint"].split()
+        file = ROOT.parent / words[words.index("services.tune") + 1].removeprefix("/app/")
+        scale = words[words.index("--scale") + 1] if "--scale" in words else None
+        spec = read_spec(file, scale)
+        wants = bool(spec.gpu) if isinstance(spec, ContinualSweep) else spec.network_numbers.get("gpu", False)
+        has = any(
+            "nvidia.com/gpu" in container["resources"]["limits"]
+            for pod in pods([one])
+            for container in pod.containers
+        )
+        if wants != has:
+            yield f"{label(one)}: {file.name} asks for {'' if wants else 'no '}GPUs at this scale"
+
+
+def nodes_with_gpus_come_for_jobs_alone(objects):
+    """Workers of jobs come from none: a node that waits for a job costs what one costs that works."""
+    for one in objects:
+        if one["kind"] not in ("RayJob", "RayCluster") or QUEUE in one["metadata"].get("labels", {}):
+            continue
+        for kind, _, group in _groups(one):
+            if kind == "worker" and (group["replicas"], group["minReplicas"]) != (0, 0):
+                yield f"{label(one)}: {group['groupName']} must start from none"
+
+
+def one_gpu_is_enough_where_the_service_has_none(objects):
+    """Then jobs share what there is: none may need two at once."""
+    asking = {
+        pod.owner["kind"]
+        for pod in pods(objects)
+        for container in pod.containers
+        if "nvidia.com/gpu" in container["resources"]["limits"]
+    }
+    if "RayService" in asking or not asking:
+        return
+    for one in objects:
+        for kind, _, group in _groups(one):
+            limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+            if kind == "worker" and "nvidia.com/gpu" in limits and group["maxReplicas"] != 1:
+                yield f"{label(one)}: {group['maxReplicas']} GPUs, of which there is one"
+
+
+def jobs_fit_on_their_workers(objects):
+    """A training that asks for more workers than there can be waits for ever."""
+    for one in objects:
+        if one["kind"] != "RayJob":
+            continue
+        cluster = (
+            ray_cluster(one)
+            or find(objects, "RayCluster", one["spec"]["clusterSelector"]["ray.io/cluster"])["spec"]
+        )
+        words = one["spec"]["entrypoint"].split()
+        options = {word: words[index + 1] for index, word in enumerate(words[:-1]) if word.startswith("--")}
+        workers, cpus = int(options.get("--workers", 1)), int(options.get("--cpus-per-worker", 1))
+        places = 0
+        for kind, _, group in groups(cluster):
+            if kind == "worker":
+                limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+                each = number(limits["cpu"]) // cpus
+                if "--gpu" in words:
+                    each = min(each, number(limits.get("nvidia.com/gpu", 0)))
+                places += int(each) * group["maxReplicas"]
+        if workers > places:
+            yield f"{label(one)}: {workers} workers, and places for {places}"
+
+
+def gpus_are_asked_for_in_full(objects):
+    """Without the toleration no node takes the pod, and others could take nodes with GPUs from it."""
+    for pod in pods(objects):
+        if not pod.is_ray:
+            continue
+        where, container = f"{label(pod.owner)} {pod.name}", pod.spec["containers"][0]
+        resources = container["resources"]
+        if "nvidia.com/gpu" not in {**resources["limits"], **resources["requests"]}:
+            continue
+        if "nvidia.com/gpu" not in resources["limits"] or "nvidia.com/gpu" not in resources["requests"]:
+            yield f"{where}: nvidia.com/gpu in requests and limits"
+        keys = {one.get("key") for one in pod.spec.get("tolerations", ())}
+        if "nvidia.com/gpu" not in keys or not pod.spec.get("nodeSelector"):
+            yield f"{where}: a toleration for nvidia.com/gpu, and a node selector"
+
+
+RULES = (
+    trainings_say_that_they_want_gpus,
+    sweeps_want_the_gpus_of_their_workers,
+    nodes_with_gpus_come_for_jobs_alone,
+    one_gpu_is_enough_where_the_service_has_none,
+    jobs_fit_on_their_workers,
+    gpus_are_asked_for_in_full,
+)
