@@ -9,11 +9,13 @@ ARG VARIANT=cpu
 
 
 FROM ${BASE_IMAGE} AS base
-# bash, wget and grep: KubeRay asks a node with them whether it is well. libexpat1: GDAL.
+# bash, wget and grep: KubeRay asks a node with them whether it is well. libexpat1: GDAL. What installs is not shipped,
+# and the official images of Python bring a pip; the stage that builds makes its own.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends bash ca-certificates grep libexpat1 wget \
     && { command -v python3.11 || apt-get install --yes --no-install-recommends python3.11; } \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+       /usr/local/bin/pip* /usr/local/lib/python3.11/site-packages/pip*
 
 
 FROM base AS build
