@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pystac
 
-from services.mapping.map_item import MAP, RECORD
+from services.mapping.map_item import MAP, RECORD, collection_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from services.mapping.request import MapRequest
     from services.mapping.workers import Failure
 
-COLLECTION: Final = "collection.json"
-"""Name of the collection, under the job's prefix."""
 _WORLD: Final = [-180.0, -90.0, 180.0, 90.0]
 
 
@@ -34,7 +32,7 @@ def collection_of(request: MapRequest, records: Sequence[MapRecord]) -> dict[str
         max(box[3] for box in boxes),
     ] if boxes else _WORLD  # fmt: skip
     collection = pystac.Collection(
-        id=request.out.removeprefix("s3://").strip("/").replace("/", "-"),
+        id=collection_id(request),
         title=f"Maps by {request.model}, version {request.version}",
         description=f"Class maps of {len(records)} scenes, predicted by {request.model}, "
         f"version {request.version}.",

@@ -11,13 +11,13 @@ import ray
 
 from services.errors import ConflictError, LostOwnershipError
 from services.mapping.collection import (
-    COLLECTION,
     as_bytes,
     collection_of,
     failures_table,
     maps_table,
     totals_of,
 )
+from services.mapping.map_item import COLLECTION
 from services.mapping.meter import MapMeter
 from services.mapping.planning import plan_scenes
 from services.mapping.run import MapRun

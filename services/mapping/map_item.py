@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 MAP: Final = ".tif"
 RECORD: Final = ".json"
 _MAP_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+COLLECTION: Final = "collection.json"
+"""Name of the collection, under the job's prefix."""
 _RECORD: Final = "icss:map"
 _CLASSIFICATION: Final = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
@@ -68,6 +70,11 @@ class MapRecord(BaseModel):
     def is_of(self, request: MapRequest, image: str, etag: str) -> bool:
         """Whether this is the map that a request asks for of these bytes."""
         return (self.image, self.etag, self.fingerprint) == (image, etag, request.fingerprint)
+
+
+def collection_id(request: MapRequest) -> str:
+    """Id of the STAC collection that a job's maps belong to."""
+    return request.out.removeprefix("s3://").strip("/").replace("/", "-")
 
 
 def map_item(
@@ -129,6 +136,9 @@ def map_item(
         item.add_asset(
             "outlines", pystac.Asset(f"./{file}.{request.outlines}", media_type=kind, roles=["data"])
         )
+    item.collection_id = collection_id(request)
+    upwards = "../" * record.name.count("/") or "./"
+    item.add_link(pystac.Link("collection", f"{upwards}{COLLECTION}", "application/json"))
     content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return content
 

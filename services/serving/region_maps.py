@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from icss_core.errors import ImageNotFoundError
 from icss_core.inference import DEFAULT_TILING, Tiling
 from icss_core.raster.formats import IMAGE_EXTENSIONS
-from services.mapping.collection import COLLECTION
+from services.mapping.map_item import COLLECTION
 from services.mapping.map_jobs import MapJobs
 from services.mapping.request import MapRequest
 from services.ownership import STATUS

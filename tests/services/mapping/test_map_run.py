@@ -121,6 +121,8 @@ def test_each_scene_gets_its_map_and_its_record(
     assert maps_table(job.request, run.records).count("\n") == 3
     collection = pystac.Collection.from_dict(collection_of(job.request, run.records))
     assert {link.href for link in collection.get_links("item")} == {"./north.json", "./south.json"}
+    assert item.collection_id == collection.id
+    assert item.get_single_link("collection").get_href().endswith("/collection.json")
 
 
 def test_what_is_done_is_passed_over_and_what_was_overwritten_is_not(
