@@ -6,7 +6,7 @@ from installations import find, label
 from kustomize_resolver import ROOT
 from pitfall_rules import QUEUE
 from pod_templates import groups, pods, ray_cluster
-from quantities import number
+from quantities import number, total
 
 from services.tune.continual.spec import ContinualSweep
 from services.tune.read_spec import read_spec
@@ -15,6 +15,15 @@ from services.tune.read_spec import read_spec
 def _groups(one):
     cluster = ray_cluster(one)
     return () if cluster is None else groups(cluster)
+
+
+def _requests(pods_and_numbers):
+    return total(
+        container["resources"]["requests"]
+        for pod, number_of_them in pods_and_numbers
+        for container in pod.spec["containers"]
+        for _ in range(number_of_them)
+    )
 
 
 def trainings_say_that_they_want_gpus(objects):
@@ -68,6 +77,13 @@ def one_gpu_is_enough_where_the_service_has_none(objects):
     }
     if "RayService" in asking or not asking:
         return
+    standing = [pod for pod in pods(objects) if pod.owner["kind"] != "RayJob"]
+    always = _requests((pod, pod.group.get("minReplicas", 1)) for pod in standing)
+    of_jobs = [_requests((pod, 1) for pod in pods([one])) for one in objects if one["kind"] == "RayJob"]
+    for what, limit in (("cpu", 23), ("memory", number("78Gi"))):
+        needed = always[what] + max(one[what] for one in of_jobs)
+        if needed > limit:  # docs/deploy.md: 24 CPUs and 80 GiB, of which kubelet and system pods take some
+            yield f"{needed} of {what} are too much for one node"
     for one in objects:
         for kind, _, group in _groups(one):
             limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]

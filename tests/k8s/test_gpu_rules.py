@@ -1,7 +1,7 @@
 """Manifests that ask for other GPUs than they get are noticed before they are applied."""
 
 import pytest
-from broken_manifests import GONE, JOB_CLUSTER, JOBS, ids_of, noticed_by, unkept, unproven
+from broken_manifests import CPU_POD, GONE, JOB_CLUSTER, JOBS, SERVICE, ids_of, noticed_by, unkept, unproven
 from gpu_rules import RULES
 from installations import INSTALLATIONS
 
@@ -85,6 +85,14 @@ BROKEN = [
         f"{JOB_CLUSTER} workerGroupSpecs 0 maxReplicas",
         4,
         "4 GPUs, of which there is one",
+    ),
+    (
+        "one_gpu_is_enough_where_the_service_has_none",
+        "one-gpu",
+        SERVICE,
+        f"{CPU_POD} containers 0 resources requests memory",
+        "20Gi",
+        "too much for one node",
     ),
 ]
 
