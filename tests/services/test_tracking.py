@@ -54,6 +54,13 @@ def test_ended_runs_say_how_they_ended(tracking) -> None:
     assert reopened.status == "RUNNING"
 
 
+def test_people_are_told_where_they_reach_the_server(tracking, mlflow_settings) -> None:
+    run_id = tracking.create_run(PRETRAINING, name="told", tags={})
+    assert tracking.address(run_id).startswith(f"{mlflow_settings.mlflow_uri}/#/experiments/")
+    outside = mlflow_settings.model_copy(update={"mlflow_public_uri": "https://mlflow.example.org"})
+    assert Tracking(outside).address(run_id).startswith("https://mlflow.example.org/#/experiments/")
+
+
 def test_an_unknown_run_is_none(tracking) -> None:
     assert tracking.get("0" * 32) is None
 

@@ -75,9 +75,11 @@ def test_an_owner_that_lives_keeps_its_run_and_lets_go_at_once(tracking, run_id)
         lease.check()
         assert not lease.is_lost
         lease.release()
-        released = time.monotonic()
-        assert waiting.result().generation == 2
-        assert time.monotonic() - released < TTL, "it did not wait for a heartbeat to stop"
+        second = waiting.result()
+        assert second.generation == 2
+        patient = pool.submit(acquire, tracking, run_id, ttl=60 * TTL)
+        second.release()
+        assert patient.result(timeout=30 * TTL).generation == 3, "it did not wait for a heartbeat to stop"
 
 
 def test_of_racing_takers_one_takes_over_from_an_owner_that_died(tracking, mlflow_settings, run_id) -> None:
