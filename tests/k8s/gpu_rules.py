@@ -57,7 +57,7 @@ def sweeps_want_the_gpus_of_their_workers(objects):
             yield f"{label(one)}: {file.name} asks for {'' if wants else 'no '}GPUs at this scale"
 
 
-def nodes_with_gpus_come_for_jobs_alone(objects):
+def workers_of_jobs_start_from_none(objects):
     """Workers of jobs come from none: a node that waits for a job costs what one costs that works."""
     for one in objects:
         if one["kind"] not in ("RayJob", "RayCluster") or QUEUE in one["metadata"].get("labels", {}):
@@ -134,7 +134,7 @@ def gpus_are_asked_for_in_full(objects):
 RULES = (
     trainings_say_that_they_want_gpus,
     sweeps_want_the_gpus_of_their_workers,
-    nodes_with_gpus_come_for_jobs_alone,
+    workers_of_jobs_start_from_none,
     one_gpu_is_enough_where_the_service_has_none,
     jobs_fit_on_their_workers,
     gpus_are_asked_for_in_full,

@@ -63,7 +63,7 @@ BROKEN = [
         "asks for GPUs",
     ),
     (
-        "nodes_with_gpus_come_for_jobs_alone",
+        "workers_of_jobs_start_from_none",
         "gpu",
         JOBS,
         "spec workerGroupSpecs 1 minReplicas",
@@ -71,7 +71,7 @@ BROKEN = [
         "gpu must start from none",
     ),
     (
-        "nodes_with_gpus_come_for_jobs_alone",
+        "workers_of_jobs_start_from_none",
         "gpu",
         "RayJob/map",
         f"{JOB_CLUSTER} workerGroupSpecs 0 replicas",
