@@ -49,10 +49,11 @@ class MapRequest(BaseModel):
     cpus_per_worker: PositiveInt = 1
     gpu: bool | None = None
     """One GPU for each worker; None: if the cluster has one for each."""
-    part_pixels: PositiveInt = 2**26
+    part_pixels: PositiveInt = 2**27
     """Larger scenes are shared by several workers, in parts of about so many pixels.
 
-    A worker that is lost costs the part it was at: 50 s at the 1.4 megapixels/s of two cores (docs/scale.md).
+    A worker that is lost costs the part it was at: 15 s with a GPU, 96 s on two cores (docs/scale.md: 8.7 and
+    1.4 megapixels/s). Smaller parts cost less then, and always a second reading and writing of the map.
     """
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pod_templates import groups, pods, ray_cluster
 from quantities import number, total
 
 from services.tune.continual.spec import ContinualSweep
+from services.tune.interactive.networks import memory_config
 from services.tune.read_spec import read_spec
 
 
@@ -39,7 +40,7 @@ def trainings_say_that_they_want_gpus(objects):
 
 
 def sweeps_want_the_gpus_of_their_workers(objects):
-    """Their files say it, for the trials and for the networks that these start from."""
+    """Their files say it, for the trials and their networks; and no more than there are."""
     for one in objects:
         if one["kind"] != "RayJob" or "services.tune" not in one["spec"]["entrypoint"]:
             continue
@@ -47,14 +48,18 @@ def sweeps_want_the_gpus_of_their_workers(objects):
         file = ROOT.parent / words[words.index("services.tune") + 1].removeprefix("/app/")
         scale = words[words.index("--scale") + 1] if "--scale" in words else None
         spec = read_spec(file, scale)
-        wants = bool(spec.gpu) if isinstance(spec, ContinualSweep) else spec.network_numbers.get("gpu", False)
-        has = any(
-            "nvidia.com/gpu" in container["resources"]["limits"]
+        if isinstance(spec, ContinualSweep):
+            training = spec
+        else:
+            training = memory_config(spec.pairs[0], "s3://where/dataset.yaml", spec.network_numbers)
+        wanted = training.workers if training.gpu else 0
+        places = sum(
+            pod.replicas
             for pod in pods([one])
-            for container in pod.containers
+            if pod.kind == "worker" and "nvidia.com/gpu" in pod.spec["containers"][0]["resources"]["limits"]
         )
-        if wants != has:
-            yield f"{label(one)}: {file.name} asks for {'' if wants else 'no '}GPUs at this scale"
+        if wanted > places or (places and not wanted):
+            yield f"{label(one)}: {file.name} asks for {wanted} GPUs at this scale, and there are {places}"
 
 
 def workers_of_jobs_start_from_none(objects):

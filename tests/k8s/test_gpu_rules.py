@@ -52,7 +52,7 @@ BROKEN = [
         "RayJob/sweep",
         "spec entrypoint",
         "python -m services.tune /app/tune_specs/icss_table1.yaml --scale smoke",
-        "asks for no GPUs",
+        "asks for 0 GPUs",
     ),
     (
         "sweeps_want_the_gpus_of_their_workers",
@@ -60,7 +60,15 @@ BROKEN = [
         "RayJob/sweep",
         "spec entrypoint",
         "python -m services.tune /app/tune_specs/mib_table1.yaml",
-        "asks for GPUs",
+        "there are 0",
+    ),
+    (
+        "sweeps_want_the_gpus_of_their_workers",
+        "one-gpu",
+        "RayJob/sweep",
+        f"{JOB_CLUSTER} workerGroupSpecs 0 maxReplicas",
+        0,
+        "asks for 1 GPUs at this scale, and there are 0",
     ),
     (
         "workers_of_jobs_start_from_none",
